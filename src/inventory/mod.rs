@@ -1,0 +1,5 @@
+//! The inventory: TOML in, validated values out.
+
+mod model;
+
+pub use model::*;

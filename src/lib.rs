@@ -1,0 +1,13 @@
+//! kubemint mints Kubernetes node credentials and puts them where they belong.
+//!
+//! The map of the house: five floors, imports go down only (tests/architecture.rs holds them to it).
+
+// 0 ground
+pub mod clock;
+pub mod digest;
+pub mod entropy;
+pub mod secret;
+// 1 domain: no I/O, no printing, no clock of its own
+pub mod bundle;
+pub mod inventory;
+pub mod pki;
