@@ -27,3 +27,9 @@ impl Clock for FixedClock {
         self.0
     }
 }
+
+/// The date of an instant as people read it, `2026-11-22` (UTC).
+#[must_use]
+pub fn day(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d").to_string()
+}

@@ -11,8 +11,48 @@ const SUSPECT_RUN: usize = 32;
 /// The most of a foreign message that is repeated to the user, in characters.
 const LONGEST_QUOTE: usize = 300;
 
-/// Makes text that came from another machine or program safe to show: control characters become spaces, long base64 or
-/// hex runs become `[redacted]`, and at most 300 characters are kept.
+/// Whether `c` shows nothing of its own and changes how what stands around it looks: control characters, and those that
+/// are invisible, join or turn text (Unicode category Cf, as in CVE-2021-42574).
+#[must_use]
+pub const fn is_unprintable(c: char) -> bool {
+    matches!(c,
+        '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e007f}')
+}
+
+/// `text` with every unprintable character escaped as Rust writes it: `\n`, `\u{202e}`. For names that must be seen
+/// whole; [`scrub`] is for messages.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unprintable(c) {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// `url` without user, password and query. Text that is no URL loses everything before its last `@`, too.
+#[must_use]
+pub fn redact_url(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let (address, query) = rest.split_once(['?', '#']).map_or((rest, false), |(address, _)| (address, true));
+    let host = match rest.rfind('@') {
+        Some(at) if at < address.len() => format!("[redacted]@{}", &address[at + 1..]),
+        // An `@` behind the question mark: a password with a question mark looks the same.
+        Some(_) => "[redacted]".to_owned(),
+        None => address.to_owned(),
+    };
+    let start = if scheme.is_empty() { String::new() } else { format!("{scheme}://") };
+    format!("{start}{host}{}", if query { "?[redacted]" } else { "" })
+}
+
+/// Makes text that came from another machine or program safe to show: control characters become spaces, other
+/// unprintable ones go, long base64 or hex runs become `[redacted]`, and at most 300 characters are kept.
 #[must_use]
 pub fn scrub(foreign: &str) -> String {
     let mut out = String::new();
@@ -20,6 +60,9 @@ pub fn scrub(foreign: &str) -> String {
     for c in foreign.trim().chars().chain(std::iter::once(' ')) {
         if c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=') {
             run.push(c);
+            continue;
+        }
+        if is_unprintable(c) && !c.is_control() {
             continue;
         }
         out.push_str(if is_suspect(&run) { "[redacted]" } else { &run });
@@ -78,5 +121,42 @@ mod tests {
     fn a_secret_has_no_debug_output() {
         let shown = format!("{:?}", Secret::from("canary"));
         assert!(!shown.contains("canary"), "{shown}");
+    }
+
+    #[test]
+    fn what_turns_or_hides_text_does_not_survive() {
+        for c in
+            ['\u{200b}', '\u{200f}', '\u{202a}', '\u{202e}', '\u{2060}', '\u{2066}', '\u{2069}', '\u{feff}', '\u{ad}']
+        {
+            assert_eq!(scrub(&format!("a{c}b")), "ab", "{c:?}");
+            assert_eq!(printable(&format!("a{c}b")), format!("a{}b", c.escape_unicode()), "{c:?}");
+        }
+        assert_eq!(printable("a\x1b[1m\r\n\u{85}é 漢 'q'"), "a\\u{1b}[1m\\r\\n\\u{85}é 漢 'q'");
+        assert!(!"aé漢☃ -~".chars().any(is_unprintable));
+    }
+
+    #[test]
+    fn a_secret_split_by_invisible_characters_is_redacted() {
+        let split = "0123456789abcdef\u{200b}0123456789abcdef\u{feff}";
+        assert_eq!(scrub(&format!("said {split}!")), "said [redacted]!");
+    }
+
+    #[test]
+    fn a_url_keeps_its_address_and_loses_its_secrets() {
+        for (url, shown) in [
+            ("https://10.0.0.1:6443", "https://10.0.0.1:6443"),
+            ("https://[::1]:6443/k8s/clusters/c-1/", "https://[::1]:6443/k8s/clusters/c-1/"),
+            ("https://user:canary@host/p", "https://[redacted]@host/p"),
+            ("http://canary@host:1", "http://[redacted]@host:1"),
+            ("https://u:can/ary@host", "https://[redacted]@host"),
+            ("https://u:can@ary@host", "https://[redacted]@host"),
+            ("https://u:can?ary@host", "https://[redacted]?[redacted]"),
+            ("https://host/p?token=canary", "https://host/p?[redacted]"),
+            ("https://host/p#canary", "https://host/p?[redacted]"),
+            ("u:canary@host", "[redacted]@host"),
+            ("", ""),
+        ] {
+            assert_eq!(redact_url(url), shown, "{url}");
+        }
     }
 }

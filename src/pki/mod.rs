@@ -1,5 +1,28 @@
-//! X.509 for node credentials.
+//! X.509 for node credentials: the catalog of certificates, the cluster CA (made here, imported or external), issuing
+//! and reading. Pure: bytes in, values out. It reads no file, knows no clock but the one passed in, and draws serial
+//! numbers from the entropy passed in; private keys come from the cryptographic library itself.
 
 mod algorithm;
+mod authority;
+mod catalog;
+mod chain;
+mod der;
+mod fields;
+mod fitness;
+mod inspect;
+mod issue;
+mod key;
+mod name;
+mod public_key;
+mod textual;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
+pub use authority::{Authority, AuthorityError, NewAuthority};
+pub use catalog::{AuthoritySpec, CATALOG, CLUSTER_CA, CertificateSpec, KUBE_PROXY, Usage};
+pub use chain::{ChainError, verify_chain};
+pub use fields::{BACKDATE, NameLength};
+pub use fitness::{Culprit, ImportError};
+pub use inspect::{CertificateError, CertificateInfo, parse_certificate, parse_certificates};
+pub use issue::{ClientSettings, IssueError, Issued, Lifetime, issue_client};
+pub use key::{KeyError, MatchError, decode_key_file, key_matches};
+pub use textual::{LARGEST_INPUT, TextualError};

@@ -1,5 +1,0 @@
-//! The inventory: TOML in, validated values out.
-
-mod model;
-
-pub use model::*;
