@@ -8,4 +8,5 @@ pub mod digest;
 pub mod entropy;
 pub mod secret;
 // 1 domain: no I/O, no printing, no clock of its own
+pub mod inventory;
 pub mod pki;

@@ -1,0 +1,243 @@
+//! What an inventory says, once it is known to be valid: plain values, every default and override already applied.
+//! An [`Inventory`] exists only when valid, so nothing downstream checks again. This module knows no TOML.
+
+use crate::pki::Algorithm;
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
+
+/// One inventory: the cluster, what to mint for it, and the hosts that get it.
+#[derive(Debug, Clone)]
+pub struct Inventory {
+    /// The file it was read from, as given.
+    pub path: PathBuf,
+    /// The credential directory, resolved against the inventory's own folder.
+    pub state_dir: PathBuf,
+    pub cluster: Cluster,
+    pub ca: CaSource,
+    pub token: TokenSettings,
+    pub kube_proxy: CertificateSettings,
+    /// How many hosts are worked on at a time, at least 1.
+    pub concurrency: usize,
+    pub services: Services,
+    /// In the order of the file, ranges expanded; names are unique.
+    pub hosts: Vec<Host>,
+}
+
+/// The cluster as kubeconfigs name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// Name of the cluster entry in every kubeconfig; the handbook's is `kubernetes`.
+    pub name: String,
+    /// Where kubeconfigs point to unless a host overrides it.
+    pub server: ServerUrl,
+}
+
+/// An apiserver URL: `https://HOST[:PORT][/PREFIX]`, kept as written but for a trailing slash.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServerUrl(Arc<str>);
+
+impl ServerUrl {
+    /// For the validating parser (`inventory::address`) and tests only.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new_unchecked(url: &str) -> Self {
+        Self(Arc::from(url))
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+/// Where the cluster CA comes from. Paths are resolved against the inventory's folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CaSource {
+    /// kubemint makes one: self-signed, path length 0.
+    New { algorithm: Algorithm, validity: Duration, common_name: String },
+    /// An existing CA, certificate and key.
+    Imported { cert: PathBuf, key: PathBuf },
+    /// Only the certificate is at hand; somebody else signs.
+    External { cert: PathBuf },
+}
+
+/// The bootstrap token's row in token.csv, but for the secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenSettings {
+    pub user: String,
+    pub uid: String,
+    pub groups: Vec<String>,
+}
+
+/// What to ask of a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateSettings {
+    pub algorithm: Algorithm,
+    pub validity: Duration,
+    pub organization: String,
+}
+
+/// The command that restarts each service on a host, where the inventory names one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Services {
+    pub kube_apiserver: Option<String>,
+    pub kubelet: Option<String>,
+    pub kube_proxy: Option<String>,
+}
+
+/// One host, with defaults and its own overrides merged.
+#[derive(Debug, Clone)]
+pub struct Host {
+    pub name: HostName,
+    pub connection: Connection,
+    pub privilege: Privilege,
+    pub roles: Roles,
+    pub labels: BTreeMap<String, String>,
+    /// What this host's kubeconfigs point to.
+    pub server: ServerUrl,
+    /// A control-plane host's own API address.
+    pub apiserver: ServerUrl,
+    /// Absolute, normalised directory on the host (below `root` for a local host), without a trailing slash.
+    pub directory: String,
+    /// Also install ca.pem, to `directory`/ssl/ca.pem.
+    pub install_ca: bool,
+    /// token.csv too on a host that is only a node.
+    pub token_csv_on_nodes: bool,
+}
+
+impl Host {
+    /// Whether it can be reached only through a jump host.
+    #[must_use]
+    pub fn needs_jump(&self) -> bool {
+        matches!(&self.connection, Connection::Ssh(target) if !target.settings.jump.is_empty())
+    }
+}
+
+/// A host's name: an RFC 1123 DNS subdomain, as Kubernetes asks of node names.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostName(Arc<str>);
+
+impl HostName {
+    /// For the validating parser (`inventory::address`) and tests only.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new_unchecked(name: &str) -> Self {
+        Self(Arc::from(name))
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+/// How a host is reached.
+#[derive(Debug, Clone)]
+pub enum Connection {
+    Ssh(SshTarget),
+    /// This machine; everything is installed below `root` (absolute).
+    Local {
+        root: PathBuf,
+    },
+}
+
+/// Where and as whom to log in. Settings shared by many hosts are shared in memory too.
+#[derive(Debug, Clone)]
+pub struct SshTarget {
+    /// IPv4, IPv6 (no brackets) or a DNS name; never begins with `-`, holds no shell characters.
+    pub address: String,
+    pub port: u16,
+    pub settings: Arc<SshSettings>,
+}
+
+/// SSH settings after merging `[ssh]` and the host's own. Paths have `~` expanded and are absolute.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SshSettings {
+    pub user: String,
+    /// Tried in this order, before the agent. Empty: the usual ~/.ssh/id_ed25519, id_ecdsa, id_rsa that exist.
+    pub identity_files: Vec<PathBuf>,
+    pub known_hosts: Vec<PathBuf>,
+    /// Jump hosts, nearest first.
+    pub jump: Vec<String>,
+}
+
+/// How root is reached after login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Privilege {
+    /// The login user does the work.
+    AsLoggedIn,
+    /// `sudo -n`.
+    Sudo,
+}
+
+/// One role of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    ControlPlane,
+    Node,
+}
+
+impl Role {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ControlPlane => "control-plane",
+            Self::Node => "node",
+        }
+    }
+}
+
+/// The roles of one host, at least one; a host may have both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Roles {
+    control_plane: bool,
+    node: bool,
+}
+
+impl Roles {
+    /// Only a node: what a host is when the inventory names no role.
+    pub const NODE: Self = Self { control_plane: false, node: true };
+
+    /// `None` for an empty list.
+    #[must_use]
+    pub fn new(roles: &[Role]) -> Option<Self> {
+        let roles = Self { control_plane: roles.contains(&Role::ControlPlane), node: roles.contains(&Role::Node) };
+        (roles.control_plane || roles.node).then_some(roles)
+    }
+
+    #[must_use]
+    pub fn contains(self, role: Role) -> bool {
+        match role {
+            Role::ControlPlane => self.control_plane,
+            Role::Node => self.node,
+        }
+    }
+
+    /// The roles, control plane first.
+    pub fn iter(self) -> impl Iterator<Item = Role> {
+        [Role::ControlPlane, Role::Node].into_iter().filter(move |role| self.contains(*role))
+    }
+}
