@@ -10,3 +10,4 @@ pub mod secret;
 // 1 domain: no I/O, no printing, no clock of its own
 pub mod inventory;
 pub mod pki;
+pub mod token;
