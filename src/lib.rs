@@ -9,5 +9,6 @@ pub mod entropy;
 pub mod secret;
 // 1 domain: no I/O, no printing, no clock of its own
 pub mod inventory;
+pub mod kubeconfig;
 pub mod pki;
 pub mod token;
