@@ -8,7 +8,10 @@ pub mod digest;
 pub mod entropy;
 pub mod secret;
 // 1 domain: no I/O, no printing, no clock of its own
+pub mod bundle;
 pub mod inventory;
 pub mod kubeconfig;
 pub mod pki;
 pub mod token;
+// 2 adapters
+pub mod remote;

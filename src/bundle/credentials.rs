@@ -1,0 +1,76 @@
+//! One generation of credentials, from which every host's files are rendered.
+
+use super::FileKind;
+use crate::{
+    digest::Fingerprint,
+    inventory::ServerUrl,
+    kubeconfig,
+    secret::{ExposeSecret, Secret},
+    token::{self, BootstrapToken},
+};
+
+/// The kubeconfig user of kube-proxy, by the handbook.
+const KUBE_PROXY_USER: &str = "kube-proxy";
+
+/// Why a file could not be rendered.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Kubeconfig(#[from] kubeconfig::EmitError),
+    #[error("{} would hold a NUL byte", .0.relative_path())]
+    NulByte(FileKind),
+}
+
+/// One generation of credentials.
+#[derive(Debug)]
+pub struct CredentialSet {
+    pub cluster_name: String,
+    pub ca_pem: String,
+    pub token_user: String,
+    pub token: BootstrapToken,
+    /// token.csv whole, rows of other users included.
+    pub token_csv: Secret,
+    pub client_certificate_pem: String,
+    pub client_key_pem: Secret,
+}
+
+impl CredentialSet {
+    /// User and token fingerprint of every row of token.csv; empty if it cannot be read.
+    #[must_use]
+    pub fn token_rows(&self) -> Vec<(String, Fingerprint)> {
+        let rows = token::parse_token_file(self.token_csv.expose_secret().as_bytes())
+            .map(|file| file.rows().iter().map(|row| (row.user.clone(), row.fingerprint())).collect::<Vec<_>>());
+        rows.unwrap_or_default()
+    }
+
+    /// The content of one file, for a host whose kubeconfigs point to `server`.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn render(&self, kind: FileKind, server: &ServerUrl) -> Result<Secret, Error> {
+        let (cluster, server, ca) = (&self.cluster_name, server.as_str(), &self.ca_pem);
+        let content = match kind {
+            FileKind::BootstrapKubeconfig => kubeconfig::render_kubeconfig(&kubeconfig::build_bootstrap(
+                cluster,
+                server,
+                ca,
+                &self.token_user,
+                &self.token,
+            ))?,
+            FileKind::KubeProxyKubeconfig => kubeconfig::render_kubeconfig(&kubeconfig::build_client_certificate(
+                cluster,
+                server,
+                ca,
+                KUBE_PROXY_USER,
+                &self.client_certificate_pem,
+                &self.client_key_pem,
+            ))?,
+            FileKind::TokenCsv => self.token_csv.clone(),
+            FileKind::CaCertificate => Secret::from(ca.as_str()),
+        };
+        if content.expose_secret().contains('\0') {
+            return Err(Error::NulByte(kind));
+        }
+        Ok(content)
+    }
+}

@@ -1,0 +1,122 @@
+//! Which files a host must hold: path, owner, mode, digest, content. Pure: it reads no disk and asks no host.
+//!
+//! Nodes get the two kubeconfigs, control-plane hosts token.csv, a host that is both gets all. Hosts that point to the
+//! same server share their content: ten thousand hosts cost one rendering per server.
+
+mod credentials;
+
+pub use credentials::{CredentialSet, Error};
+
+use crate::{
+    digest::Digest,
+    inventory::{Connection, Host, Role, ServerUrl},
+    secret::{ExposeSecret, Secret},
+};
+use std::{collections::HashMap, sync::Arc};
+
+/// What a file on a host is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FileKind {
+    BootstrapKubeconfig,
+    KubeProxyKubeconfig,
+    TokenCsv,
+    CaCertificate,
+}
+
+impl FileKind {
+    /// Every kind, in the order a host's files are listed.
+    pub const ALL: [Self; 4] =
+        [Self::BootstrapKubeconfig, Self::KubeProxyKubeconfig, Self::TokenCsv, Self::CaCertificate];
+
+    /// Path below the host's directory.
+    #[must_use]
+    pub const fn relative_path(self) -> &'static str {
+        match self {
+            Self::BootstrapKubeconfig => "bootstrap.kubeconfig",
+            Self::KubeProxyKubeconfig => "kube-proxy.kubeconfig",
+            Self::TokenCsv => "token.csv",
+            Self::CaCertificate => "ssl/ca.pem",
+        }
+    }
+
+    /// Whether `host` must hold this file.
+    #[must_use]
+    pub fn is_wanted_on(self, host: &Host) -> bool {
+        match self {
+            Self::BootstrapKubeconfig | Self::KubeProxyKubeconfig => host.roles.contains(Role::Node),
+            Self::TokenCsv => host.roles.contains(Role::ControlPlane) || host.token_csv_on_nodes,
+            Self::CaCertificate => host.install_ca,
+        }
+    }
+}
+
+/// One file as a host must hold it: owned by root (by the caller, where the caller is not root), mode 0600.
+#[derive(Debug, Clone)]
+pub struct HostFile {
+    pub kind: FileKind,
+    /// Absolute path on the host; below `root` for a local host.
+    pub path: String,
+    /// Text without NUL bytes.
+    pub content: Arc<Secret>,
+    pub sha256: Digest,
+}
+
+impl HostFile {
+    /// The path as an operator of `host` would type it: with the root in front for a local host.
+    #[must_use]
+    pub fn shown_path(&self, host: &Host) -> String {
+        shown_path(host, &self.path)
+    }
+}
+
+/// A path of a host as its operator would type it: with the root in front for a local host.
+#[must_use]
+pub fn shown_path(host: &Host, path: &str) -> String {
+    match &host.connection {
+        Connection::Local { root } => format!("{}{path}", root.display().to_string().trim_end_matches('/')),
+        Connection::Ssh(_) => path.to_owned(),
+    }
+}
+
+/// Everything one host must hold.
+#[derive(Debug, Clone)]
+pub struct Bundle<'a> {
+    pub host: &'a Host,
+    pub files: Vec<HostFile>,
+}
+
+type Rendered = (Arc<Secret>, Digest);
+
+/// The bundle of every host, in the order given.
+///
+/// # Errors
+/// [`Error`]: a file could not be rendered, or would hold a NUL byte.
+pub fn build_bundles<'a>(hosts: &[&'a Host], set: &CredentialSet) -> Result<Vec<Bundle<'a>>, Error> {
+    let mut rendered: HashMap<(FileKind, Option<&ServerUrl>), Rendered> = HashMap::new();
+    let mut bundles = Vec::with_capacity(hosts.len());
+    for host in hosts {
+        let mut files = Vec::new();
+        for kind in FileKind::ALL.into_iter().filter(|kind| kind.is_wanted_on(host)) {
+            let key = (kind, kind.names_server().then_some(&host.server));
+            let (content, sha256) = match rendered.get(&key) {
+                Some(known) => known.clone(),
+                None => {
+                    let content = set.render(kind, &host.server)?;
+                    let sha256 = Digest::of(content.expose_secret());
+                    rendered.entry(key).or_insert((Arc::new(content), sha256)).clone()
+                }
+            };
+            let path = format!("{}/{}", host.directory.trim_end_matches('/'), kind.relative_path());
+            files.push(HostFile { kind, path, content, sha256 });
+        }
+        bundles.push(Bundle { host, files });
+    }
+    Ok(bundles)
+}
+
+impl FileKind {
+    /// Whether the content depends on the server a host points to.
+    const fn names_server(self) -> bool {
+        matches!(self, Self::BootstrapKubeconfig | Self::KubeProxyKubeconfig)
+    }
+}

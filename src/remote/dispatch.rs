@@ -1,0 +1,29 @@
+//! Picks the way to a host by its `connection`.
+
+use super::{Error, Remote, Reply, local::LocalRemote, ssh::SshRemote};
+use crate::{
+    inventory::{Connection, Host},
+    secret::Secret,
+};
+
+/// SSH hosts over SSH, local ones by this machine's shell.
+pub struct HostRemote {
+    ssh: SshRemote,
+    local: LocalRemote,
+}
+
+impl HostRemote {
+    #[must_use]
+    pub fn new(ssh: SshRemote, local: LocalRemote) -> Self {
+        Self { ssh, local }
+    }
+}
+
+impl Remote for HostRemote {
+    fn run_script(&self, host: &Host, input: &Secret) -> Result<Reply, Error> {
+        match host.connection {
+            Connection::Ssh(_) => self.ssh.run_script(host, input),
+            Connection::Local { .. } => self.local.run_script(host, input),
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! What can go wrong with one host, as values: each has a stable code for scripts, a hint for people, and says what may
+//! be done about it. Loops match variants, never text. No value here holds a secret: whatever a host said has been
+//! through [`crate::secret::scrub`].
+
+use std::{fmt, path::PathBuf};
+
+/// What may be done about an [`Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryClass {
+    /// The network or the host was not there: the same run may succeed later.
+    Retryable,
+    /// An identity was refused, ours or the host's: never retried, a person must look.
+    Refused,
+    /// Something on the host must be mended first.
+    HostFault,
+    /// Something on this machine must be mended first.
+    Misconfigured,
+}
+
+/// An entry of a known_hosts file, for messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownEntry {
+    pub file: PathBuf,
+    /// From 1.
+    pub line: usize,
+    pub key_type: String,
+}
+
+impl fmt::Display for KnownEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)
+    }
+}
+
+/// The key a host shows. Displays as `TYPE SHA256:…`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfferedKey {
+    /// The host as known_hosts names it: `name` or `[name]:port`.
+    pub host: String,
+    pub key_type: String,
+    pub fingerprint: String,
+}
+
+impl fmt::Display for OfferedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.key_type, self.fingerprint)
+    }
+}
+
+/// Why a host could not be read or written. One per host.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot resolve {address}: {reason}")]
+    DnsFailed { address: String, reason: String },
+    #[error("{endpoint} refused the connection")]
+    ConnectRefused { endpoint: String },
+    #[error("no answer from {endpoint} within {seconds} s")]
+    ConnectTimeout { endpoint: String, seconds: u64 },
+    #[error("cannot reach {endpoint}: {reason}")]
+    Unreachable { endpoint: String, reason: String },
+    #[error("no SSH connection with {endpoint}: {reason}")]
+    HandshakeFailed { endpoint: String, reason: String },
+    #[error("the host key of {} is not known: it offers {offered}{}", .offered.host, known_types(.known))]
+    HostKeyUnknown { offered: Box<OfferedKey>, known: Vec<KnownEntry> },
+    #[error(
+        "THE HOST KEY OF {} HAS CHANGED: it offers {offered}, but {known} has another key; somebody may be \
+         impersonating the host",
+        .offered.host
+    )]
+    HostKeyChanged { offered: Box<OfferedKey>, known: KnownEntry },
+    #[error("the host key of {} is revoked: {offered} is marked @revoked at {known}", .offered.host)]
+    HostKeyRevoked { offered: Box<OfferedKey>, known: KnownEntry },
+    #[error(
+        "only the @cert-authority line at {known} matches {}, and host certificates are not supported; it offers \
+         {offered}",
+        .offered.host
+    )]
+    HostCaUnsupported { offered: Box<OfferedKey>, known: KnownEntry },
+    #[error("cannot read known_hosts file {}: {reason}", .path.display())]
+    KnownHostsUnreadable { path: PathBuf, reason: String },
+    #[error("{endpoint} does not let {user} in; tried: {tried}")]
+    AuthFailed { endpoint: String, user: String, tried: String },
+    #[error("cannot use key file {}: {reason}", .path.display())]
+    KeyUnreadable { path: PathBuf, reason: String },
+    #[error("key file {} is encrypted, and the agent does not hold it", .path.display())]
+    KeyEncrypted { path: PathBuf },
+    #[error("jump hosts are not supported yet: {jump}")]
+    JumpUnsupported { jump: String },
+    #[error("sudo does not give {user} a root shell: {said}")]
+    BecomeFailed { user: String, said: String },
+    #[error("the login shell runs no commands ({exit}): {said}")]
+    ShellUnusable { exit: String, said: String },
+    #[error("the connection broke {during}: {reason}")]
+    ConnectionLost { during: &'static str, reason: String },
+    #[error("timed out {during}: {reason}")]
+    TimedOut { during: &'static str, reason: String },
+    #[error("the reply is not whole ({reason}): {said}")]
+    ProtocolGarbled { reason: String, said: String },
+    #[error("no shell could be started on this machine: {reason}")]
+    LocalShell { reason: String },
+    #[error("no random bytes: {0}")]
+    Entropy(#[from] crate::entropy::Error),
+    #[error("{path:?} cannot be installed: {reason}")]
+    PathUnusable { path: String, reason: &'static str },
+    #[error("the host has no usable {tool}")]
+    ToolMissing { tool: String },
+    #[error("{}", joined(.0))]
+    Files(Vec<FileError>),
+}
+
+fn known_types(known: &[KnownEntry]) -> String {
+    let list: Vec<_> = known.iter().map(|k| format!("{} at {k}", k.key_type)).collect();
+    if list.is_empty() { String::new() } else { format!("; known is {}", list.join(", ")) }
+}
+
+fn joined(errors: &[FileError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+impl Error {
+    /// The stable name scripts rely on.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::DnsFailed { .. } => "dns_failed",
+            Self::ConnectRefused { .. } => "connect_refused",
+            Self::ConnectTimeout { .. } => "connect_timeout",
+            Self::Unreachable { .. } => "unreachable",
+            Self::HandshakeFailed { .. } => "handshake_failed",
+            Self::HostKeyUnknown { .. } => "host_key_unknown",
+            Self::HostKeyChanged { .. } => "host_key_changed",
+            Self::HostKeyRevoked { .. } => "host_key_revoked",
+            Self::HostCaUnsupported { .. } => "host_ca_unsupported",
+            Self::KnownHostsUnreadable { .. } => "known_hosts_unreadable",
+            Self::AuthFailed { .. } => "auth_failed",
+            Self::KeyUnreadable { .. } => "key_unreadable",
+            Self::KeyEncrypted { .. } => "key_encrypted",
+            Self::JumpUnsupported { .. } => "jump_unsupported",
+            Self::BecomeFailed { .. } => "become_failed",
+            Self::ShellUnusable { .. } => "shell_unusable",
+            Self::ConnectionLost { .. } => "connection_lost",
+            Self::TimedOut { .. } => "timed_out",
+            Self::ProtocolGarbled { .. } => "protocol_garbled",
+            Self::LocalShell { .. } => "local_shell_failed",
+            Self::Entropy(_) => "entropy_failed",
+            Self::PathUnusable { .. } => "path_unusable",
+            Self::ToolMissing { .. } => "tool_missing",
+            Self::Files(files) => files.first().map_or("write_failed", FileError::code),
+        }
+    }
+
+    /// What may be done about it.
+    #[must_use]
+    pub fn retry_class(&self) -> RetryClass {
+        match self {
+            Self::DnsFailed { .. }
+            | Self::ConnectRefused { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::Unreachable { .. }
+            | Self::HandshakeFailed { .. }
+            | Self::ConnectionLost { .. }
+            | Self::TimedOut { .. } => RetryClass::Retryable,
+            Self::HostKeyUnknown { .. }
+            | Self::HostKeyChanged { .. }
+            | Self::HostKeyRevoked { .. }
+            | Self::HostCaUnsupported { .. }
+            | Self::AuthFailed { .. } => RetryClass::Refused,
+            Self::BecomeFailed { .. }
+            | Self::ShellUnusable { .. }
+            | Self::ProtocolGarbled { .. }
+            | Self::ToolMissing { .. }
+            | Self::Files(_) => RetryClass::HostFault,
+            Self::KnownHostsUnreadable { .. }
+            | Self::KeyUnreadable { .. }
+            | Self::KeyEncrypted { .. }
+            | Self::JumpUnsupported { .. }
+            | Self::LocalShell { .. }
+            | Self::Entropy(_)
+            | Self::PathUnusable { .. } => RetryClass::Misconfigured,
+        }
+    }
+
+    /// What a person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::DnsFailed { .. } => "check the host's address in the inventory and this machine's DNS".into(),
+            Self::ConnectRefused { .. } => {
+                "check that sshd runs there and that the port in the inventory is right".into()
+            }
+            Self::ConnectTimeout { .. } => "check that the host is up and that no firewall drops the connection".into(),
+            Self::Unreachable { .. } => "check the network and the route to the host, then run again".into(),
+            Self::HandshakeFailed { .. } => "check that the port is an SSH server's, and its log on the host".into(),
+            Self::HostKeyUnknown { offered, .. } => format!(
+                "on the host's own console run `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` (or the file of \
+                 the key type shown) and compare; if it is the same, add the line `{} ` + that .pub file's \
+                 content to known_hosts",
+                offered.host
+            ),
+            Self::HostKeyChanged { known, .. } => format!(
+                "nothing was sent to it; find out why the key changed (was the host reinstalled?), compare with \
+                 `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the host's own console, and only then \
+                 replace the line at {known}"
+            ),
+            Self::HostKeyRevoked { .. } => {
+                "nothing was sent to it; the host needs a new host key (`ssh-keygen -A` after removing the old one)"
+                    .into()
+            }
+            Self::HostCaUnsupported { offered, .. } => format!(
+                "add the host's own public key to known_hosts as `{} TYPE KEY`, once its fingerprint {} has been \
+                 compared on the host's console with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`",
+                offered.host, offered.fingerprint
+            ),
+            Self::KnownHostsUnreadable { .. } => "make the file readable, or name another in [ssh] known_hosts".into(),
+            Self::AuthFailed { user, .. } => format!(
+                "check that one of these public keys is in ~{user}/.ssh/authorized_keys on the host, and that the \
+                 account is neither locked nor expired; `ssh -v` shows the same login"
+            ),
+            Self::KeyUnreadable { .. } => "check [ssh] identity_files: an OpenSSH or PEM private key is wanted".into(),
+            Self::KeyEncrypted { path } => {
+                format!("load it into an agent first: `ssh-add {}`", path.display())
+            }
+            Self::JumpUnsupported { .. } => "run kubemint on a machine that reaches the hosts directly".into(),
+            Self::BecomeFailed { user, .. } => format!(
+                "`sudo -n true` must work for {user} on the host: sudo installed, `{user} ALL=(ALL) NOPASSWD: ALL` \
+                 in sudoers, no requiretty"
+            ),
+            Self::ShellUnusable { .. } => {
+                "the user needs a login shell that runs commands (not nologin, no ForceCommand)".into()
+            }
+            Self::ConnectionLost { .. } => "run again: what is done stays done, and leftovers are swept".into(),
+            Self::TimedOut { .. } => "look at the host's load and disks, then run again".into(),
+            Self::ProtocolGarbled { .. } => "log in by hand and run `sh -s </dev/null`: it should print nothing".into(),
+            Self::LocalShell { .. } => "an `sh` must be in /bin or /usr/bin".into(),
+            Self::Entropy(_) => "this machine's random source must work before anything is installed".into(),
+            Self::PathUnusable { .. } => {
+                "paths below root may hold letters, digits and . _ - + @ only; root may hold no control characters"
+                    .into()
+            }
+            Self::ToolMissing { tool } => format!("install {tool} on the host (coreutils or busybox)"),
+            Self::Files(files) => files.first().map(FileError::hint).unwrap_or_default(),
+        }
+    }
+}
+
+/// What is wrong with one file or the directory it belongs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FileFault {
+    TargetIsSymlink,
+    TargetIsDirectory,
+    TargetIsSpecial,
+    ParentUnsafe,
+    ParentNotDirectory,
+    ReadOnlyFilesystem,
+    DiskFull,
+    PermissionDenied,
+    Immutable,
+    WriteFailed,
+    DigestMismatch,
+    AttributesNotSet,
+    /// It is of a cluster with another CA.
+    OtherAuthority,
+    /// It has rows of users that ours has not.
+    ForeignRows,
+}
+
+/// One file that could not be installed or looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileError {
+    /// Where the file, or the directory at fault, is on the host: a local host's root included.
+    pub path: String,
+    pub fault: FileFault,
+    /// What the host said, scrubbed; may be empty.
+    pub detail: String,
+}
+
+impl std::error::Error for FileError {}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.fault {
+            FileFault::TargetIsSymlink => "is a symbolic link",
+            FileFault::TargetIsDirectory => "is a directory",
+            FileFault::TargetIsSpecial => "is a device, socket or pipe",
+            FileFault::ParentUnsafe => "lies in a directory that others may change",
+            FileFault::ParentNotDirectory => "lies below something that is not a directory",
+            FileFault::ReadOnlyFilesystem => "lies on a read-only file system",
+            FileFault::DiskFull => "cannot be written: the disk is full",
+            FileFault::PermissionDenied => "cannot be written: permission denied",
+            FileFault::Immutable => "cannot be replaced: operation not permitted",
+            FileFault::WriteFailed => "cannot be written",
+            FileFault::DigestMismatch => "reads back with other content than was written",
+            FileFault::AttributesNotSet => "does not keep the owner and mode it was given",
+            FileFault::OtherAuthority => "trusts another CA",
+            FileFault::ForeignRows => "has tokens of users that ours does not have",
+        };
+        write!(f, "{} {what}", self.path)?;
+        if self.detail.is_empty() { Ok(()) } else { write!(f, " ({})", self.detail) }
+    }
+}
+
+impl FileError {
+    /// The stable name scripts rely on.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self.fault {
+            FileFault::TargetIsSymlink => "target_is_symlink",
+            FileFault::TargetIsDirectory => "target_is_directory",
+            FileFault::TargetIsSpecial => "target_is_special",
+            FileFault::ParentUnsafe => "parent_unsafe",
+            FileFault::ParentNotDirectory => "parent_not_directory",
+            FileFault::ReadOnlyFilesystem => "read_only_filesystem",
+            FileFault::DiskFull => "disk_full",
+            FileFault::PermissionDenied => "permission_denied",
+            FileFault::Immutable => "immutable",
+            FileFault::WriteFailed => "write_failed",
+            FileFault::DigestMismatch => "digest_mismatch",
+            FileFault::AttributesNotSet => "attributes_not_set",
+            FileFault::OtherAuthority => "other_authority",
+            FileFault::ForeignRows => "foreign_token_rows",
+        }
+    }
+
+    /// What a person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        let path = &self.path;
+        match self.fault {
+            FileFault::TargetIsSymlink | FileFault::TargetIsDirectory | FileFault::TargetIsSpecial => {
+                format!("look at it with `ls -ld {path}`; move it away if it should not be there, then run again")
+            }
+            FileFault::ParentUnsafe => {
+                "each directory above the file must belong to root and be writable by root alone: look with \
+                 `namei -l`, mend with chown and chmod; for a host on this machine run kubemint as the directory's \
+                 owner and not as root, or set its root to a folder below one that root owns"
+                    .into()
+            }
+            FileFault::ParentNotDirectory => format!("look with `namei -l {path}`"),
+            FileFault::ReadOnlyFilesystem => "remount it read-write, or set [distribute] directory elsewhere".into(),
+            FileFault::DiskFull => {
+                "free space or inodes there (`df`, `df -i`), then run again; nothing was changed".into()
+            }
+            FileFault::PermissionDenied => "log in as root, or set become = \"sudo\"".into(),
+            FileFault::Immutable => {
+                format!(
+                    "look with `lsattr {path}`; `chattr -i` undoes the usual cause; a security module may be another"
+                )
+            }
+            FileFault::AttributesNotSet => {
+                format!(
+                    "look with `ls -ln {path}` and `findmnt -T {path}`: some file systems keep neither owner nor mode"
+                )
+            }
+            FileFault::OtherAuthority => {
+                "the host may be another cluster's, or the credential directory the wrong one or lost; \
+                 --replace-foreign overwrites it deliberately"
+                    .into()
+            }
+            FileFault::ForeignRows => format!(
+                "copy {path} here and take its rows over with `kubemint token merge FILE`; --replace-foreign \
+                 overwrites it deliberately"
+            ),
+            FileFault::WriteFailed | FileFault::DigestMismatch => {
+                "look at the host's disk and its kernel log, then run again".into()
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What a host's words mean when the script failed or never ran. The only place that looks at foreign text for a cause.
+
+use crate::{
+    inventory::{Connection, Host, Privilege},
+    remote::{Error, Exit, FileError, FileFault, Reply, SHELL_WORKS},
+    secret::scrub,
+};
+
+/// How the C library words the errors we tell apart; the host runs under LC_ALL=C.
+const ERRNO_WORDS: [(&str, FileFault); 7] = [
+    ("No space left on device", FileFault::DiskFull),
+    ("uota exceeded", FileFault::DiskFull),
+    ("Read-only file system", FileFault::ReadOnlyFilesystem),
+    ("Permission denied", FileFault::PermissionDenied),
+    ("Operation not permitted", FileFault::Immutable),
+    ("Not a directory", FileFault::ParentNotDirectory),
+    ("", FileFault::WriteFailed),
+];
+
+/// What a failed step means, by what was said since the last line of ours.
+pub(super) fn failed_step(path: String, step: &str, said: &str) -> FileError {
+    let of_words = |words: &str| said.lines().rev().find(|line| !line.trim().is_empty() && line.contains(words));
+    let known = ERRNO_WORDS.iter().find_map(|(words, fault)| Some((of_words(words)?, *fault)));
+    let (said, fault) = match (step, known) {
+        ("attributes", found) => (found.map(|(line, _)| line).unwrap_or_default(), FileFault::AttributesNotSet),
+        ("digest", _) => ("", FileFault::DigestMismatch),
+        ("acl", Some((line, FileFault::WriteFailed))) => (line, FileFault::ParentUnsafe),
+        (_, Some((line, fault))) => (line, fault),
+        (_, None) => ("", FileFault::WriteFailed),
+    };
+    let said = scrub(said);
+    let detail = if said.is_empty() { format!("step {step}") } else { format!("step {step}: {said}") };
+    FileError { path, fault, detail }
+}
+
+/// No line of ours came back: the shell or sudo never ran the script.
+pub(super) fn no_reply(text: &str, exit: &Exit, host: &Host) -> Error {
+    let exit = match exit {
+        Exit::Status(status) => format!("exit status {status}"),
+        Exit::Signal(signal) => format!("killed by signal {signal}"),
+    };
+    let quoted = |said: &str| if said.trim().is_empty() { "it said nothing".to_owned() } else { scrub(said) };
+    // Only a remote login shell stands between us and sudo.
+    let said_by_sudo = match (host.privilege, &host.connection) {
+        (Privilege::AsLoggedIn, _) => None,
+        (Privilege::Sudo, Connection::Local { .. }) => Some(text),
+        (Privilege::Sudo, Connection::Ssh(_)) => text.split_once(SHELL_WORKS).map(|(_, said)| said),
+    };
+    match said_by_sudo {
+        Some(said) => Error::BecomeFailed { user: login_user(host), said: quoted(said) },
+        None => Error::ShellUnusable { exit, said: quoted(text) },
+    }
+}
+
+fn login_user(host: &Host) -> String {
+    match &host.connection {
+        Connection::Ssh(target) => target.settings.user.clone(),
+        Connection::Local { .. } => "the user".to_owned(),
+    }
+}
+
+/// A reply we cannot make sense of, with the last thing that was said.
+pub(super) fn garbled(reason: &str, reply: &Reply, nonce: &str) -> Error {
+    let text = String::from_utf8_lossy(&reply.output);
+    let said = text.lines().rev().find(|line| !line.contains(nonce)).map(scrub).unwrap_or_default();
+    Error::ProtocolGarbled { reason: reason.to_owned(), said }
+}

@@ -1,0 +1,129 @@
+//! What a host holds, and what was done there: plain values for plans, reports and `status`. No secrets: a token is
+//! named by its fingerprint.
+
+use crate::{
+    digest::{Digest, Fingerprint},
+    remote::FileError,
+};
+use jiff::Timestamp;
+
+/// What a probe saw.
+#[derive(Debug)]
+pub struct HostView {
+    /// The host's own clock, where it could be read.
+    pub clock: Option<Timestamp>,
+    /// In the order asked for.
+    pub files: Vec<FileView>,
+}
+
+/// One file as a probe saw it.
+#[derive(Debug)]
+pub struct FileView {
+    /// As in the bundle.
+    pub path: String,
+    pub found: Found,
+    pub state: FileState,
+}
+
+/// What an install would have to do about a file.
+#[derive(Debug, PartialEq, Eq)]
+pub enum FileState {
+    /// Content, owner and mode are as wanted.
+    Matches,
+    Missing,
+    /// Other content, or an ACL: would be replaced.
+    Differs,
+    /// Right content; owner or mode would be repaired.
+    WrongAttributes,
+    /// An install would refuse.
+    Blocked(FileError),
+}
+
+/// What stands at a path.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing; or not looked at, because its directory is at fault.
+    Absent,
+    Regular(Regular),
+    Symlink,
+    Directory,
+    Special,
+}
+
+/// A regular file on a host.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Regular {
+    /// `None` where the user may not read it.
+    pub sha256: Option<Digest>,
+    /// Permission bits, such as 0o600.
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub acl: bool,
+    pub facts: Facts,
+}
+
+/// What a probe learns of a file that differs: never a secret. Values are foreign text, scrubbed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// A kubeconfig's first `server`.
+    pub server: Option<String>,
+    /// A kubeconfig's first `client-certificate-data`, base64 as it stands there.
+    pub client_certificate: Option<String>,
+    /// A kubeconfig's first `certificate-authority-data`, base64 as it stands there.
+    pub certificate_authority: Option<String>,
+    /// A kubeconfig's first `token`, by fingerprint.
+    pub token: Option<Fingerprint>,
+    /// The first 50 rows of token.csv.
+    pub token_rows: Vec<TokenRow>,
+}
+
+/// One row of a token.csv on a host.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TokenRow {
+    pub token: Fingerprint,
+    /// The name, where our own file has that user; else `another user` and a fingerprint of what stands there, which in
+    /// a damaged row may be a secret.
+    pub user: String,
+}
+
+/// What an install did.
+#[derive(Debug)]
+pub struct HostOutcome {
+    /// In the order asked for.
+    pub files: Vec<FileOutcome>,
+}
+
+/// What an install did about one file.
+#[derive(Debug)]
+pub struct FileOutcome {
+    /// As in the bundle.
+    pub path: String,
+    pub action: Action,
+    /// As read back from the host.
+    pub sha256: Digest,
+}
+
+/// What was done about a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    Created,
+    Updated,
+    /// Owner or mode only.
+    Repaired,
+    /// Not touched.
+    Unchanged,
+}
+
+impl Action {
+    /// The word used in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Repaired => "repaired",
+            Self::Unchanged => "unchanged",
+        }
+    }
+}

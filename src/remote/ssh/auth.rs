@@ -1,0 +1,182 @@
+//! The login: key files in their order, then every identity of the agent. No `none` probe first: it costs a round trip.
+//! An encrypted key file stands for the identity that the agent holds of it. Knows nothing of what is run afterwards.
+
+use super::{
+    agent::{AgentKeys, AgentSocket, Hangs, Identity},
+    connect::{Failure, Link, is_hang_up, session_code},
+    keys::{KeyContent, KeyFile},
+};
+use crate::{remote::Error, secret::ExposeSecret};
+use libssh2_sys as raw;
+use std::sync::Arc;
+
+const DURING: &str = "during the login";
+
+/// What came of offering one key.
+enum Answer {
+    Accepted,
+    Refused,
+    /// The key itself could not be used.
+    Unusable(String),
+}
+
+struct Login<'a> {
+    link: &'a mut Link,
+    user: &'a str,
+    /// For the message when nothing helps.
+    tried: Vec<String>,
+    refusals: usize,
+    offered: Vec<Vec<u8>>,
+}
+
+/// Logs `user` in, or says what was tried.
+///
+/// # Errors
+/// [`Error::AuthFailed`], [`Error::KeyEncrypted`], [`Error::KeyUnreadable`], or that the connection broke.
+pub(super) fn log_in(
+    link: &mut Link,
+    user: &str,
+    keys: &[Arc<KeyFile>],
+    agent_socket: Option<&AgentSocket>,
+) -> Result<(), Failure> {
+    let mut login = Login { link, user, tried: Vec::new(), refusals: 0, offered: Vec::new() };
+    let mut agent = AgentKeys::new(agent_socket);
+    for key in keys {
+        if login.offer_file(key, &mut agent)? {
+            return Ok(());
+        }
+    }
+    let held = login.held_by(&mut agent)?;
+    for identity in &held {
+        if !login.offered.iter().any(|blob| blob == identity.blob()) && login.offer_identity(identity)? {
+            return Ok(());
+        }
+    }
+    Err(Failure::Final(login.give_up(keys, held.len(), &agent)))
+}
+
+impl Login<'_> {
+    /// One identity file; `true` when it let us in.
+    fn offer_file(&mut self, key: &KeyFile, agent: &mut AgentKeys<'_>) -> Result<bool, Failure> {
+        let name = key.path.display().to_string();
+        match &key.content {
+            KeyContent::Private(text) => {
+                self.link.allow(DURING)?;
+                let result = self.link.session.userauth_pubkey_memory(self.user, None, text.expose_secret(), None);
+                self.offered.extend(key.public.clone());
+                self.take_answer(&name, result)
+            }
+            KeyContent::Encrypted | KeyContent::PublicOnly => {
+                let held = self.held_by(agent)?;
+                match held.iter().find(|identity| Some(identity.blob()) == key.public.as_deref()) {
+                    Some(identity) => {
+                        self.offered.push(identity.blob().to_vec());
+                        self.offer_identity(identity)
+                    }
+                    None => {
+                        tracing::debug!("{}: the agent does not hold {name}", self.link.endpoint);
+                        self.tried.push(format!("{name} (not usable: the agent does not hold it)"));
+                        Ok(false)
+                    }
+                }
+            }
+            KeyContent::Unreadable(reason) => {
+                tracing::debug!("{}: {name} is not usable: {reason}", self.link.endpoint);
+                self.tried.push(format!("{name} (not usable: {reason})"));
+                Ok(false)
+            }
+        }
+    }
+
+    fn held_by(&self, agent: &mut AgentKeys<'_>) -> Result<Vec<Identity>, Failure> {
+        agent.identities(self.link).map(<[Identity]>::to_vec).map_err(|hangs| self.hung(hangs))
+    }
+
+    fn offer_identity(&mut self, identity: &Identity) -> Result<bool, Failure> {
+        let limit = self.link.allow(DURING)?;
+        let result = identity.log_in(self.user, limit).map_err(|hangs| self.hung(hangs))?;
+        self.take_answer(&format!("agent identity {}", identity.comment()), result)
+    }
+
+    fn hung(&self, Hangs { reason }: Hangs) -> Failure {
+        Failure::Final(match self.link.is_over() {
+            true => self.link.timed_out(DURING),
+            false => Error::TimedOut { during: DURING, reason },
+        })
+    }
+
+    fn take_answer(&mut self, key: &str, result: Result<(), ssh2::Error>) -> Result<bool, Failure> {
+        match self.judge(result)? {
+            Answer::Accepted => {
+                tracing::info!("logged in to {} as {} with {key}", self.link.endpoint, self.user);
+                Ok(true)
+            }
+            Answer::Refused => {
+                self.refusals += 1;
+                tracing::debug!("{}: {} is refused with {key}", self.link.endpoint, self.user);
+                self.tried.push(format!("{key} (refused)"));
+                Ok(false)
+            }
+            Answer::Unusable(reason) => {
+                tracing::debug!("{}: {key} is not usable: {reason}", self.link.endpoint);
+                self.tried.push(format!("{key} (not usable: {reason})"));
+                Ok(false)
+            }
+        }
+    }
+
+    fn judge(&self, result: Result<(), ssh2::Error>) -> Result<Answer, Failure> {
+        let Err(error) = result else { return Ok(Answer::Accepted) };
+        if self.link.is_over() {
+            return Err(Failure::Final(self.link.timed_out(DURING)));
+        }
+        match session_code(&error) {
+            // The server may also have hung up in answer to the key; libssh2 has one code for both.
+            Some(raw::LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED) if self.link.peer_is_gone() => Err(self.ended()),
+            Some(
+                raw::LIBSSH2_ERROR_AUTHENTICATION_FAILED
+                | raw::LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED
+                | raw::LIBSSH2_ERROR_KEYFILE_AUTH_FAILED,
+            ) => Ok(Answer::Refused),
+            Some(code) if is_hang_up(code) && self.refusals > 0 => Err(self.ended()),
+            Some(code) if is_hang_up(code) => Err(Failure::DroppedBeforeLogin(self.link.failed(DURING, &error))),
+            Some(raw::LIBSSH2_ERROR_TIMEOUT) => Err(Failure::Final(self.link.failed(DURING, &error))),
+            _ => Ok(Answer::Unusable(error.message().to_owned())),
+        }
+    }
+
+    /// The server has had enough of our keys: never tried again.
+    fn ended(&self) -> Failure {
+        let mut tried = self.tried.clone();
+        tried.push("then the server ended the login (MaxAuthTries?)".to_owned());
+        Failure::Final(self.auth_failed(tried.join(", ")))
+    }
+
+    fn auth_failed(&self, tried: String) -> Error {
+        Error::AuthFailed { endpoint: self.link.endpoint.clone(), user: self.user.to_owned(), tried }
+    }
+
+    fn give_up(&self, keys: &[Arc<KeyFile>], held: usize, agent: &AgentKeys<'_>) -> Error {
+        // With an agent that hangs, the keys are not what to look at.
+        let keys_alone = held == 0 && !agent.is_silent();
+        let encrypted = keys.iter().find(|key| matches!(key.content, KeyContent::Encrypted));
+        if let (true, Some(key)) = (keys_alone, encrypted) {
+            return Error::KeyEncrypted { path: key.path.clone() };
+        }
+        if self.refusals == 0 && keys_alone {
+            for key in keys {
+                if let KeyContent::Unreadable(reason) = &key.content {
+                    return Error::KeyUnreadable { path: key.path.clone(), reason: reason.clone() };
+                }
+            }
+        }
+        let mut tried = self.tried.clone();
+        if keys.is_empty() {
+            tried.push("no key file".to_owned());
+        }
+        if held == 0 {
+            tried.push(agent.absence().unwrap_or_else(|| "no agent identities".to_owned()));
+        }
+        self.auth_failed(tried.join(", "))
+    }
+}

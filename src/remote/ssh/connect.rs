@@ -1,0 +1,368 @@
+//! From a name and a port to a finished key exchange. Knows nothing of who we are.
+
+use super::{
+    known_hosts::HostEntries,
+    watchdog::{Watch, Watchdog},
+};
+use crate::{
+    inventory::SshTarget,
+    remote::{Deadlines, Error},
+    secret::scrub,
+};
+use libssh2_sys as raw;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use ssh2::{Channel, ErrorCode, MethodType, Session};
+use std::{
+    io,
+    net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// The cheapest good exchange first; group exchange costs a server ten times as much.
+const KEY_EXCHANGES: &str = "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,\
+                             ecdh-sha2-nistp521,diffie-hellman-group14-sha256,diffie-hellman-group16-sha512,\
+                             diffie-hellman-group18-sha512,diffie-hellman-group-exchange-sha256";
+const SHAKING_HANDS: &str = "before the login";
+const HOST_KEYS: [&str; 6] = [
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "rsa-sha2-512",
+    "rsa-sha2-256",
+];
+/// What OpenSSH says, instead of its greeting, when it drops a connection for its limits (sshd.c).
+const BUSY: [&str; 2] = ["Exceeded MaxStartups", "Not allowed at this time"];
+
+/// Why one attempt failed, and whether another may be made at once.
+pub(super) enum Failure {
+    /// The server hung up before we said who we are.
+    DroppedBeforeLogin(Error),
+    Final(Error),
+}
+
+impl Failure {
+    pub fn into_error(self) -> Error {
+        match self {
+            Self::DroppedBeforeLogin(error) | Self::Final(error) => error,
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Final(error)
+    }
+}
+
+/// A live connection. Fields drop in this order: a session that is freed on a live socket talks to its peer, and would
+/// wait for one that hangs.
+pub(super) struct Link {
+    socket: HangUp,
+    pub session: Session,
+    /// For messages: `address:port`.
+    pub endpoint: String,
+    deadlines: Deadlines,
+    end: Instant,
+    /// Over the handshake first, then over everything: until the session is freed.
+    watch: Watch,
+}
+
+struct HangUp(Arc<TcpStream>);
+
+impl Drop for HangUp {
+    fn drop(&mut self) {
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
+impl Link {
+    /// Connects and agrees on keys; the host's key is not yet judged.
+    pub fn open(
+        target: &SshTarget,
+        known: &HostEntries,
+        deadlines: Deadlines,
+        end: Instant,
+        watchdog: &Watchdog,
+    ) -> Result<Self, Failure> {
+        let endpoint = display_endpoint(&target.address, target.port);
+        let stream = Arc::new(connect(target, &endpoint, deadlines.connect)?);
+        let session = Session::new().map_err(|e| handshake_error(&endpoint, e.message()))?;
+        let unwatched = |e: io::Error| handshake_error(&endpoint, &format!("nothing can watch over its time: {e}"));
+        let handshake_end = end.min(Instant::now() + deadlines.handshake);
+        let watch = watchdog.watch(&stream, handshake_end).map_err(unwatched)?;
+        let whole = watchdog.watch(&stream, end).map_err(unwatched)?;
+        let mut link = Self { socket: HangUp(Arc::clone(&stream)), session, endpoint, deadlines, end, watch };
+        link.agree_on_keys(stream, known)?;
+        link.watch = whole;
+        Ok(link)
+    }
+
+    fn agree_on_keys(&mut self, stream: Arc<TcpStream>, known: &HostEntries) -> Result<(), Failure> {
+        let prefer = |session: &Session| {
+            session.method_pref(MethodType::Kex, KEY_EXCHANGES)?;
+            session.method_pref(MethodType::HostKey, &host_key_order(&known.key_types()))
+        };
+        prefer(&self.session).map_err(|e| handshake_error(&self.endpoint, e.message()))?;
+        self.session.set_tcp_stream(stream);
+        self.session.set_timeout(milliseconds(self.deadlines.handshake.min(self.time_left())));
+        match self.session.handshake() {
+            // The line may have been cut at the very end.
+            Ok(()) if self.watch.has_bitten() => Err(Failure::Final(self.handshake_timed_out())),
+            Ok(()) => {
+                self.log_agreement();
+                Ok(())
+            }
+            Err(e) => Err(self.handshake_failure(&e)),
+        }
+    }
+
+    fn log_agreement(&self) {
+        let agreed = |kind| self.session.methods(kind).map(scrub).unwrap_or_default();
+        let (exchange, key) = (agreed(MethodType::Kex), agreed(MethodType::HostKey));
+        tracing::debug!("{}: greets with \"{}\"; agreed on {exchange} and {key}", self.endpoint, self.greeting());
+    }
+
+    fn greeting(&self) -> String {
+        self.session.banner_bytes().map(|b| scrub(&String::from_utf8_lossy(b))).unwrap_or_default()
+    }
+
+    fn handshake_timed_out(&self) -> Error {
+        if self.is_over() {
+            return self.timed_out(SHAKING_HANDS);
+        }
+        let seconds = self.deadlines.handshake.as_secs();
+        let reason = match self.greeting() {
+            ssh if ssh.starts_with("SSH-") => format!("the key exchange is not done after {seconds} s"),
+            silence if silence.is_empty() => format!("no SSH greeting within {seconds} s"),
+            other => format!("no SSH greeting within {seconds} s; it says \"{other}\""),
+        };
+        handshake_error(&self.endpoint, &reason)
+    }
+
+    fn handshake_failure(&self, error: &ssh2::Error) -> Failure {
+        if self.watch.has_bitten() {
+            return Failure::Final(self.handshake_timed_out());
+        }
+        let greeting = self.greeting();
+        let speaks_ssh = greeting.starts_with("SSH-");
+        let fail = |reason: String| handshake_error(&self.endpoint, &reason);
+        match session_code(error) {
+            Some(raw::LIBSSH2_ERROR_TIMEOUT) => Failure::Final(self.handshake_timed_out()),
+            Some(code) if is_hang_up(code) => {
+                let busy = BUSY.iter().any(|words| greeting.starts_with(words));
+                if !speaks_ssh && !greeting.is_empty() && !busy {
+                    return Failure::Final(fail(format!("it is no SSH server: it says \"{greeting}\"")));
+                }
+                let said = if busy { format!(": \"{greeting}\"") } else { String::new() };
+                Failure::DroppedBeforeLogin(fail(format!("it hung up before the login{said}")))
+            }
+            _ if !speaks_ssh && !greeting.is_empty() => {
+                Failure::Final(fail(format!("it is no SSH server: it says \"{greeting}\"")))
+            }
+            _ => Failure::Final(fail(format!("{} (greeting \"{greeting}\")", error.message()))),
+        }
+    }
+
+    /// Of the host's whole time.
+    pub fn time_left(&self) -> Duration {
+        self.end.saturating_duration_since(Instant::now())
+    }
+
+    /// Gives the next call to libssh2 as much time as is left for it, and says how much.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] when the host's whole time is over.
+    pub fn allow(&self, during: &'static str) -> Result<Duration, Error> {
+        let left = self.time_left();
+        if left.is_zero() {
+            return Err(self.timed_out(during));
+        }
+        let time = left.min(self.deadlines.idle);
+        self.session.set_timeout(milliseconds(time));
+        Ok(time)
+    }
+
+    /// Whether `error` says that the peer is gone or silent.
+    pub fn is_gone(&self, error: &ssh2::Error) -> bool {
+        session_code(error).is_some_and(|code| is_hang_up(code) || code == raw::LIBSSH2_ERROR_TIMEOUT)
+    }
+
+    /// Whether the peer has closed the connection, or does so within a moment.
+    pub fn peer_is_gone(&self) -> bool {
+        for _ in 0..20 {
+            // libssh2 has made the socket non-blocking.
+            match self.socket.0.peek(&mut [0]) {
+                Ok(0) => return true,
+                Ok(_) => return false,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => thread::sleep(Duration::from_millis(10)),
+                Err(_) => return true,
+            }
+        }
+        false
+    }
+
+    /// Whether the host's whole time is over: every error is then ours, whatever libssh2 makes of the cut line.
+    pub fn is_over(&self) -> bool {
+        // libssh2 gives up a little early.
+        Instant::now() + Duration::from_millis(100) >= self.end
+    }
+
+    /// What a libssh2 error after the handshake means.
+    pub fn failed(&self, during: &'static str, error: &ssh2::Error) -> Error {
+        match session_code(error) {
+            Some(raw::LIBSSH2_ERROR_TIMEOUT) => self.timed_out(during),
+            _ if self.is_over() => self.timed_out(during),
+            _ => Error::ConnectionLost { during, reason: error.message().to_owned() },
+        }
+    }
+
+    pub fn timed_out(&self, during: &'static str) -> Error {
+        let reason = if self.is_over() {
+            format!("not done after {} s", self.deadlines.host.as_secs())
+        } else {
+            format!("nothing heard for {} s", self.deadlines.idle.as_secs())
+        };
+        Error::TimedOut { during, reason }
+    }
+
+    /// Opens the session channel. sshd holds its answer back until its own first message is acknowledged, which the kernel
+    /// puts off by 40 ms unless told otherwise, again and again while we wait.
+    ///
+    /// # Errors
+    /// As libssh2 reports them; a timeout after what [`Link::allow`] gave.
+    pub fn open_channel(&self) -> Result<Channel, ssh2::Error> {
+        self.session.set_blocking(false);
+        let end = Instant::now() + Duration::from_millis(self.session.timeout().into());
+        let channel = loop {
+            match self.session.channel_session() {
+                Err(e) if session_code(&e) == Some(raw::LIBSSH2_ERROR_EAGAIN) => {
+                    if Instant::now() >= end {
+                        break Err(ssh2::Error::from_errno(ErrorCode::Session(raw::LIBSSH2_ERROR_TIMEOUT)));
+                    }
+                    self.wait_for_input(end);
+                }
+                other => break other,
+            }
+        };
+        self.session.set_blocking(true);
+        channel
+    }
+
+    fn wait_for_input(&self, end: Instant) {
+        #[cfg(target_os = "linux")]
+        let _ = rustix::net::sockopt::set_tcp_quickack(&self.socket.0, true);
+        let left = Timespec::try_from(end.saturating_duration_since(Instant::now())).ok();
+        let mut sockets = [PollFd::new(&self.socket.0, PollFlags::IN)];
+        let _ = poll(&mut sockets, left.as_ref());
+    }
+
+    /// Cuts the line: whatever is freed after this cannot wait for the peer.
+    pub fn hang_up(&self) {
+        let _ = self.socket.0.shutdown(Shutdown::Both);
+    }
+}
+
+/// The code of an error of the session (not of SFTP).
+pub(super) fn session_code(error: &ssh2::Error) -> Option<i32> {
+    match error.code() {
+        ErrorCode::Session(code) => Some(code),
+        ErrorCode::SFTP(_) => None,
+    }
+}
+
+/// Whether the peer is gone.
+pub(super) fn is_hang_up(code: i32) -> bool {
+    matches!(
+        code,
+        raw::LIBSSH2_ERROR_SOCKET_DISCONNECT
+            | raw::LIBSSH2_ERROR_SOCKET_RECV
+            | raw::LIBSSH2_ERROR_SOCKET_SEND
+            | raw::LIBSSH2_ERROR_BANNER_SEND
+    )
+}
+
+fn handshake_error(endpoint: &str, reason: &str) -> Error {
+    Error::HandshakeFailed { endpoint: endpoint.to_owned(), reason: reason.to_owned() }
+}
+
+fn display_endpoint(address: &str, port: u16) -> String {
+    if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
+}
+
+/// libssh2 takes 0 for "no limit".
+fn milliseconds(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX).max(1)
+}
+
+/// Types we know for this host first, so that a server with several keys shows one we can compare.
+fn host_key_order(known: &[String]) -> String {
+    let algorithms = |key_type: &str| match key_type {
+        "ssh-rsa" => vec!["rsa-sha2-512", "rsa-sha2-256"],
+        other => HOST_KEYS.into_iter().filter(|name| *name == other).collect(),
+    };
+    let mut order: Vec<&str> = known.iter().flat_map(|key_type| algorithms(key_type)).collect();
+    for name in HOST_KEYS {
+        if !order.contains(&name) {
+            order.push(name);
+        }
+    }
+    order.join(",")
+}
+
+fn connect(target: &SshTarget, endpoint: &str, limit: Duration) -> Result<TcpStream, Error> {
+    let resolved = (target.address.as_str(), target.port).to_socket_addrs();
+    let dns_failed = |reason: String| Error::DnsFailed { address: target.address.clone(), reason };
+    let addresses: Vec<SocketAddr> = resolved.map_err(|e| dns_failed(scrub(&e.to_string())))?.collect();
+    let end = Instant::now() + limit;
+    let mut worst: Option<io::Error> = None;
+    let started = Instant::now();
+    for (n, address) in addresses.iter().enumerate() {
+        // A fair share each, so that one black hole does not use up the time of the others.
+        let left = end.saturating_duration_since(Instant::now());
+        let share = left / u32::try_from(addresses.len() - n).unwrap_or(1);
+        let result = TcpStream::connect_timeout(address, share.max(Duration::from_millis(1)));
+        if let Err(error) = &result {
+            let took = started.elapsed().as_millis();
+            tracing::debug!("{endpoint}: no connection to {address} after {took} ms: {error}");
+        }
+        match result {
+            Ok(stream) => {
+                let _ = stream.set_nodelay(true);
+                tracing::debug!("{endpoint}: connected to {address} after {} ms", started.elapsed().as_millis());
+                return Ok(stream);
+            }
+            // A refusal says more than silence: something is there.
+            Err(e) if worst.as_ref().is_none_or(|w| w.kind() != io::ErrorKind::ConnectionRefused) => worst = Some(e),
+            Err(_) => {}
+        }
+    }
+    let endpoint = endpoint.to_owned();
+    Err(match worst {
+        None => dns_failed("the name has no address".to_owned()),
+        Some(e) if e.kind() == io::ErrorKind::ConnectionRefused => Error::ConnectRefused { endpoint },
+        Some(e) if e.kind() == io::ErrorKind::TimedOut => Error::ConnectTimeout { endpoint, seconds: limit.as_secs() },
+        Some(e) => Error::Unreachable { endpoint, reason: e.to_string() },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_types_are_offered_first_and_sha1_never() {
+        assert_eq!(host_key_order(&[]), HOST_KEYS.join(","));
+        let order = host_key_order(&["ssh-rsa".into(), "ssh-dss".into(), "ecdsa-sha2-nistp256".into()]);
+        assert!(order.starts_with("rsa-sha2-512,rsa-sha2-256,ecdsa-sha2-nistp256,ssh-ed25519"), "{order}");
+        assert!(order.split(',').all(|name| HOST_KEYS.contains(&name)), "{order}");
+    }
+
+    #[test]
+    fn an_ipv6_endpoint_is_bracketed() {
+        assert_eq!(display_endpoint("fe80::1", 22), "[fe80::1]:22");
+        assert_eq!(display_endpoint("host", 2222), "host:2222");
+    }
+}

@@ -1,0 +1,704 @@
+# shellcheck shell=sh
+# What kubemint runs on a host, to look (km_look) and to install (km_open ... km_settle).
+#
+# kubemint sends this text between braces, followed by calls of these functions with the data as quoted words. A brace
+# group runs only when it is complete: a transfer that breaks off executes nothing. It arrives on standard input, so no
+# secret stands in a command line, and printf must be a builtin for the same reason.
+# Every answer is one line that begins with the run's nonce; what programs say on standard error goes out unframed
+# just before the line that reports their failure. Files are reached by relative names after `cd -P`.
+# Must run under dash, bash and busybox with GNU, busybox or BSD tools; each fork costs the host time.
+# shellcheck disable=SC2034,SC2154 # nonce and states are set by the lines that follow, or through eval with an index
+set +xv
+set -fu
+umask 077
+unset IFS CDPATH
+LC_ALL=C
+PATH=${PATH:+$PATH:}/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export LC_ALL PATH
+exec </dev/null 2>&1
+# A lost connection must not leave the work half done.
+trap '' PIPE
+km_heed() { trap 'exit 1' HUP INT TERM; }
+km_heed
+trap km_cleanup EXIT
+km_count=0
+km_refused=
+km_newline='
+'
+
+km_say() { printf '%s %s\n' "$km_nonce" "$*"; }
+
+km_cleanup() {
+  km_i=0
+  while [ "$km_i" -lt "$km_count" ]; do
+    eval "km_temp=\${km_temp_$km_i:-} km_link=\${km_link_$km_i:-}"
+    [ -z "$km_temp" ] || rm -f "$km_temp"
+    [ -z "$km_link" ] || rm -f "$km_link"
+    km_i=$((km_i + 1))
+  done
+}
+
+km_quit() {
+  km_cleanup
+  km_count=0
+  km_say end
+  exit 0
+}
+
+km_fail() { # INDEX STEP
+  km_say fail "$1" "$2"
+  km_quit
+}
+
+km_fail_dir() { # DIRECTORY-INDEX STEP
+  km_say faildir "$1" "$2"
+  km_quit
+}
+
+km_missing() { # TOOL
+  km_say missing "$1"
+  km_quit
+}
+
+km_begin() { # NUMBER-OF-FILES
+  km_say begin
+  km_count=$1
+  [ "$(command -v printf)" = printf ] || km_missing 'printf builtin in sh'
+  km_uid=$(id -u) || km_missing id
+  km_gid=0
+  [ "$km_uid" = 0 ] || km_gid=$(id -g)
+  for km_hash in 'sha256sum' 'shasum -a 256' 'openssl dgst -sha256 -r' ''; do
+    ! command -v "${km_hash%% *}" >/dev/null || break
+  done
+  [ -n "$km_hash" ] || km_missing sha256sum
+}
+
+km_sha256() { $km_hash "$@"; }
+
+# Goes to DIR below ROOT, or as near to it as exists: km_rest is what is missing below the working directory. A link is
+# followed only out of a directory that others cannot change: they would choose where it leads.
+km_enter() { # DIRECTORY-INDEX ROOT DIR
+  km_rest=${2#/}${2:+/}$3
+  km_top=
+  cd / || km_fail_dir "$1" enter
+  while :; do
+    # Root answers for every directory on the way; others for those below their own root.
+    if [ -z "$km_top" ] && { [ "$km_uid" = 0 ] || [ "$km_rest" = "$3" ]; }; then
+      km_top=$PWD
+    fi
+    [ -n "$km_rest" ] || return 0
+    km_part=${km_rest%%/*}
+    case $km_part in
+      '' | .)
+        km_shift_rest
+        continue
+        ;;
+    esac
+    if [ -d "./$km_part" ]; then
+      km_from=$PWD
+      cd -P "./$km_part" || km_fail_dir "$1" enter
+      km_shift_rest
+      if [ "$PWD" != "${km_from%/}/$km_part" ] && [ -n "$km_top" ]; then
+        km_judge "$1" "$km_from" 0
+        [ -z "$km_refused" ] || return 0
+      fi
+    elif [ -e "./$km_part" ] || [ -L "./$km_part" ]; then
+      km_refuse_dir "$1" not-directory "${PWD%/}/$km_part"
+      return
+    else
+      return 0
+    fi
+  done
+}
+
+km_shift_rest() {
+  case $km_rest in
+    */*) km_rest=${km_rest#*/} ;;
+    *) km_rest= ;;
+  esac
+}
+
+km_refuse_dir() { # DIRECTORY-INDEX WHY TEXT
+  km_refused=yes
+  km_say dir "$@"
+}
+
+# Refuses a directory when others than root and the caller could change it, or any directory above it up to km_top.
+# ls sorts its arguments, and a path sorts before whatever lies below it.
+km_judge() { # DIRECTORY-INDEX DIRECTORY 1-IF-STICKY-WILL-DO
+  km_dir=$1 km_at=$2 km_spare=$3
+  set --
+  while :; do
+    set -- "$km_at" "$@"
+    case $km_at in
+      "$km_top" | /) break ;;
+    esac
+    km_at=${km_at%/*}
+    km_at=${km_at:-/}
+  done
+  km_list=$(ls -ldn "$@") || km_fail_dir "$km_dir" enter
+  IFS=$km_newline
+  for km_line in $km_list; do
+    unset IFS
+    km_at=${1:-?}
+    [ $# -eq 0 ] || shift
+    # A sticky directory keeps its entries from being swapped, but does not keep new ones out.
+    km_above=$(($# + km_spare))
+    # shellcheck disable=SC2086 # to be split
+    km_judge_line $km_line || return 0
+  done
+  unset IFS
+}
+
+# The working directory. Where nobody can change the way to it, it is still the one that this way leads to.
+km_judge_here() { # DIRECTORY-INDEX
+  # There is nothing of a root yet that is not root's to answer for.
+  [ -n "$km_top" ] || return 0
+  km_spare=0
+  [ -z "$km_rest" ] || km_spare=1
+  km_judge "$1" "$PWD" "$km_spare"
+  # shellcheck disable=SC3013 # dash, bash and busybox have -ef
+  if [ -z "$km_refused" ] && [ ! . -ef "$PWD" ]; then
+    km_refuse_dir "$1" unsafe "$PWD was exchanged"
+  fi
+}
+
+km_judge_line() { # MODE LINKS UID GID ...
+  km_why=
+  km_who=
+  case $3 in
+    0 | "$km_uid") ;;
+    *) km_why="is owned by uid $3" ;;
+  esac
+  case $1 in
+    d???????w*) km_who=all ;;
+    d????w????*+) km_who='its group or an ACL' ;;
+    d????w*)
+      # Root's own group may have members; a person's rarely has others.
+      if [ "$km_uid" = 0 ] || [ "$4" != "$km_gid" ]; then
+        km_who="group $4"
+      fi
+      ;;
+    d*) ;;
+    *) km_why='cannot be judged' ;;
+  esac
+  case $1 in
+    d????????[tT]*) [ "$km_above" -eq 0 ] || km_who= ;;
+  esac
+  [ -z "$km_who" ] || km_why="is writable by $km_who"
+  [ -n "$km_why" ] || return 0
+  km_refuse_dir "$km_dir" unsafe "$km_at $km_why"
+  return 1
+}
+
+# Says what is there now, and sets each file's km_state: create, update, repair or same.
+km_look() { # look|probe DIRECTORY-INDEX ROOT DIR, then for each file: INDEX NAME SHA256 KIND
+  km_mode=$1
+  km_before=$km_refused
+  km_refused=
+  km_enter "$2" "$3" "$4"
+  [ -n "$km_refused" ] || km_judge_here "$2"
+  shift 4
+  if [ -n "$km_refused" ]; then
+    return
+  fi
+  km_refused=$km_before
+  km_names=
+  km_types "$@"
+  [ -n "$km_names" ] || return 0
+  # shellcheck disable=SC2086 # our names hold no blanks
+  km_list=$(ls -ldn $km_names)
+  # shellcheck disable=SC2086
+  km_sums=$(km_sha256 $km_names)
+  km_compare "$@"
+}
+
+km_types() {
+  while [ $# -gt 0 ]; do
+    km_type=
+    if [ -n "$km_rest" ]; then
+      km_type=absent
+    elif [ -L "./$2" ]; then
+      km_type=symlink
+    elif [ -d "./$2" ]; then
+      km_type=directory
+    elif [ -f "./$2" ]; then
+      km_names="$km_names ./$2"
+    elif [ -e "./$2" ]; then
+      km_type=special
+    else
+      km_type=absent
+    fi
+    case $km_type in
+      '') ;;
+      absent)
+        km_say found "$1" absent
+        eval "km_state_$1=create"
+        ;;
+      *)
+        km_say found "$1" "$km_type"
+        km_refused=yes
+        ;;
+    esac
+    shift 4
+  done
+}
+
+# Sets km_perms, km_owner, km_group and km_size of a name in km_list.
+km_pick() { # NAME
+  km_perms=
+  IFS=$km_newline
+  for km_line in $km_list; do
+    unset IFS
+    case $km_line in
+      *" $1")
+        # shellcheck disable=SC2086 # to be split
+        set -- $km_line
+        km_perms=$1 km_owner=$3 km_group=$4 km_size=$5
+        return
+        ;;
+    esac
+  done
+  unset IFS
+}
+
+# Sets km_sum to the digest of a name in km_sums, or to -.
+km_pick_sum() { # NAME
+  km_name=$1
+  km_sum=-
+  # shellcheck disable=SC2086 # to be split
+  set -- $km_sums
+  while [ $# -gt 1 ]; do
+    [ "${2#\*}" != "$km_name" ] || km_sum=$1
+    shift 2
+  done
+}
+
+km_is_private() {
+  case $km_perms in
+    -rw------- | -rw-------[.@]) [ "$km_owner" = "$km_uid" ] && [ "$km_group" = "$km_gid" ] ;;
+    *) return 1 ;;
+  esac
+}
+
+km_compare() {
+  while [ $# -gt 0 ]; do
+    if [ -f "./$2" ] && [ ! -L "./$2" ]; then
+      km_pick "./$2"
+      [ -n "$km_perms" ] || km_fail "$1" look
+      km_pick_sum "./$2"
+      km_state=update
+      case $km_sum/$km_perms in
+        "$3"/*+) ;;
+        "$3"/*) km_state=repair ;;
+      esac
+      if [ "$km_uid" != 0 ] && [ "$km_owner" != "$km_uid" ]; then
+        km_state=foreign
+        km_refused=yes
+      elif km_is_private; then
+        [ "$km_state" != repair ] || km_state=same
+        eval "km_loose_$1="
+      else
+        eval "km_loose_$1=yes"
+      fi
+      eval "km_state_$1=\$km_state"
+      km_say found "$1" regular "$km_state" "$km_perms" "$km_owner" "$km_group" "$km_sum"
+      if [ "$km_sum" != "$3" ] && [ -r "./$2" ]; then
+        km_read "$1" "./$2" "$4"
+      fi
+    fi
+    shift 4
+  done
+}
+
+# Whether a file is another cluster's; when probing, its public facts too.
+km_read() { # INDEX NAME KIND
+  km_other=
+  km_rows=0
+  km_cr=$(printf '\r')
+  if [ "$km_size" -ge 1048576 ]; then
+    # In doubt it is.
+    [ "$3" = tokens ] && km_other=rows || km_other=authority
+  else
+    case $3 in
+      kubeconfig) km_kubeconfig_facts "$1" <"$2" ;;
+      tokens) km_token_facts "$1" <"$2" ;;
+      ca) km_ca_facts <"$2" ;;
+    esac
+  fi
+  if [ -n "$km_other" ] && [ "$km_policy" = refuse ]; then
+    km_say other "$1" "$km_other"
+    km_refused=yes
+  fi
+}
+
+# The first 8 hex digits of a value's SHA-256, into km_sum.
+km_fingerprint() { # VALUE
+  km_sum=$(printf %s "$1" | km_sha256)
+  km_sum=${km_sum%"${km_sum#????????}"}
+}
+
+km_unquote() { # TEXT: into km_value
+  km_value=$1
+  case $km_value in
+    \"*\") km_value=${km_value#\"} km_value=${km_value%\"} ;;
+    \'*\') km_value=${km_value#\'} km_value=${km_value%\'} ;;
+  esac
+}
+
+km_fact() { # INDEX NAME VALUE
+  [ "$km_mode" != probe ] || km_say fact "$@"
+}
+
+# An address without what may be a password.
+km_redact() { # URL: into km_value
+  km_value=$1
+  case $1 in
+    *[?#]*) km_value=${1%%://*}://'[redacted]' ;;
+    *@*) km_value=${1%%://*}://'[redacted]'@${1##*@} ;;
+  esac
+  case $1 in
+    *://*) ;;
+    *[?#@]*) km_value='[redacted]' ;;
+  esac
+}
+
+# Only public values leave the host, and the fingerprint of the token.
+km_kubeconfig_facts() { # INDEX
+  km_seen=
+  km_next=
+  while IFS= read -r km_line || [ -n "$km_line" ]; do
+    km_line=${km_line%"$km_cr"}
+    km_line=${km_line#"${km_line%%[! ]*}"}
+    km_line=${km_line#- }
+    case $km_line in
+      '#'*) continue ;;
+    esac
+    # The value of a key may begin on the line below it.
+    case $km_next:$km_line in
+      yes: | yes:*[!A-Za-z0-9+/=]*) ;;
+      yes:*) km_authority "$1" "$km_line" ;;
+    esac
+    km_next=
+    km_text=$km_line
+    while :; do
+      case $km_text in
+        *certificate-authority-data*)
+          km_text=${km_text#*certificate-authority-data}
+          km_authority "$1" "$km_text"
+          ;;
+        *) break ;;
+      esac
+    done
+    case $km_seen in
+      *" ${km_line%%:*} "*) continue ;;
+    esac
+    km_unquote "${km_line#*: }"
+    case $km_line in
+      'server: '*)
+        km_redact "$km_value"
+        km_fact "$1" server "$km_value"
+        ;;
+      'client-certificate-data: '*) km_fact "$1" certificate "$km_value" ;;
+      'token: '*)
+        if [ "$km_mode" = probe ]; then
+          km_fingerprint "$km_value"
+          km_fact "$1" token "$km_sum"
+        fi
+        ;;
+      *) continue ;;
+    esac
+    km_seen="$km_seen ${km_line%%:*} "
+  done
+}
+
+# Takes the base64 at the front of TEXT for the data of a CA. km_next: there is none, look on the next line.
+km_authority() { # INDEX TEXT
+  km_value=$2
+  km_value=${km_value#"${km_value%%[A-Za-z0-9+/=]*}"}
+  km_value=${km_value%%[!A-Za-z0-9+/=]*}
+  case $km_value in
+    null) return ;;
+    '')
+      km_next=yes
+      return
+      ;;
+  esac
+  case $km_seen in
+    *' authority '*) ;;
+    *) km_fact "$1" authority "$km_value" ;;
+  esac
+  km_seen="$km_seen authority "
+  [ -n "$km_our_ca" ] && [ -z "$km_other" ] || return 0
+  case $km_our_ca/$km_next in
+    "$km_value/" | "$km_value"*/yes) ;;
+    *) km_other="authority $km_value" ;;
+  esac
+}
+
+# The certificates of a PEM file without their line breaks.
+km_ca_facts() {
+  km_value=
+  km_next=
+  while IFS= read -r km_line || [ -n "$km_line" ]; do
+    km_line=${km_line%"$km_cr"}
+    case $km_line in
+      '-----BEGIN '*) km_next=yes ;;
+      '-----END '*)
+        km_next=
+        km_value=$km_value.
+        ;;
+      *) [ -z "$km_next" ] || km_value=$km_value$km_line ;;
+    esac
+  done
+  [ -z "$km_our_pem" ] || [ -z "$km_value" ] || [ "$km_value" = "$km_our_pem" ] || km_other="authority ${km_value%%.*}"
+}
+
+# Cuts the first field off km_line, which is a row of comma-separated values, into km_value.
+km_field() {
+  case $km_line in
+    \"*)
+      km_line=${km_line#\"}
+      km_value=
+      while :; do
+        case $km_line in
+          *\"*) ;;
+          *) return 1 ;;
+        esac
+        km_value=$km_value${km_line%%\"*}
+        km_line=${km_line#*\"}
+        case $km_line in
+          \"*) km_value=$km_value\" km_line=${km_line#\"} ;;
+          ,*)
+            km_line=${km_line#,}
+            return 0
+            ;;
+          '') return 0 ;;
+          *) return 1 ;;
+        esac
+      done
+      ;;
+    *,*) km_value=${km_line%%,*} km_line=${km_line#*,} ;;
+    *) km_value=$km_line km_line= ;;
+  esac
+}
+
+# A row's user is named when it is one of ours only: in a damaged row anything may stand there, the token too.
+km_token_facts() { # INDEX
+  km_shown=0
+  while IFS= read -r km_line || [ -n "$km_line" ]; do
+    km_line=${km_line%"$km_cr"}
+    case $km_line in
+      *,*) ;;
+      *) continue ;;
+    esac
+    # A row that cannot be read, such as one that goes on in the next line, is not one of ours.
+    if ! km_field; then
+      km_rows=$((km_rows + 1))
+      continue
+    fi
+    km_token=$km_value
+    if ! km_field; then
+      km_rows=$((km_rows + 1))
+      continue
+    fi
+    case $km_our_users in
+      *"$km_newline$km_value$km_newline"*) km_known="is $km_value" ;;
+      *)
+        km_known=
+        [ -z "$km_value" ] || km_rows=$((km_rows + 1))
+        ;;
+    esac
+    if [ "$km_mode" = probe ] && [ "$km_shown" -lt 50 ]; then
+      if [ -z "$km_known" ]; then
+        km_fingerprint "$km_value"
+        km_known="other $km_sum"
+      fi
+      km_fingerprint "$km_token"
+      km_say fact "$1" row "$km_sum" "$km_known"
+      km_shown=$((km_shown + 1))
+    fi
+  done
+  [ "$km_rows" -eq 0 ] || [ -z "$km_our_users" ] || km_other="rows $km_rows"
+}
+
+km_go_unless_refused() {
+  [ -z "$km_refused" ] || km_quit
+}
+
+# Goes to DIR again, which must be there, and judges the way again: it was left in between.
+km_return() { # DIRECTORY-INDEX ROOT DIR
+  km_enter "$@"
+  [ -n "$km_refused" ] || [ -z "$km_rest" ] || km_fail_dir "$1" enter
+  [ -n "$km_refused" ] || km_judge_here "$1"
+  km_go_unless_refused
+}
+
+# Makes what is missing of DIR, goes there, and sweeps what a killed run left.
+km_open() { # DIRECTORY-INDEX ROOT DIR
+  km_enter "$@"
+  [ -n "$km_refused" ] || km_judge_here "$1"
+  km_go_unless_refused
+  while [ -n "$km_rest" ]; do
+    km_part=${km_rest%%/*}
+    case $km_part in
+      '' | .) ;;
+      *)
+        # By -m and not the umask alone: a default ACL above takes the umask's place.
+        # Another host of this machine may have made it in the meantime: it is judged below.
+        mkdir -m 700 "./$km_part" || [ -d "./$km_part" ] || km_fail_dir "$1" mkdir
+        sync . || km_fail_dir "$1" sync
+        cd -P "./$km_part" || km_fail_dir "$1" enter
+        ;;
+    esac
+    km_shift_rest
+  done
+  km_return "$@"
+  set +f
+  for km_stale in ./.kubemint-*.tmp; do
+    case $km_stale in
+      "./.kubemint-$km_nonce-"*) continue ;;
+    esac
+    if [ -f "$km_stale" ] || [ -L "$km_stale" ]; then
+      rm -f "$km_stale"
+    fi
+  done
+  set -f
+}
+
+# Empty temporary files first, so that no byte is written to one that others may read (default ACLs, setgid).
+km_create() { # INDEX...
+  km_new=
+  km_list=
+  for km_index; do
+    eval "km_state=\${km_state_$km_index:-}"
+    case $km_state in
+      create | update) ;;
+      *) continue ;;
+    esac
+    km_temp=./.kubemint-$km_nonce-$km_index.tmp
+    set -C
+    printf '' >"$km_temp" || km_fail "$km_index" create
+    set +C
+    eval "km_temp_$km_index=\${PWD%/}/\${km_temp#./}"
+    km_new="$km_new $km_temp"
+  done
+  [ -n "$km_new" ] || return 0
+  # shellcheck disable=SC2086 # our names hold no blanks
+  km_made=$(ls -ldn $km_new)
+  for km_temp in $km_new; do
+    km_list=$km_made
+    km_index=${km_temp##*-}
+    km_index=${km_index%.tmp}
+    km_pick "$km_temp"
+    km_is_private && continue
+    case $km_perms in
+      *+) setfacl -b "$km_temp" || km_fail "$km_index" acl ;;
+    esac
+    [ "$km_owner:$km_group" = "$km_uid:$km_gid" ] || chown "$km_uid:$km_gid" "$km_temp" || km_fail "$km_index" chown
+    chmod 600 "$km_temp" || km_fail "$km_index" chmod
+    km_all=$(ls -ldn "$km_temp")
+    km_confirm "$km_index" "$km_temp"
+  done
+}
+
+km_stage() { # INDEX CONTENT
+  eval "km_temp=\${km_temp_$1:-}"
+  [ -n "$km_temp" ] || return 0
+  km_temp=./${km_temp##*/}
+  printf %s "$2" >"$km_temp" && return
+  # Not every shell's printf says why: dd does.
+  dd if=/dev/zero of="$km_temp" bs=65536 count=1
+  km_fail "$1" write
+}
+
+# Nothing is renamed before every byte of it has been read back.
+km_flush() { # for each file: INDEX SHA256
+  [ -n "$km_new" ] || return 0
+  # shellcheck disable=SC2086 # our names hold no blanks
+  sync $km_new || km_fail "$1" sync
+  # shellcheck disable=SC2086
+  km_sums=$(km_sha256 $km_new)
+  while [ $# -gt 0 ]; do
+    eval "km_temp=\${km_temp_$1:-}"
+    if [ -n "$km_temp" ]; then
+      km_pick_sum "./${km_temp##*/}"
+      [ "$km_sum" = "$2" ] || km_fail "$1" digest
+    fi
+    shift 2
+  done
+}
+
+# From here to km_heed no signal stops the work, nor a program it calls.
+km_hold() { trap '' HUP INT TERM; }
+
+# The version to be replaced will stay beside it: the same inode, made private first.
+km_keep() { # INDEX NAME
+  eval "km_state=\${km_state_$1:-} km_loose=\${km_loose_$1:-}"
+  case $km_state in
+    update | repair) ;;
+    *) return 0 ;;
+  esac
+  if [ -n "$km_loose" ]; then
+    [ "$km_uid" != 0 ] || chown "$km_uid:$km_gid" "./$2" || km_fail "$1" chown
+    [ "$km_uid" = 0 ] || chgrp "$km_gid" "./$2" || km_fail "$1" chown
+    chmod 600 "./$2" || km_fail "$1" chmod
+  fi
+  [ "$km_state" = update ] || return 0
+  km_previous=./.$2.kubemint-previous
+  # shellcheck disable=SC3013 # dash, bash and busybox have -ef; a killed run may have made the link already
+  [ "./$2" -ef "$km_previous" ] && return
+  [ ! -d "$km_previous" ] || km_fail "$1" previous
+  # The previous version that is there stays until the file is replaced.
+  km_temp=./.kubemint-$km_nonce-$1-previous.tmp
+  eval "km_link_$1=\${PWD%/}/\${km_temp#./}"
+  ln "./$2" "$km_temp" || km_fail "$1" link
+}
+
+km_swap() { # INDEX NAME
+  eval "km_temp=\${km_temp_$1:-} km_link=\${km_link_$1:-}"
+  [ -n "$km_temp" ] || return 0
+  mv -f "./${km_temp##*/}" "./$2" || km_fail "$1" rename
+  eval "km_temp_$1= km_link_$1="
+  [ -z "$km_link" ] || mv -f "./${km_link##*/}" "./.$2.kubemint-previous" || km_fail "$1" previous
+}
+
+km_settle() { # for each file: INDEX NAME
+  km_names=
+  km_index=$1
+  km_settle_names "$@"
+  km_sums=
+  if [ -n "$km_names" ]; then
+    sync . || km_fail "$km_index" sync
+    # shellcheck disable=SC2086 # our names hold no blanks
+    km_sums=$(km_sha256 $km_names)
+    # shellcheck disable=SC2086
+    km_all=$(ls -ldn $km_names)
+  fi
+  while [ $# -gt 0 ]; do
+    eval "km_state=\${km_state_$1:-}"
+    [ "$km_state" = same ] || km_confirm "$1" "./$2"
+    km_pick_sum "./$2"
+    km_say "done" "$1" "$km_state" "$km_sum"
+    shift 2
+  done
+}
+
+# Some file systems take chmod and chown and forget them.
+km_confirm() { # INDEX NAME
+  km_list=$km_all
+  km_pick "$2"
+  km_is_private && return
+  printf '%s\n' "it is $km_perms $km_owner:$km_group"
+  km_fail "$1" attributes
+}
+
+km_settle_names() {
+  while [ $# -gt 0 ]; do
+    eval "km_state=\${km_state_$1:-}"
+    case $km_state in
+      create | update | repair) km_names="$km_names ./$2" ;;
+    esac
+    shift 2
+  done
+}

@@ -1,0 +1,119 @@
+//! Signals and failures in the middle of an install: what was begun is finished, and nothing needed to go back is lost.
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+mod support;
+
+use kubemint::{
+    entropy::OsEntropy,
+    remote::{
+        Deadlines, LocalRemote,
+        installer::{Action, ForeignPolicy, install_host},
+    },
+};
+use rustix::process::getpgid;
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+    time::Duration,
+};
+use support::{
+    LocalTree, content, eventually,
+    files::{BOOTSTRAP, KUBE_PROXY, TOKENS, bundle},
+    host_file,
+};
+
+const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "sh"]];
+const PREVIOUS: &str = "/etc/kubernetes/.bootstrap.kubeconfig.kubemint-previous";
+
+/// `shell`, with a program of this name and text found before the system's own.
+fn with_program(shell: &[&str], dir: &Path, name: &str, text: &str) -> LocalRemote {
+    let fake = dir.join(name);
+    fs::write(&fake, format!("#!/bin/sh\n{text}\n")).unwrap();
+    fs::set_permissions(&fake, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("PATH={}:/usr/sbin:/usr/bin:/sbin:/bin", dir.display());
+    LocalTree::remote_with(&[&["env", &path], shell].concat())
+}
+
+#[test]
+fn a_shell_of_this_machine_is_in_a_process_group_of_its_own() {
+    let (tree, dir) = (LocalTree::new(), tempfile::tempdir().unwrap());
+    let groups = dir.path().join("groups");
+    // Fields 1 and 5 of stat: the shell's own number and that of its group.
+    let note = format!("cut -d' ' -f1,5 /proc/$PPID/stat >'{}'; exec /usr/bin/id \"$@\"", groups.display());
+    let remote = with_program(&["dash"], dir.path(), "id", &note);
+    install_host(&remote, &tree.host(), &bundle(), ForeignPolicy::Refuse, &OsEntropy).unwrap();
+    let text = fs::read_to_string(groups).unwrap();
+    let (_, group) = text.trim().split_once(' ').unwrap();
+    assert_ne!(group, getpgid(None).unwrap().as_raw_nonzero().to_string());
+}
+
+#[test]
+fn at_the_deadline_the_shell_goes_with_everything_it_called() {
+    let dir = tempfile::tempdir().unwrap();
+    let number = dir.path().join("number");
+    let script = format!("sleep 600 & echo $! >'{}'; wait", number.display());
+    let short = Deadlines { idle: Duration::from_millis(500), ..Deadlines::default() };
+    let remote = LocalRemote::new(short).with_shell(&["sh", "-c", &script, "hang"]);
+    install_host(&remote, &LocalTree::new().host(), &bundle(), ForeignPolicy::Refuse, &OsEntropy).unwrap_err();
+    let pid: i32 = fs::read_to_string(number).unwrap().trim().parse().unwrap();
+    let state = || fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    eventually("the sleeper to be gone", || {
+        let stat = state();
+        (stat.is_empty() || stat.contains(") Z ")).then_some(())
+    });
+}
+
+#[test]
+fn no_signal_stops_an_install_between_the_first_rename_and_the_last() {
+    for shell in SHELLS {
+        for signal in ["HUP", "INT", "TERM"] {
+            let (tree, dir) = (LocalTree::new(), tempfile::tempdir().unwrap());
+            install_host(&LocalTree::remote_with(shell), &tree.host(), &bundle(), ForeignPolicy::Refuse, &OsEntropy)
+                .unwrap();
+            // To the shell, and to the program itself.
+            let remote =
+                with_program(shell, dir.path(), "mv", &format!("kill -{signal} $PPID $$\nexec /bin/mv \"$@\""));
+            let files = [host_file(BOOTSTRAP, "new"), host_file(KUBE_PROXY, "new, too")];
+            let outcome = install_host(&remote, &tree.host(), &files, ForeignPolicy::Refuse, &OsEntropy);
+            assert!(outcome.is_ok_and(|o| o.files.iter().all(|f| f.action == Action::Updated)), "{shell:?} {signal}");
+            assert_eq!((tree.text(BOOTSTRAP).as_str(), tree.text(KUBE_PROXY).as_str()), ("new", "new, too"));
+        }
+    }
+}
+
+#[test]
+fn a_failed_update_keeps_the_version_before_the_one_that_stays() {
+    for shell in SHELLS {
+        let (tree, dir) = (LocalTree::new(), tempfile::tempdir().unwrap());
+        let good = LocalTree::remote_with(shell);
+        install_host(&good, &tree.host(), &bundle(), ForeignPolicy::Refuse, &OsEntropy).unwrap();
+        let files = [host_file(BOOTSTRAP, "second")];
+        install_host(&good, &tree.host(), &files, ForeignPolicy::Refuse, &OsEntropy).unwrap();
+        assert_eq!(tree.text(PREVIOUS), content(&bundle()[0]));
+        let bad = with_program(shell, dir.path(), "mv", "echo 'mv: Input/output error' >&2; exit 1");
+        let files = [host_file(BOOTSTRAP, "third")];
+        assert_eq!(
+            install_host(&bad, &tree.host(), &files, ForeignPolicy::Refuse, &OsEntropy).unwrap_err().code(),
+            "write_failed"
+        );
+        assert_eq!((tree.text(BOOTSTRAP).as_str(), tree.text(PREVIOUS).as_str()), ("second", content(&bundle()[0])));
+        assert!(tree.names().iter().all(|name| !name.contains("tmp")), "{:?}", tree.names());
+        assert_eq!(tree.path(BOOTSTRAP).metadata().unwrap().nlink(), 1);
+        install_host(&good, &tree.host(), &files, ForeignPolicy::Refuse, &OsEntropy).unwrap();
+        assert_eq!((tree.text(BOOTSTRAP).as_str(), tree.text(PREVIOUS).as_str()), ("third", "second"));
+    }
+}
+
+#[test]
+fn links_that_a_killed_run_left_are_swept() {
+    let tree = LocalTree::new();
+    let dir = tempfile::tempdir().unwrap();
+    install_host(&LocalTree::remote(), &tree.host(), &bundle(), ForeignPolicy::Refuse, &OsEntropy).unwrap();
+    let killed = with_program(&["dash"], dir.path(), "mv", "kill -9 $PPID");
+    let files = [host_file(TOKENS, "new,kubelet-bootstrap,1\n")];
+    install_host(&killed, &tree.host(), &files, ForeignPolicy::Refuse, &OsEntropy).unwrap_err();
+    assert!(tree.names().iter().any(|name| name.ends_with("-previous.tmp")), "{:?}", tree.names());
+    install_host(&LocalTree::remote(), &tree.host(), &bundle(), ForeignPolicy::Refuse, &OsEntropy).unwrap();
+    assert!(tree.names().iter().all(|name| !name.contains("tmp")), "{:?}", tree.names());
+}

@@ -1,0 +1,85 @@
+//! What the integration tests share: hosts to install on, and witnesses of what was sent.
+//!
+//! [`LocalTree`] is a directory of this machine as a `connection = "local"` host. [`TestHost`] is a real sshd: where the
+//! tests run as root, in its own mount, UTS and PID namespace with its own /etc, /root and /tmp, so that it behaves like a
+//! machine of its own; elsewhere a plain sshd of the current user. [`Listener`] is something on a port that is no SSH.
+//! Programs that a test needs are asked for with [`require`], which names the Debian package: nothing is skipped silently.
+#![allow(dead_code, unused_imports, reason = "each test crate uses its own part")]
+
+mod canary;
+mod client;
+mod env;
+pub mod files;
+mod fleet;
+mod listener;
+mod local_tree;
+mod recorder;
+mod relay;
+mod running;
+mod sampler;
+mod test_host;
+mod world;
+
+pub use canary::Canaries;
+pub use client::{Agent, Client, public_of};
+pub use env::{LOCAL_HOSTS, Ran, TestEnv};
+pub use files::{content, host_file};
+pub use fleet::{Fleet, Member, host_of, hosts_that_are};
+pub use listener::{Listener, Manner};
+pub use local_tree::{LocalTree, feed, host_value, tree_hash};
+pub use recorder::Recorder;
+pub use relay::{Relay, Relays};
+pub use running::Running;
+pub use sampler::{ExecTrace, Sampler};
+pub use test_host::{Builder, TestHost};
+pub use world::{is_isolated, kill};
+
+/// The Debian package of every program the tests call.
+const PACKAGES: [(&str, &str); 15] = [
+    ("dash", "dash"),
+    ("bash", "bash"),
+    ("busybox", "busybox"),
+    ("fish", "fish"),
+    ("csh", "csh"),
+    ("sshd", "openssh-server"),
+    ("ssh-keygen", "openssh-client"),
+    ("ssh-agent", "openssh-client"),
+    ("ssh-add", "openssh-client"),
+    ("sudo", "sudo"),
+    ("unshare", "util-linux"),
+    ("nsenter", "util-linux"),
+    ("strace", "strace"),
+    ("setfacl", "acl"),
+    ("chattr", "e2fsprogs"),
+];
+
+/// The full path of `program`; a test that cannot find it fails and says what to install.
+pub fn require(program: &str) -> std::path::PathBuf {
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/local/sbin:/usr/sbin:/sbin";
+    let found = path.split(':').map(|dir| std::path::Path::new(dir).join(program)).find(|full| full.is_file());
+    let package = PACKAGES.iter().find(|(name, _)| *name == program).map_or(program, |(_, package)| package);
+    found.unwrap_or_else(|| panic!("{program} is missing: apt-get install {package}"))
+}
+
+/// Waits for `check` to give something; fails after 20 seconds.
+pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while std::time::Instant::now() < end {
+        if let Some(value) = check() {
+            return value;
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(5));
+    }
+    panic!("waited in vain for {what}");
+}
+
+/// Leaves the test, loudly, where it needs hosts that are machines of their own.
+#[macro_export]
+macro_rules! need_root {
+    () => {
+        if !$crate::support::is_isolated() {
+            println!("skipped: needs root");
+            return;
+        }
+    };
+}
