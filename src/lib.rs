@@ -15,3 +15,4 @@ pub mod pki;
 pub mod token;
 // 2 adapters
 pub mod remote;
+pub mod store;

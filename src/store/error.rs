@@ -1,0 +1,74 @@
+//! What can be wrong with the credential directory. Every kind means: refused, nothing changed.
+
+use super::Distrust;
+use std::{io, path::Path, path::PathBuf};
+
+/// Why a file is not taken as input, though it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    #[error("it is a directory")]
+    Directory,
+    #[error("it is not a regular file")]
+    Special,
+    #[error("larger than {mebibytes} MiB")]
+    TooLarge { mebibytes: u64 },
+    #[error("not UTF-8 text (byte {offset})")]
+    NotUtf8 { offset: usize },
+}
+
+/// Why the credential directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{} is in use by another kubemint, pid {holder}", path.display())]
+    Locked { path: PathBuf, holder: String },
+    #[error("{} is damaged: {what}", path.display())]
+    Damaged { path: PathBuf, what: String },
+    #[error("{} was written by a newer kubemint (state version {found}; this one knows {known})", path.display())]
+    NewerVersion { path: PathBuf, found: u64, known: u64 },
+    #[error(
+        "{} is older than its runs: generation {found}, but run {run} worked with generation {recorded}", path.display()
+    )]
+    OlderGeneration { path: PathBuf, found: u64, recorded: u64, run: String },
+    #[error("{} {why}", path.display())]
+    Untrusted { path: PathBuf, why: Distrust },
+    #[error("{} exists already", path.display())]
+    Exists { path: PathBuf },
+    #[error("cannot read {}: {fault}", path.display())]
+    Unfit { path: PathBuf, fault: Unfit },
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+}
+
+impl Error {
+    pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { action, path: path.to_owned(), source }
+    }
+
+    /// What the operator can do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Locked { .. } => "wait until it ends; `ps -p PID` shows what it is".into(),
+            Self::Damaged { .. } => {
+                "restore the whole directory from a backup; kubemint neither guesses nor makes a CA anew".into()
+            }
+            Self::NewerVersion { .. } => "use the kubemint that wrote it, or a newer one".into(),
+            Self::OlderGeneration { .. } => {
+                "an old copy was restored: hosts may hold newer credentials; restore the newest copy".into()
+            }
+            Self::Untrusted { why, .. } => why.hint().into(),
+            Self::Exists { .. } => "choose another name, or move the file away first".into(),
+            Self::Unfit { fault: Unfit::NotUtf8 { .. }, .. } => "save the file as UTF-8".into(),
+            Self::Unfit { .. } => "check that the path names the file you mean".into(),
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "free space on that file system; no host was changed".into()
+                }
+                io::ErrorKind::PermissionDenied => "check owner and mode of the path".into(),
+                io::ErrorKind::ReadOnlyFilesystem => "choose a writable --state-dir".into(),
+                io::ErrorKind::NotFound => "check the path".into(),
+                _ => "see the system's message above".into(),
+            },
+        }
+    }
+}

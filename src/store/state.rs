@@ -1,0 +1,161 @@
+//! state.json: what the last run left in the directory, and, while a run is writing, what it is about to leave.
+//!
+//! It holds digests, dates and fingerprints, never a secret. A checksum over the document makes a flipped byte show.
+
+use super::{Error, StoredFile};
+use crate::{
+    digest::{Digest, Fingerprint},
+    secret::{ExposeSecret, Secret},
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, path::Path};
+
+pub(super) const FILE_NAME: &str = "state.json";
+const SCHEMA: &str = "kubemint/state";
+const VERSION: u64 = 1;
+
+/// What the directory holds after one run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Counts the runs that changed something; 0 means never.
+    pub generation: u64,
+    pub updated: Option<Timestamp>,
+    /// SHA-256 per path below the directory.
+    pub files: BTreeMap<String, Digest>,
+    pub ca: Option<CaRecord>,
+    pub token: Option<TokenRecord>,
+    pub kube_proxy: Option<CertificateRecord>,
+}
+
+/// How the CA came here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CaOrigin {
+    Generated,
+    Imported,
+    External,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaRecord {
+    pub origin: CaOrigin,
+    pub subject: String,
+    /// Of the certificate's DER.
+    pub sha256: Digest,
+    pub not_after: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRecord {
+    pub fingerprint: Fingerprint,
+    pub user: String,
+    pub uid: String,
+    pub groups: Vec<String>,
+    pub created: Timestamp,
+    /// The rows of token.csv that are not ours: should the file be lost, they are missed.
+    // Left out where empty: the checksum of a document without it stays what it was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_rows: Vec<RowRecord>,
+}
+
+/// A row of token.csv, by fingerprint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowRecord {
+    pub user: String,
+    pub uid: String,
+    pub fingerprint: Fingerprint,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateRecord {
+    pub serial: String,
+    /// Of the certificate's DER.
+    pub sha256: Digest,
+    pub not_after: Timestamp,
+}
+
+/// state.json as a whole.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Document {
+    schema: String,
+    version: u64,
+    #[serde(flatten)]
+    pub(super) current: State,
+    /// Present from a run's first write to its last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) next: Option<State>,
+    checksum: Digest,
+}
+
+/// The digests a file may have.
+pub(super) struct Expected {
+    pub(super) current: Option<Digest>,
+    pub(super) next: Option<Digest>,
+}
+
+impl Document {
+    pub(super) fn expected(&self, file: StoredFile) -> Expected {
+        let of = |state: &State| state.files.get(file.path()).copied();
+        Expected { current: of(&self.current), next: self.next.as_ref().and_then(of) }
+    }
+}
+
+/// What is wrong with the text, before its path is known.
+pub(super) enum Fault {
+    Damaged(String),
+    Newer(u64),
+}
+
+impl Fault {
+    pub(super) fn at(self, path: &Path) -> Error {
+        match self {
+            Self::Damaged(what) => Error::Damaged { path: path.to_owned(), what },
+            Self::Newer(found) => Error::NewerVersion { path: path.to_owned(), found, known: VERSION },
+        }
+    }
+}
+
+pub(super) fn parse_document(text: &Secret) -> Result<Document, Fault> {
+    let damaged = |e: serde_json::Error| Fault::Damaged(format!("not readable as state: {e}"));
+    // Schema and version first: a newer document may have another shape altogether.
+    #[derive(Deserialize)]
+    struct Head {
+        schema: String,
+        version: u64,
+    }
+    let head: Head = serde_json::from_str(text.expose_secret()).map_err(damaged)?;
+    if head.schema != SCHEMA {
+        return Err(Fault::Damaged(format!("its schema is not {SCHEMA}")));
+    }
+    if head.version > VERSION {
+        return Err(Fault::Newer(head.version));
+    }
+    let document: Document = serde_json::from_str(text.expose_secret()).map_err(damaged)?;
+    if document.checksum != checksum(&document.current, document.next.as_ref()) {
+        return Err(Fault::Damaged("its checksum does not match its content".into()));
+    }
+    Ok(document)
+}
+
+pub(super) fn render_document(current: &State, next: Option<&State>) -> String {
+    let document = Document {
+        schema: SCHEMA.into(),
+        version: VERSION,
+        current: current.clone(),
+        next: next.cloned(),
+        checksum: checksum(current, next),
+    };
+    let mut text = json(&document, serde_json::to_string_pretty);
+    text.push('\n');
+    text
+}
+
+fn checksum(current: &State, next: Option<&State>) -> Digest {
+    Digest::of(json(&(SCHEMA, VERSION, current, next), serde_json::to_string))
+}
+
+/// Serialising plain maps, strings and numbers cannot fail.
+fn json<T: Serialize>(value: &T, render: fn(&T) -> serde_json::Result<String>) -> String {
+    render(value).unwrap_or_default()
+}
