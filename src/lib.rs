@@ -16,3 +16,7 @@ pub mod token;
 // 2 adapters
 pub mod remote;
 pub mod store;
+// 3 use cases
+pub mod workflow;
+// 4 edge
+pub mod cli;

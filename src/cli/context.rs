@@ -1,0 +1,169 @@
+//! What a command works with: the inventory, the store, the adapters. The only place that builds adapters and that looks
+//! at the environment and the working directory.
+
+use super::{args::Global, failure::Failure, hosts::HostArgs, output::Output, signals::Signals};
+use crate::{
+    clock::{Clock, SystemClock},
+    entropy::OsEntropy,
+    inventory::{self, Host, Inventory, Location},
+    remote::{Deadlines, HostRemote, LocalRemote, SshConfig, SshRemote},
+    secret::Secret,
+    store::{self, Store},
+    workflow::distribute::Fleet,
+};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+use zeroize::Zeroizing;
+
+/// An inventory of 100,000 hosts written one by one stays below this.
+const LARGEST_INVENTORY: u64 = 16 * 1024 * 1024;
+/// More than any token.csv, kubeconfig or template in use.
+const LARGEST_INPUT: u64 = 4 * 1024 * 1024;
+
+pub(super) struct Context<'a> {
+    pub(super) output: &'a Output,
+    pub(super) global: Global,
+    pub(super) clock: SystemClock,
+    pub(super) entropy: OsEntropy,
+    pub(super) signals: Signals,
+    folder: PathBuf,
+    home: Option<PathBuf>,
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn new(global: Global, output: &'a Output) -> Result<Self, Failure> {
+        let folder = env::current_dir().map_err(|e| {
+            Failure::bad_input("no_working_directory", format!("the working directory cannot be used: {e}"))
+        })?;
+        let home = env::home_dir().filter(|home| home.is_absolute());
+        Ok(Self { output, global, clock: SystemClock, entropy: OsEntropy, signals: Signals::default(), folder, home })
+    }
+
+    pub(super) fn now(&self) -> jiff::Timestamp {
+        self.clock.now()
+    }
+
+    /// Reads and validates the inventory.
+    pub(super) fn inventory(&self) -> Result<Inventory, Failure> {
+        let path = &self.global.inventory;
+        let text = self.read_text(path, LARGEST_INVENTORY).map_err(|failure| {
+            let hint = match self.folder.join(path).exists() {
+                true => failure.hint.unwrap_or_default(),
+                false => "name the inventory with -i FILE, or write one with `kubemint init`".to_owned(),
+            };
+            Failure::bad_input("inventory_unreadable", failure.message).hint(hint)
+        })?;
+        let absolute = self.folder.join(path);
+        let location = Location {
+            path: path.clone(),
+            folder: absolute.parent().unwrap_or(&self.folder).to_owned(),
+            home: self.home.clone(),
+        };
+        Ok(inventory::parse_inventory(&text, &location)?)
+    }
+
+    pub(super) fn store(&self, inventory: &Inventory) -> Store {
+        Store::at(&match &self.global.state_dir {
+            Some(dir) => self.folder.join(dir),
+            None => inventory.state_dir.clone(),
+        })
+    }
+
+    /// The store of commands that need no inventory when `--state-dir` says where it is.
+    pub(super) fn store_alone(&self) -> Result<Store, Failure> {
+        match &self.global.state_dir {
+            Some(dir) => Ok(Store::at(&self.folder.join(dir))),
+            None => Ok(self.store(&self.inventory()?)),
+        }
+    }
+
+    /// The hosts that `--limit` leaves, in the order of the inventory.
+    pub(super) fn hosts<'h>(&self, inventory: &'h Inventory) -> Result<Vec<&'h Host>, Failure> {
+        let mut patterns = Vec::new();
+        for text in &self.global.limit {
+            patterns.extend(inventory::parse_patterns(text)?);
+        }
+        let patterns = inventory::resolve_files(patterns, |path| self.read_text(path, LARGEST_INVENTORY))?;
+        Ok(inventory::select_hosts(&inventory.hosts, &patterns)?)
+    }
+
+    pub(super) fn remote(&self) -> HostRemote {
+        let ssh = SshConfig {
+            home: self.home.clone(),
+            agent_socket: env::var_os("SSH_AUTH_SOCK").filter(|s| !s.is_empty()).map(PathBuf::from),
+            deadlines: Deadlines::default(),
+        };
+        HostRemote::new(SshRemote::new(ssh), LocalRemote::new(Deadlines::default()))
+    }
+
+    /// From here on signals are asked for, not obeyed at once.
+    pub(super) fn fleet<'f>(&'f self, remote: &'f HostRemote, args: &HostArgs, inventory: &Inventory) -> Fleet<'f> {
+        self.signals.listen();
+        Fleet {
+            remote,
+            entropy: &self.entropy,
+            clock: &self.clock,
+            concurrency: args.concurrency(inventory),
+            interrupt: &self.signals.interrupt,
+            foreign: args.foreign(),
+        }
+    }
+
+    /// A template of that name out of `--templates DIR`; `None` means the built-in one.
+    pub(super) fn template(&self, name: &str) -> Result<Option<String>, Failure> {
+        let Some(dir) = &self.global.templates else { return Ok(None) };
+        let path = dir.join(name);
+        if !self.folder.join(dir).is_dir() {
+            let what = format!("{} is not a folder of templates", dir.display());
+            return Err(Failure::bad_input("templates_unreadable", what)
+                .hint("--templates names a folder with rbac.yaml, bootstrap-token-secret.yaml or both"));
+        }
+        if !self.folder.join(&path).exists() {
+            return Ok(None);
+        }
+        self.read_text(&path, LARGEST_INPUT).map(Some)
+    }
+
+    fn read_text(&self, path: &Path, cap: u64) -> Result<String, Failure> {
+        let bytes = std::mem::take(&mut *self.read_up_to(path, cap)?);
+        String::from_utf8(bytes).map_err(|e| {
+            let at = e.utf8_error().valid_up_to();
+            drop(Zeroizing::new(e.into_bytes()));
+            Failure::bad_input("file_unreadable", format!("{} is not UTF-8 text (byte {at})", path.display()))
+                .hint("save the file as UTF-8")
+        })
+    }
+
+    /// A file that the user named and that may hold secrets; `-` is standard input.
+    pub(super) fn read_input(&self, path: &Path) -> Result<Secret, Failure> {
+        self.read_text(path, LARGEST_INPUT).map(Secret::from)
+    }
+
+    /// The same, before anything is known of its encoding.
+    pub(super) fn read_bytes(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        self.read_up_to(path, LARGEST_INPUT)
+    }
+
+    fn read_up_to(&self, path: &Path, cap: u64) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let bytes = match path.to_str() {
+            Some("-") => store::read_stream(std::io::stdin().lock(), path, cap),
+            // What a shell writes for <(command): a pipe, but one that somebody writes to.
+            Some(pipe) if pipe.starts_with("/dev/fd/") => match std::fs::File::open(pipe) {
+                Ok(file) => store::read_stream(file, path, cap),
+                Err(e) => return Err(Failure::bad_input("file_unreadable", format!("cannot read {pipe}: {e}"))),
+            },
+            _ => store::read_bytes(&self.folder.join(path), cap),
+        };
+        bytes.map_err(|e| unreadable(&e))
+    }
+
+    pub(super) fn path(&self, path: &Path) -> PathBuf {
+        self.folder.join(path)
+    }
+}
+
+fn unreadable(error: &store::Error) -> Failure {
+    Failure::bad_input("file_unreadable", error.to_string()).hint(error.hint())
+}

@@ -1,0 +1,230 @@
+//! `kubemint apply` and `kubemint distribute`: credentials onto hosts. They differ in what they do when the stored set
+//! is not what the inventory asks for: apply makes it so, distribute refuses.
+
+use super::{
+    context::Context,
+    failure::{Exit, Failure},
+    generate::{Generated, Locked, Prepared},
+    hosts::{self, HostArgs, LONGEST_TABLE, counted},
+    output::{Output, Tone},
+    progress::Progress,
+};
+use crate::{
+    bundle,
+    inventory::{Host, Inventory},
+    remote::installer::Action,
+    store::{Journal, RunId},
+    workflow::{
+        distribute::{self, Distribution, Order},
+        generate::{Step, StepAction},
+        report::{HostReport, HostStatus, RunReport},
+        restarts::{DueRestart, due_restarts},
+    },
+};
+use serde::Serialize;
+use std::io::IsTerminal;
+
+pub(super) const DISTRIBUTE_ABOUT: &str = "Install the generated credentials on the hosts.\n\n\
+    Refuses (exit 4) when the stored credentials are not what the inventory asks for: `apply` makes them so first. \
+    Each host is one connection, one login, one command; what is equal there is not touched; one host's failure stops \
+    no other.";
+
+pub(super) const DISTRIBUTE_EXAMPLES: &str = "\
+Examples:
+  kubemint distribute --limit role:node
+  kubemint distribute --limit @failed-hosts.txt -o json > report.json";
+
+/// Generate what is missing, then install on the hosts
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "Generate what is missing, then install on the hosts: `generate` and `distribute` in one.\n\n\
+        On a terminal it asks before it touches hosts, unless --yes is given; without a terminal it never asks.",
+    after_help = "\
+Examples:
+  kubemint apply --yes                     everything, on every host
+  kubemint apply --limit node042           one host
+  kubemint apply -o json | jq .summary     counts: hosts, changed, unchanged, failed, skipped"
+)]
+pub(super) struct Args {
+    #[command(flatten)]
+    hosts: HostArgs,
+}
+
+/// The report, with what only the command line adds.
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    report: &'a RunReport,
+    steps: &'a [Step],
+    /// What a person still has to do: kubemint restarts nothing here.
+    next_steps: &'a [DueRestart],
+}
+
+pub(super) fn run_apply(args: &Args, context: &Context) -> Result<Exit, Failure> {
+    let inventory = context.inventory()?;
+    let hosts = context.hosts(&inventory)?;
+    let prepared = Prepared::new(context, &inventory)?;
+    confirm(context, &hosts, &prepared.plan.steps)?;
+    let run = begin_run("apply", context, prepared.lock(context, &inventory)?)?;
+    for step in run.generated.steps.iter().filter(|step| step.action != StepAction::Kept) {
+        context.output.note(&format!("{}: {} ({})", step.artifact, step.action.name(), step.reason));
+    }
+    install(&run, args, context, &inventory, &hosts)
+}
+
+pub(super) fn run_distribute(args: &Args, context: &Context) -> Result<Exit, Failure> {
+    let inventory = context.inventory()?;
+    let hosts = context.hosts(&inventory)?;
+    let prepared = Prepared::new(context, &inventory)?;
+    refuse_outdated(&prepared)?;
+    confirm(context, &hosts, &[])?;
+    let locked = prepared.lock(context, &inventory)?;
+    refuse_outdated(&locked.prepared)?;
+    let run = begin_run("distribute", context, locked)?;
+    install(&run, args, context, &inventory, &hosts)
+}
+
+/// A run over hosts that has begun: what it installs, and where it is recorded.
+struct Run {
+    command: &'static str,
+    generated: Generated,
+    journal: Journal,
+}
+
+/// Commits with the run's journal already open: if it cannot be kept, nothing is made either.
+fn begin_run(command: &'static str, context: &Context, locked: Locked) -> Result<Run, Failure> {
+    let journal = locked.prepared.store.start_run(RunId::new(context.now(), &context.entropy)?)?;
+    match locked.commit(context) {
+        Ok(generated) => Ok(Run { command, generated, journal }),
+        Err(failure) => {
+            journal.discard();
+            Err(failure)
+        }
+    }
+}
+
+/// Distribute makes nothing: what it would install must be there, whole, and what the inventory asks for.
+fn refuse_outdated(prepared: &Prepared) -> Result<(), Failure> {
+    let Prepared { store, snapshot, plan } = prepared;
+    let what = match plan.steps.iter().find(|step| step.action != StepAction::Kept) {
+        _ if snapshot.interrupted => "an earlier run was stopped while it was writing the credentials".to_owned(),
+        _ if snapshot.state.is_none() => return Err(Failure::nothing_generated(store.dir())),
+        Some(step) => {
+            format!("the credentials are not what the inventory asks for ({}: {})", step.artifact, step.reason)
+        }
+        None => return Ok(()),
+    };
+    Err(Failure::refused("not_current", what).hint("run `kubemint generate`, or `kubemint apply`, which does both"))
+}
+
+/// Shows what would be made and asks, if there is somebody to ask.
+fn confirm(context: &Context, hosts: &[&Host], steps: &[Step]) -> Result<(), Failure> {
+    if context.global.yes || !context.output.is_interactive() || !std::io::stdin().is_terminal() {
+        return Ok(());
+    }
+    for step in steps.iter().filter(|step| step.action != StepAction::Kept) {
+        let new_ca = if step.artifact == "ca" { "a NEW " } else { "" };
+        context.output.note(&format!("to {}: {new_ca}{} ({})", step.action.imperative(), step.artifact, step.reason));
+    }
+    if context.output.ask(&format!("Install credentials on {}?", counted(hosts.len(), "host")))? {
+        return Ok(());
+    }
+    Err(Failure::refused("declined", "not confirmed").hint("--yes answers the question beforehand"))
+}
+
+fn install(run: &Run, args: &Args, context: &Context, inventory: &Inventory, hosts: &[&Host]) -> Result<Exit, Failure> {
+    let Run { command, generated, journal } = run;
+    let bundles = bundle::build_bundles(hosts, &generated.set)?;
+    let remote = context.remote();
+    let progress = Progress::new(context.output, hosts.len());
+    let order = Order { command, generation: generated.state.generation };
+    let fleet = context.fleet(&remote, &args.hosts, inventory);
+    let Distribution { report, unrecorded } =
+        distribute::run_distribution(&fleet, &bundles, order, journal, &progress)?;
+    progress.finish();
+    if let Some(error) = &unrecorded {
+        context.output.warn(&format!("the record of this run is incomplete: {error}; {}", error.hint()));
+    }
+    let next_steps = due_restarts(inventory, hosts, &report);
+    let document = Document { report: &report, steps: &generated.steps, next_steps: &next_steps };
+    context.output.answer(&document, || closing_text(context.output, &report, &next_steps))?;
+    Ok(match exit_of(context, &report) {
+        Exit::Done if unrecorded.is_some() => Exit::Unexpected,
+        exit => exit,
+    })
+}
+
+fn exit_of(context: &Context, report: &RunReport) -> Exit {
+    if let Some(interrupted) = context.signals.exit() {
+        return interrupted;
+    }
+    let no_name_resolves = |host: &HostReport| host.error.as_ref().is_some_and(|error| error.code == "dns_failed");
+    match report.summary.failed {
+        0 => Exit::Done,
+        _ if report.hosts.iter().all(no_name_resolves) => Exit::Refused,
+        _ => Exit::HostsFailed,
+    }
+}
+
+fn closing_text(output: &Output, report: &RunReport, next_steps: &[DueRestart]) -> String {
+    let all = report.hosts.len() <= LONGEST_TABLE;
+    let rows: Vec<_> = report
+        .hosts
+        .iter()
+        .filter(|host| all || host.status != HostStatus::Unchanged)
+        .map(|host| row(output, host))
+        .collect();
+    let mut text = String::new();
+    if !rows.is_empty() {
+        text += &Output::table(["HOST", "STATUS", "FILES", "TIME"], rows);
+    }
+    let failed = report.hosts.iter().filter(|host| host.status == HostStatus::Failed);
+    text += &hosts::failures(failed.filter_map(|host| Some((host.name.as_str(), host.error.as_ref()?))));
+    let s = &report.summary;
+    text += &format!(
+        "{}{}: {} changed, {} unchanged, {} failed, {} skipped (run {})\n",
+        if text.is_empty() { "" } else { "\n" },
+        counted(s.hosts, "host"),
+        s.changed,
+        s.unchanged,
+        s.failed,
+        s.skipped,
+        report.run_id
+    );
+    if s.failed + s.skipped > 0 {
+        text += "the same command again touches only what is still missing\n";
+    }
+    for DueRestart { reason, command, hosts, .. } in next_steps {
+        let how = command.as_ref().map(|command| format!(" ({command})")).unwrap_or_default();
+        let names: Vec<&str> = hosts.iter().map(String::as_str).collect();
+        text += &format!("next: {reason}: restart it{how} on {}\n", hosts::listed(&names));
+    }
+    text
+}
+
+fn row(output: &Output, host: &HostReport) -> [String; 4] {
+    let time = format!("{:.1} s", std::time::Duration::from_millis(host.duration_ms).as_secs_f64());
+    [host.name.clone(), output.paint(tone(host.status), host.status.name()), files_cell(host), time]
+}
+
+fn files_cell(host: &HostReport) -> String {
+    if let Some(error) = &host.error {
+        return error.code.to_owned();
+    }
+    let count = |action: Action| host.files.iter().filter(|file| file.action == action).count();
+    [Action::Created, Action::Updated, Action::Repaired, Action::Unchanged]
+        .into_iter()
+        .filter(|action| count(*action) > 0)
+        .map(|action| format!("{} {}", count(action), action.name()))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+const fn tone(status: HostStatus) -> Tone {
+    match status {
+        HostStatus::Changed => Tone::Changed,
+        HostStatus::Unchanged => Tone::Good,
+        HostStatus::Failed => Tone::Bad,
+        HostStatus::Skipped => Tone::Faint,
+    }
+}

@@ -1,0 +1,209 @@
+//! Every way a command can fail, in one place: exit code, stable code, message, hint. The library's errors come in by
+//! `From`; nothing here looks at an error's text.
+
+use crate::{bundle, entropy, inventory, kubeconfig, pki, store, token, workflow::generate};
+use serde::Serialize;
+use std::{path::Path, process::ExitCode};
+
+/// How the process ends (docs: README, "Exit codes").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exit {
+    Done,
+    Unexpected,
+    /// Bad input or usage, nothing changed.
+    BadInput,
+    /// Some hosts failed, the others are done.
+    HostsFailed,
+    /// Refused, nothing changed.
+    Refused,
+    /// Drift found, or something due.
+    Drift,
+    /// By a signal of this number.
+    Interrupted(u8),
+}
+
+impl Exit {
+    pub(super) const fn number(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Unexpected => 1,
+            Self::BadInput => 2,
+            Self::HostsFailed => 3,
+            Self::Refused => 4,
+            Self::Drift => 6,
+            Self::Interrupted(signal) => 128 + signal,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.number())
+    }
+}
+
+/// A command that did not do what it was asked.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) exit: Exit,
+    /// Stable name of the kind, for scripts.
+    pub(super) code: &'static str,
+    pub(super) message: String,
+    pub(super) hint: Option<String>,
+}
+
+/// A failure as `-o json` shows it.
+#[derive(Debug, Serialize)]
+pub(super) struct FailureDocument<'a> {
+    schema: &'static str,
+    version: u32,
+    exit_code: u8,
+    error: FailureError<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct FailureError<'a> {
+    code: &'static str,
+    message: &'a str,
+    hint: Option<&'a str>,
+}
+
+impl Failure {
+    pub(super) fn new(exit: Exit, code: &'static str, message: impl Into<String>) -> Self {
+        Self { exit, code, message: message.into(), hint: None }
+    }
+
+    #[must_use]
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(super) fn bad_input(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Exit::BadInput, code, message)
+    }
+
+    pub(super) fn refused(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Exit::Refused, code, message)
+    }
+
+    pub(super) fn nothing_generated(dir: &Path) -> Self {
+        Self::refused("nothing_generated", format!("there are no credentials in {}", dir.display()))
+            .hint("run `kubemint generate` first, or `kubemint apply`, which also installs them")
+    }
+
+    /// Puts a place in a file in front of the message, as compilers write it.
+    #[must_use]
+    pub(super) fn at(mut self, path: &Path, line: usize, column: Option<usize>) -> Self {
+        let column = column.map(|column| format!(":{column}")).unwrap_or_default();
+        self.message = format!("{}:{line}{column}: {}", path.display(), self.message);
+        self
+    }
+
+    /// Puts the file the failure is about in front of the message.
+    #[must_use]
+    pub(super) fn in_file(mut self, path: &Path) -> Self {
+        self.message = format!("{}: {}", path.display(), self.message);
+        self
+    }
+
+    pub(super) fn unexpected(error: &dyn std::error::Error) -> Self {
+        Self::new(Exit::Unexpected, "unexpected", error.to_string())
+    }
+
+    pub(super) const fn heading(&self) -> &'static str {
+        match self.exit {
+            Exit::Refused => "refused, nothing was changed",
+            _ => "error",
+        }
+    }
+
+    pub(super) fn document(&self) -> FailureDocument<'_> {
+        FailureDocument {
+            schema: "kubemint/error",
+            version: 1,
+            exit_code: self.exit.number(),
+            error: FailureError { code: self.code, message: &self.message, hint: self.hint.as_deref() },
+        }
+    }
+}
+
+impl From<inventory::Diagnostics> for Failure {
+    fn from(mistakes: inventory::Diagnostics) -> Self {
+        Self::bad_input("inventory_invalid", mistakes.to_string())
+    }
+}
+
+impl From<inventory::SelectError> for Failure {
+    fn from(error: inventory::SelectError) -> Self {
+        Self { hint: error.hint(), ..Self::bad_input("limit_invalid", format!("--limit: {error}")) }
+    }
+}
+
+impl From<inventory::PatternError> for Failure {
+    fn from(error: inventory::PatternError) -> Self {
+        Self { hint: error.hint(), ..Self::bad_input("limit_invalid", format!("--limit: {error}")) }
+    }
+}
+
+impl From<store::Error> for Failure {
+    fn from(error: store::Error) -> Self {
+        let code = match &error {
+            store::Error::Locked { .. } => "state_locked",
+            store::Error::Damaged { .. } => "state_damaged",
+            store::Error::NewerVersion { .. } => "state_newer",
+            store::Error::OlderGeneration { .. } => "state_older",
+            store::Error::Untrusted { .. } => "state_untrusted",
+            store::Error::Exists { .. } => "file_exists",
+            store::Error::Unfit { .. } | store::Error::Io { .. } => "state_io",
+        };
+        Self::refused(code, error.to_string()).hint(error.hint())
+    }
+}
+
+impl From<generate::Error> for Failure {
+    fn from(error: generate::Error) -> Self {
+        let (exit, code) = match error.kind() {
+            generate::ErrorKind::BadInput => (Exit::BadInput, "ca_invalid"),
+            generate::ErrorKind::Refused => (Exit::Refused, "state_unusable"),
+            generate::ErrorKind::Unexpected => (Exit::Unexpected, "unexpected"),
+        };
+        Self::new(exit, code, error.to_string()).hint(error.hint())
+    }
+}
+
+impl From<token::CsvError> for Failure {
+    fn from(error: token::CsvError) -> Self {
+        Self::bad_input("token_file_invalid", error.to_string()).hint("`kubemint token lint FILE` explains each line")
+    }
+}
+
+impl From<kubeconfig::ParseError> for Failure {
+    fn from(error: kubeconfig::ParseError) -> Self {
+        Self { hint: error.hint().map(Into::into), ..Self::bad_input("kubeconfig_invalid", error.to_string()) }
+    }
+}
+
+impl From<pki::CertificateError> for Failure {
+    fn from(error: pki::CertificateError) -> Self {
+        Self { hint: error.hint().map(Into::into), ..Self::bad_input("certificate_invalid", error.to_string()) }
+    }
+}
+
+impl From<token::ManifestError> for Failure {
+    fn from(error: token::ManifestError) -> Self {
+        Self { hint: error.hint().map(Into::into), ..Self::bad_input("manifest_invalid", error.to_string()) }
+    }
+}
+
+macro_rules! unexpected {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::unexpected(&error)
+            }
+        }
+    )*};
+}
+
+unexpected!(entropy::Error, bundle::Error, kubeconfig::EmitError);

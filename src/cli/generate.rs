@@ -1,0 +1,130 @@
+//! `kubemint generate`: the credential set on this machine, no host touched.
+
+use super::{
+    context::Context,
+    failure::{Exit, Failure},
+    output::{Output, Tone},
+};
+use crate::{
+    bundle::CredentialSet,
+    inventory::Inventory,
+    store::{Lock, Snapshot, State, Store},
+    workflow::generate::{self, Generation, Step, StepAction},
+};
+use serde::Serialize;
+
+/// Make the credentials that are missing or that the inventory now asks for differently
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "Make the credentials that are missing or that the inventory now asks for differently.\n\n\
+        What is there and still right is kept byte for byte: a second run changes nothing. A changed server address \
+        rebuilds the kubeconfigs and keeps token and keys. A CA is never replaced. No host is touched.",
+    after_help = "\
+Examples:
+  kubemint generate
+  kubemint -i prod.toml generate -o json | jq '.steps[] | select(.action != \"kept\")'"
+)]
+pub(super) struct Args {}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    version: u32,
+    state_dir: String,
+    generation: u64,
+    changed: bool,
+    steps: &'a [Step],
+}
+
+/// The credential set after a generation, with the lock that still protects it.
+pub(super) struct Generated {
+    pub(super) set: CredentialSet,
+    pub(super) steps: Vec<Step>,
+    pub(super) state: State,
+    pub(super) store: Store,
+    /// Held until the caller is done with the hosts too.
+    pub(super) _held: Lock,
+}
+
+pub(super) fn run(_: &Args, context: &Context) -> Result<Exit, Failure> {
+    let inventory = context.inventory()?;
+    let prepared = Prepared::new(context, &inventory)?;
+    if prepared.is_current() && prepared.store.is_idle() {
+        let generation = prepared.snapshot.state.as_ref().map_or(0, |state| state.generation);
+        return answer(context, &prepared.store, generation, &prepared.plan.steps);
+    }
+    let done = prepared.lock(context, &inventory)?.commit(context)?;
+    answer(context, &done.store, done.state.generation, &done.steps)
+}
+
+fn answer(context: &Context, store: &Store, generation: u64, steps: &[Step]) -> Result<Exit, Failure> {
+    let changed = steps.iter().any(|step| step.action != StepAction::Kept);
+    let state_dir = store.dir().display().to_string();
+    let document = Document { schema: "kubemint/generate", version: 1, state_dir, generation, changed, steps };
+    context.output.answer(&document, || {
+        let end = if changed {
+            format!("generation {generation} in {}\n", document.state_dir)
+        } else {
+            format!("nothing to do: generation {generation} in {} is current\n", document.state_dir)
+        };
+        steps_table(context.output, steps, StepAction::name) + &end
+    })?;
+    Ok(Exit::Done)
+}
+
+/// What has to be made, decided before anything, even the lock file, is touched.
+pub(super) struct Prepared {
+    pub(super) store: Store,
+    pub(super) snapshot: Snapshot,
+    pub(super) plan: Generation,
+}
+
+impl Prepared {
+    pub(super) fn new(context: &Context, inventory: &Inventory) -> Result<Self, Failure> {
+        let given = generate::read_given_authority(inventory, context.now())?;
+        let store = context.store(inventory);
+        let snapshot = store.load()?;
+        let plan = generate::plan_generation(inventory, given, &snapshot, context.now(), &context.entropy)?;
+        Ok(Self { store, snapshot, plan })
+    }
+
+    /// Whether committing would write nothing.
+    pub(super) fn is_current(&self) -> bool {
+        self.plan.is_current() && !self.snapshot.interrupted
+    }
+
+    /// Takes the lock; decides anew if another run changed the directory in between.
+    pub(super) fn lock(self, context: &Context, inventory: &Inventory) -> Result<Locked, Failure> {
+        let held = self.store.lock()?;
+        let snapshot = self.store.load()?;
+        let prepared = if snapshot.is_same_as(&self.snapshot) { self } else { Self::new(context, inventory)? };
+        Ok(Locked { prepared, held })
+    }
+}
+
+/// What has to be made, and nobody else can change it any more.
+pub(super) struct Locked {
+    pub(super) prepared: Prepared,
+    held: Lock,
+}
+
+impl Locked {
+    /// Writes what differs; the lock stays with the result.
+    pub(super) fn commit(self, context: &Context) -> Result<Generated, Failure> {
+        let Self { prepared: Prepared { store, snapshot, plan }, held } = self;
+        let steps = plan.steps.clone();
+        let (set, state) = plan.commit(&store, &held, &snapshot, &context.clock)?;
+        Ok(Generated { set, steps, state, store, _held: held })
+    }
+}
+
+/// The steps as a table; `word` says an action as done or as planned.
+pub(super) fn steps_table(output: &Output, steps: &[Step], word: fn(StepAction) -> &'static str) -> String {
+    Output::table(
+        ["CREDENTIAL", "ACTION", "REASON"],
+        steps.iter().map(|step| {
+            let tone = if step.action == StepAction::Kept { Tone::Faint } else { Tone::Changed };
+            [step.artifact.to_owned(), output.paint(tone, word(step.action)), step.reason.clone()]
+        }),
+    )
+}

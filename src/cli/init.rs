@@ -1,0 +1,50 @@
+//! `kubemint init`: a commented inventory to start from.
+
+use super::{
+    context::Context,
+    failure::{Exit, Failure},
+};
+use crate::{inventory, store};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Write a commented inventory; an existing file is never overwritten
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  kubemint init                       ./inventory.toml (or what -i names)
+  kubemint init clusters/berlin.toml  another place; its folder is made too")]
+pub(super) struct Args {
+    /// Where to write it [default: what -i/--inventory names]
+    file: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    version: u32,
+    path: &'a str,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
+    let path = args.file.as_ref().unwrap_or(&context.global.inventory);
+    let target = context.path(path);
+    if let Some(folder) = target.parent().filter(|folder| !folder.exists()) {
+        std::fs::create_dir_all(folder).map_err(|e| {
+            Failure::bad_input("file_unwritable", format!("cannot make {}: {e}", folder.display()))
+                .hint("name a folder you may write to")
+        })?;
+    }
+    store::write_new_file(&target, inventory::EXAMPLE.as_bytes(), 0o644).map_err(|e| {
+        Failure::bad_input(
+            if matches!(e, store::Error::Exists { .. }) { "file_exists" } else { "file_unwritable" },
+            e.to_string(),
+        )
+        .hint(e.hint())
+    })?;
+    let shown = path.display().to_string();
+    context.output.answer(&Document { schema: "kubemint/init", version: 1, path: &shown }, || {
+        format!("wrote {shown}; set cluster.server and [[hosts]] in it, then: kubemint -i {shown} plan\n")
+    })?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,202 @@
+//! The only printer. Standard output is the answer: text for people, or with `-o json` exactly one document. Everything
+//! else (notes, errors, the log) goes to standard error. A closed pipe is the reader's wish, not an error.
+
+use super::{
+    args::{ColorChoice, Format, Global},
+    failure::{Exit, Failure},
+};
+use crate::secret::{ExposeSecret, Secret};
+use comfy_table::{Table, presets};
+use serde::Serialize;
+use std::io::{self, IsTerminal, Write};
+use tracing::level_filters::LevelFilter;
+
+/// How and where to speak.
+#[derive(Debug, Clone)]
+pub(super) struct Output {
+    format: Format,
+    quiet: bool,
+    verbosity: u8,
+    color: bool,
+    color_errors: bool,
+}
+
+/// What a word means, for its colour.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Tone {
+    Good,
+    Changed,
+    Bad,
+    Faint,
+}
+
+impl Output {
+    pub(super) fn new(global: &Global) -> Self {
+        Self {
+            format: global.output,
+            quiet: global.quiet,
+            verbosity: global.verbose,
+            color: wants_color(global.color, io::stdout().is_terminal()),
+            color_errors: wants_color(global.color, io::stderr().is_terminal()),
+        }
+    }
+
+    /// For what happens before the flags are known.
+    pub(super) fn before_flags(format: Format) -> Self {
+        Self { format, quiet: false, verbosity: 0, color: false, color_errors: false }
+    }
+
+    /// Sends the log to standard error: warnings, with -v the steps, with -vv everything of kubemint's own.
+    pub(super) fn start_log(&self) {
+        let level = match (self.quiet, self.verbosity) {
+            (true, _) => LevelFilter::ERROR,
+            (false, 0) => LevelFilter::WARN,
+            (false, 1) => LevelFilter::INFO,
+            (false, _) => LevelFilter::DEBUG,
+        };
+        let log = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(self.color_errors).with_max_level(level);
+        let _ = log.with_target(false).without_time().try_init();
+    }
+
+    /// Says where a bug struck, and nothing that was in memory there.
+    pub(super) fn report_panics() {
+        std::panic::set_hook(Box::new(|panic| {
+            let place = panic.location().map_or_else(|| "an unknown place".into(), ToString::to_string);
+            write_err(&format!("unexpected: kubemint has a bug at {place}; please report it\n"));
+        }));
+    }
+
+    /// Whether bars and questions make sense.
+    pub(super) fn is_interactive(&self) -> bool {
+        !self.quiet && io::stderr().is_terminal()
+    }
+
+    pub(super) fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// The command's answer, in the form that was asked for.
+    pub(super) fn answer<T: Serialize>(&self, document: &T, text: impl FnOnce() -> String) -> Result<(), Failure> {
+        match self.format {
+            Format::Text => write_out(&text()),
+            Format::Json => {
+                let json = serde_json::to_string_pretty(document).map_err(|e| Failure::unexpected(&e))?;
+                write_out(&format!("{json}\n"))
+            }
+        }
+    }
+
+    /// An answer that is a secret, printed because it was asked for by name.
+    pub(super) fn answer_secret(secret: &Secret) -> Result<(), Failure> {
+        write_out(secret.expose_secret())
+    }
+
+    /// A line for the person at the terminal.
+    pub(super) fn note(&self, line: &str) {
+        if !self.quiet {
+            write_err(&format!("{line}\n"));
+        }
+    }
+
+    /// Asks a question that `y` or `yes` affirms; an end of input is a no.
+    pub(super) fn ask(&self, question: &str) -> Result<bool, Failure> {
+        write_err(&format!("{question} [y/N] "));
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer).map_err(|e| Failure::unexpected(&e))?;
+        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
+
+    /// What is wrong though the command goes on; said with --quiet too.
+    pub(super) fn warn(&self, line: &str) {
+        write_err(&format!("{}: {line}\n", paint(self.color_errors, Tone::Changed, "warning")));
+    }
+
+    /// Why the command failed: on standard error for people, on standard output for `-o json`.
+    pub(super) fn failure(&self, failure: &Failure) {
+        if self.format == Format::Json {
+            let _ = self.answer(&failure.document(), String::new);
+        }
+        let heading = paint(self.color_errors, Tone::Bad, failure.heading());
+        let mut text = format!("{heading}: {}\n", failure.message);
+        for line in failure.hint.iter().flat_map(|hint| hint.lines()) {
+            text.push_str(&format!("  {line}\n"));
+        }
+        write_err(&text);
+    }
+
+    /// What clap has to say: help and version are answers, the rest is an error of usage.
+    pub(super) fn usage(&self, error: &clap::Error) -> Exit {
+        let _ = error.print();
+        if !error.use_stderr() {
+            return Exit::Done;
+        }
+        if self.is_json() {
+            let text = error.render().to_string();
+            let of_this_error =
+                text.lines().take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For "));
+            let message = of_this_error.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ");
+            let failure = Failure::bad_input("usage", message.strip_prefix("error: ").unwrap_or(&message))
+                .hint("for the whole grammar, try --help");
+            let _ = self.answer(&failure.document(), String::new);
+        }
+        Exit::BadInput
+    }
+
+    pub(super) fn paint(&self, tone: Tone, text: &str) -> String {
+        paint(self.color, tone, text)
+    }
+
+    /// Left-aligned columns under a header, without lines.
+    pub(super) fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+        let header = header.map(str::to_owned);
+        Self::columns(std::iter::once(header).chain(rows))
+    }
+
+    /// Left-aligned columns, nothing else.
+    pub(super) fn columns<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        for row in rows {
+            table.add_row(row);
+        }
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
+        let lines = table.to_string();
+        lines.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    }
+}
+
+fn wants_color(choice: ColorChoice, terminal: bool) -> bool {
+    match choice {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        // https://no-color.org: present and not empty.
+        ColorChoice::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+    }
+}
+
+fn paint(color: bool, tone: Tone, text: &str) -> String {
+    if !color {
+        return text.to_owned();
+    }
+    let code = match tone {
+        Tone::Good => "32",
+        Tone::Changed => "33",
+        Tone::Bad => "31;1",
+        Tone::Faint => "2",
+    };
+    format!("\x1b[{code}m{text}\x1b[0m")
+}
+
+fn write_out(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Failure::unexpected(&e)),
+        _ => Ok(()),
+    }
+}
+
+fn write_err(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}

@@ -1,0 +1,88 @@
+//! `kubemint token show`: the token by its fingerprint; the secret only when asked for by name.
+
+use super::super::{
+    context::Context,
+    failure::{Exit, Failure},
+    output::Output,
+};
+use crate::{
+    digest::Fingerprint,
+    store::StoredFile,
+    token::{BootstrapToken, Row, TokenFile},
+};
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// Show fingerprint, user, uid, groups and age; the secret only with --reveal
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  kubemint token show
+  kubemint token show --reveal -o json | jq -r .token")]
+pub(super) struct Args {
+    /// Print the token itself too
+    #[arg(long)]
+    reveal: bool,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    version: u32,
+    fingerprint: Fingerprint,
+    user: &'a str,
+    uid: &'a str,
+    groups: &'a [String],
+    created: Timestamp,
+    /// Other rows of token.csv, kept for their users.
+    other_rows: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
+    let store = context.store_alone()?;
+    let snapshot = store.load()?;
+    let Some(record) = snapshot.state.as_ref().and_then(|state| state.token.as_ref()) else {
+        return Err(Failure::nothing_generated(store.dir()));
+    };
+    let Some(text) = snapshot.content(StoredFile::TokenCsv) else {
+        return Err(Failure::refused(
+            "token_file_missing",
+            format!("token.csv is missing in {}", store.dir().display()),
+        )
+        .hint("`kubemint generate` makes it again from bootstrap.kubeconfig"));
+    };
+    let file = TokenFile::from_secret(text)?;
+    let row = file.rows().iter().find(|row| row.fingerprint() == record.fingerprint);
+    let document = Document {
+        schema: "kubemint/token",
+        version: 1,
+        fingerprint: record.fingerprint,
+        user: &record.user,
+        uid: &record.uid,
+        groups: &record.groups,
+        created: record.created,
+        other_rows: file.rows().len() - usize::from(row.is_some()),
+        token: row.filter(|_| args.reveal).and_then(reveal),
+    };
+    context.output.answer(&document, || text_of(&document))?;
+    Ok(Exit::Done)
+}
+
+fn reveal(row: &Row) -> Option<String> {
+    Some(BootstrapToken::from_secret(row.token.clone()).ok()?.reveal())
+}
+
+fn text_of(document: &Document) -> String {
+    let mut rows = vec![
+        ["fingerprint".to_owned(), document.fingerprint.to_string()],
+        ["user".to_owned(), document.user.to_owned()],
+        ["uid".to_owned(), document.uid.to_owned()],
+        ["groups".to_owned(), document.groups.join(", ")],
+        ["created".to_owned(), document.created.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()],
+        ["other rows".to_owned(), document.other_rows.to_string()],
+    ];
+    rows.extend(document.token.as_ref().map(|token| ["token".to_owned(), token.clone()]));
+    Output::columns(rows)
+}

@@ -1,0 +1,136 @@
+//! Many hosts at a time: a fixed number of threads take hosts from a common queue; results come back to the caller's
+//! thread as they are ready, so that journal and progress need no locks. One host's failure is a value like any other.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+/// Enough for one SSH session with its buffers; the default of 2 MiB would be most of the memory of a large run.
+const STACK_BYTES: usize = 512 * 1024;
+
+/// A request to start no more hosts (SIGINT, SIGTERM); shared with the signal handler.
+#[derive(Debug, Clone, Default)]
+pub struct Interrupt(pub Arc<AtomicBool>);
+
+impl Interrupt {
+    #[must_use]
+    pub fn is_requested(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What the threads report back.
+pub(super) enum Progress<T> {
+    Started(usize),
+    Done(usize, T),
+}
+
+/// Runs `work` on every item, at most `concurrency` at a time, and hands each beginning and end to `observe` on this
+/// thread. Returns the results in the order of `items`; `None` for an item that was not begun, because of an interrupt.
+pub(super) fn run_on_each<I: Sync, T: Send>(
+    items: &[I],
+    concurrency: usize,
+    interrupt: &Interrupt,
+    work: impl Fn(&I) -> T + Sync,
+    mut observe: impl FnMut(&Progress<T>),
+) -> Vec<Option<T>> {
+    let next = AtomicUsize::new(0);
+    let (sender, receiver) = crossbeam_channel::unbounded();
+    let mut results: Vec<Option<T>> = items.iter().map(|_| None).collect();
+    let worker = |sender: crossbeam_channel::Sender<Progress<T>>| {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(index) else { return };
+            if interrupt.is_requested() || sender.send(Progress::Started(index)).is_err() {
+                return;
+            }
+            let _ = sender.send(Progress::Done(index, work(item)));
+        }
+    };
+    let worker = &worker;
+    std::thread::scope(|scope| {
+        for number in 0..concurrency.min(items.len()) {
+            let own = sender.clone();
+            let spawned = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, move || worker(own));
+            if spawned.is_err() && number == 0 {
+                // Not even one thread could be had: do the work here, one after the other.
+                worker(sender.clone());
+            }
+        }
+        drop(sender);
+        for progress in receiver {
+            observe(&progress);
+            if let Progress::Done(index, result) = progress {
+                results[index] = Some(result);
+            }
+        }
+    });
+    results
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[test]
+    fn every_item_is_done_once_and_results_keep_their_order() {
+        let items: Vec<usize> = (0..500).collect();
+        let seen = Mutex::new(Vec::new());
+        let results = run_on_each(
+            &items,
+            8,
+            &Interrupt::default(),
+            |item| {
+                seen.lock().unwrap().push(*item);
+                item * 2
+            },
+            |_| {},
+        );
+        assert_eq!(results, items.iter().map(|i| Some(i * 2)).collect::<Vec<_>>());
+        let mut seen = seen.into_inner().unwrap();
+        seen.sort_unstable();
+        assert_eq!(seen, items);
+    }
+
+    #[test]
+    fn never_more_than_the_limit_at_a_time() {
+        let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        run_on_each(
+            &[(); 64],
+            4,
+            &Interrupt::default(),
+            |()| {
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                std::thread::yield_now();
+                now.fetch_sub(1, Ordering::SeqCst);
+            },
+            |_| {},
+        );
+        assert!((1..=4).contains(&most.into_inner()));
+    }
+
+    #[test]
+    fn an_interrupt_starts_no_new_item_and_finishes_those_begun() {
+        let interrupt = Interrupt::default();
+        let results = run_on_each(
+            &(0..100).collect::<Vec<_>>(),
+            1,
+            &interrupt,
+            |item| {
+                if *item == 2 {
+                    interrupt.0.store(true, Ordering::Relaxed);
+                }
+            },
+            |_| {},
+        );
+        assert_eq!(results.iter().filter(|r| r.is_some()).count(), 3);
+        assert!(results[3].is_none());
+    }
+
+    #[test]
+    fn no_items_is_no_work() {
+        assert!(run_on_each::<(), ()>(&[], 4, &Interrupt::default(), |()| (), |_| {}).is_empty());
+    }
+}

@@ -1,0 +1,139 @@
+//! The cluster CA: made once, imported once, never replaced.
+
+use super::{Desk, Error, StepAction, Stored};
+use crate::{
+    inventory::{CaSource, Inventory},
+    pki::{self, Authority, Culprit, ImportError, NewAuthority},
+    secret::Secret,
+    store::{self, CaOrigin, CaRecord, StoredFile},
+};
+use jiff::Timestamp;
+use std::path::Path;
+
+const ARTIFACT: &str = "ca";
+/// Larger than any CA bundle in use.
+const LARGEST_PEM: u64 = 1024 * 1024;
+
+/// The CA an inventory names, read and found fit; `None` where kubemint makes one.
+#[derive(Debug)]
+pub struct GivenAuthority(Option<(Authority, CaOrigin)>);
+
+/// Reads and checks the CA that the inventory names. Touches nothing: mistakes in the input show before the store is
+/// opened.
+///
+/// # Errors
+/// [`Error::CaUnreadable`], [`Error::CaInput`].
+pub fn read_given_authority(inventory: &Inventory, now: Timestamp) -> Result<GivenAuthority, Error> {
+    let read = |path: &Path| store::read_bytes(path, LARGEST_PEM).map_err(Error::CaUnreadable);
+    let given = match &inventory.ca {
+        CaSource::New { .. } => None,
+        CaSource::Imported { cert, key } => {
+            if let Some(mode) = store::mode_open_to_others(key).map_err(Error::CaUnreadable)? {
+                let path = key.display();
+                tracing::warn!("the CA's key {path} is open to others (mode {mode:04o}): `chmod go= {path}`");
+            }
+            let key_pem = pki::decode_key_file(std::mem::take(&mut *read(key)?))
+                .map_err(|source| Error::CaInput { path: key.clone(), source: source.into() })?;
+            let authority = Authority::import(&*read(cert)?, &key_pem, now)
+                .map_err(|source| Error::CaInput { path: blame(&source, cert, key).to_owned(), source })?;
+            Some((authority, CaOrigin::Imported))
+        }
+        CaSource::External { cert } => {
+            let authority = Authority::from_certificate(&*read(cert)?, now)
+                .map_err(|source| Error::CaInput { path: cert.clone(), source })?;
+            Some((authority, CaOrigin::External))
+        }
+    };
+    Ok(GivenAuthority(given))
+}
+
+pub(super) fn settle(desk: &mut Desk, given: GivenAuthority) -> Result<(Authority, CaRecord), Error> {
+    let (authority, origin) = match (given.0, &desk.inventory.ca) {
+        (Some((authority, origin)), _) => (taken_over(desk, authority)?, origin),
+        (None, CaSource::New { algorithm, validity, common_name }) => {
+            let wanted = NewAuthority { common_name: common_name.clone(), algorithm: *algorithm, validity: *validity };
+            (made(desk, &wanted)?, CaOrigin::Generated)
+        }
+        (None, CaSource::Imported { cert, .. } | CaSource::External { cert }) => {
+            return Err(Error::CaKeyAbsent { path: cert.clone() });
+        }
+    };
+    let info = authority.certificate();
+    // Keeping a CA keeps how it once came here, whatever the inventory says today.
+    let origin = match desk.snapshot.state.as_ref().and_then(|state| state.ca.as_ref()) {
+        Some(record) if record.sha256 == info.sha256 => record.origin,
+        _ => origin,
+    };
+    let record = CaRecord { origin, subject: info.subject.clone(), sha256: info.sha256, not_after: info.not_after };
+    Ok((authority, record))
+}
+
+fn made(desk: &mut Desk, wanted: &NewAuthority) -> Result<Authority, Error> {
+    if let Some(authority) = stored(desk)? {
+        let asked = wanted.algorithm.name();
+        let info = authority.certificate();
+        let reason = if info.algorithm == asked {
+            format!("valid until {}", info.not_after.strftime("%Y-%m-%d"))
+        } else {
+            format!("the inventory now asks for {asked}, but a CA is never replaced by itself")
+        };
+        desk.note(ARTIFACT, StepAction::Kept, reason);
+        return Ok(authority);
+    }
+    let authority = Authority::issue_self_signed(wanted, desk.now, desk.entropy)?;
+    put(desk, &authority);
+    let until = authority.certificate().not_after.strftime("%Y-%m-%d");
+    desk.note(ARTIFACT, StepAction::Created, format!("{}, valid until {until}", wanted.algorithm));
+    Ok(authority)
+}
+
+fn taken_over(desk: &mut Desk, given: Authority) -> Result<Authority, Error> {
+    same_as_stored(desk, &given)?;
+    let (action, reason) = match put(desk, &given) {
+        Stored::Same => (StepAction::Kept, "the inventory's own"),
+        Stored::Differs => (StepAction::Created, "taken over from the inventory's files"),
+    };
+    let until = given.certificate().not_after.strftime("%Y-%m-%d");
+    desk.note(ARTIFACT, action, format!("{reason}, valid until {until}"));
+    Ok(given)
+}
+
+/// The CA that is in the store; `None` where there has never been one.
+fn stored(desk: &Desk) -> Result<Option<Authority>, Error> {
+    let snapshot = desk.snapshot;
+    let missing = |file: StoredFile| Error::CaMissing { path: file.path().into() };
+    let (cert, key) = match (snapshot.certificate(StoredFile::CaCertificate), snapshot.content(StoredFile::CaKey)) {
+        (Some(cert), Some(key)) => (cert, key),
+        // The certificate is written last: without it no run ever finished making a CA.
+        (None, _) if !snapshot.was_committed(StoredFile::CaCertificate) => return Ok(None),
+        (None, _) => return Err(missing(StoredFile::CaCertificate)),
+        (Some(_), None) => return Err(missing(StoredFile::CaKey)),
+    };
+    Authority::import(cert, key, desk.now)
+        .map(Some)
+        .map_err(|source| Error::CaStored { path: StoredFile::CaCertificate.path().into(), source })
+}
+
+fn same_as_stored(desk: &Desk, wanted: &Authority) -> Result<(), Error> {
+    let Some(record) = desk.snapshot.state.as_ref().and_then(|state| state.ca.as_ref()) else { return Ok(()) };
+    let info = wanted.certificate();
+    if record.sha256 == info.sha256 {
+        return Ok(());
+    }
+    let named = |subject: &str, digest: &crate::digest::Digest| format!("{subject}, sha256 {}", digest.fingerprint());
+    Err(Error::CaDiffers { wanted: named(&info.subject, &info.sha256), stored: named(&record.subject, &record.sha256) })
+}
+
+fn put(desk: &mut Desk, authority: &Authority) -> Stored {
+    let key = authority.key_pem().map_or(Stored::Same, |key| desk.put(StoredFile::CaKey, key));
+    let cert = desk.put(StoredFile::CaCertificate, &Secret::from(authority.certificate_pem()));
+    if key == Stored::Differs { key } else { cert }
+}
+
+/// The file an import error is about.
+fn blame<'a>(error: &ImportError, cert: &'a Path, key: &'a Path) -> &'a Path {
+    match error.culprit() {
+        Culprit::Key | Culprit::Pair => key,
+        Culprit::Certificate => cert,
+    }
+}

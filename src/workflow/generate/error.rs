@@ -1,0 +1,104 @@
+//! Why a credential set cannot be had, and what kind of refusal that is.
+
+use crate::{bundle, entropy, kubeconfig, pki, store, token};
+use std::path::PathBuf;
+
+/// Why a credential set cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot use the CA of the inventory ({}): {source}", path.display())]
+    CaInput { path: PathBuf, source: pki::ImportError },
+    #[error("cannot read the CA of the inventory: {0}")]
+    CaUnreadable(#[source] store::Error),
+    #[error("the stored CA cannot be used ({}): {source}", path.display())]
+    CaStored { path: PathBuf, source: pki::ImportError },
+    #[error("{} is missing, though this directory has had a CA", path.display())]
+    CaMissing { path: PathBuf },
+    #[error("the inventory names another CA ({wanted}) than the one in use ({stored})")]
+    CaDiffers { wanted: String, stored: String },
+    #[error("only the CA's certificate is at hand ({}): kubemint cannot sign without its key", path.display())]
+    CaKeyAbsent { path: PathBuf },
+    #[error("{} cannot be used: {source}", path.display())]
+    TokenFile { path: PathBuf, source: token::CsvError },
+    /// Their users, each once.
+    #[error("token.csv is missing, and with it the rows of {}", users.join(", "))]
+    OtherRowsLost { users: Vec<String> },
+    #[error("the CA cannot be made: {0}")]
+    Authority(#[from] pki::AuthorityError),
+    #[error("the certificate cannot be issued: {0}")]
+    Issue(#[from] pki::IssueError),
+    #[error("the token cannot be used: {0}")]
+    Token(#[from] token::TokenError),
+    #[error(transparent)]
+    Bundle(#[from] bundle::Error),
+    #[error(transparent)]
+    Kubeconfig(#[from] kubeconfig::EmitError),
+    #[error(transparent)]
+    Entropy(#[from] entropy::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// Whether the operator's input or the stored state stands in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    BadInput,
+    Refused,
+    Unexpected,
+}
+
+impl Error {
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::CaInput { .. }
+            | Self::CaUnreadable(_)
+            | Self::CaKeyAbsent { .. }
+            | Self::Authority(_)
+            | Self::Issue(_)
+            | Self::Token(_) => ErrorKind::BadInput,
+            Self::CaStored { .. }
+            | Self::CaMissing { .. }
+            | Self::CaDiffers { .. }
+            | Self::TokenFile { .. }
+            | Self::OtherRowsLost { .. }
+            | Self::Store(_) => ErrorKind::Refused,
+            Self::Bundle(_) | Self::Kubeconfig(_) | Self::Entropy(_) => ErrorKind::Unexpected,
+        }
+    }
+
+    /// What the operator can do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::CaInput { source, .. } => source.hint().unwrap_or("check the file").into(),
+            Self::CaUnreadable(source) | Self::Store(source) => source.hint(),
+            Self::CaStored { source, .. } => {
+                let cure = source.hint().unwrap_or("restore the file from a backup");
+                format!("{cure}; kubemint never replaces a stored CA by itself")
+            }
+            Self::CaMissing { .. } => {
+                "restore it from a backup: every node trusts this CA, so kubemint never makes another by itself".into()
+            }
+            Self::CaDiffers { .. } => {
+                "replacing a CA locks out every node that trusts the old one: set [ca] back, or use another state_dir"
+                    .into()
+            }
+            Self::CaKeyAbsent { .. } => "set ca.key beside ca.cert in the inventory".into(),
+            Self::TokenFile { .. } => {
+                "`kubemint token lint` shows every line that is wrong; restore the file from a backup".into()
+            }
+            Self::OtherRowsLost { .. } => {
+                "restore token.csv from a backup, or take over the copy of a control-plane host: \
+                 `kubemint token merge FILE`"
+                    .into()
+            }
+            Self::Authority(_) => "check [ca] in the inventory".into(),
+            Self::Issue(error) => error.hint().unwrap_or("check [certificates.kube-proxy] in the inventory").into(),
+            Self::Token(error) => error.hint().unwrap_or("check [token] in the inventory").into(),
+            Self::Bundle(_) | Self::Kubeconfig(_) | Self::Entropy(_) => {
+                "this should not happen: please report it with the output of -vv".into()
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The bootstrap token and token.csv: a token is made once and kept; its row follows the inventory; rows of other users
+//! stay as they are.
+
+use super::{Desk, Error, StepAction, Stored};
+use crate::{
+    digest::Fingerprint,
+    inventory::TokenSettings,
+    kubeconfig::Kubeconfig,
+    secret::{Secret, scrub},
+    store::{RowRecord, Snapshot, StoredFile, TokenRecord},
+    token::{BootstrapToken, Row, TokenFile},
+};
+
+const ARTIFACT: &str = "token";
+
+pub(super) fn settle(desk: &mut Desk) -> Result<(BootstrapToken, Secret, TokenRecord), Error> {
+    let wanted = desk.inventory.token.clone();
+    let file = stored_rows(desk)?;
+    let previous = desk.snapshot.state.as_ref().and_then(|state| state.token.clone());
+    refuse_lost_rows(desk.snapshot)?;
+    let (token, origin) = match find(&file, previous.as_ref(), &wanted) {
+        Some(row) => (BootstrapToken::from_secret(row.token.clone())?, Origin::Stored),
+        None => match recover(desk.snapshot, previous.as_ref()) {
+            Some(token) => (token, Origin::Recovered),
+            None => (BootstrapToken::generate(desk.entropy)?, Origin::Minted),
+        },
+    };
+    let fingerprint = token.fingerprint();
+    let file = rewrite(&file, previous.as_ref(), &token, &wanted)?;
+    let (text, other_rows) = (file.render(), other_rows(&file, &wanted));
+    let stored = desk.put(StoredFile::TokenCsv, &text);
+    let (action, reason) = match (origin, stored) {
+        (Origin::Minted, _) => (StepAction::Created, minted(fingerprint, previous.as_ref())),
+        (Origin::Recovered, _) => {
+            (StepAction::Rebuilt, format!("token.csv was missing; token {fingerprint} is in bootstrap.kubeconfig"))
+        }
+        (Origin::Stored, Stored::Same) => (StepAction::Kept, format!("fingerprint {fingerprint}")),
+        (Origin::Stored, Stored::Differs) => {
+            (StepAction::Rebuilt, format!("user, uid or groups changed; token {fingerprint} is kept"))
+        }
+    };
+    desk.note(ARTIFACT, action, reason);
+    let created = match previous {
+        Some(record) if record.fingerprint == fingerprint => record.created,
+        _ => desk.now,
+    };
+    let TokenSettings { user, uid, groups } = wanted;
+    Ok((token, text, TokenRecord { fingerprint, user, uid, groups, created, other_rows }))
+}
+
+/// Our own row can be made again; the tokens of other users nobody here knows.
+fn refuse_lost_rows(snapshot: &Snapshot) -> Result<(), Error> {
+    let Some(record) = snapshot.state.as_ref().and_then(|state| state.token.as_ref()) else { return Ok(()) };
+    if snapshot.content(StoredFile::TokenCsv).is_some() || record.other_rows.is_empty() {
+        return Ok(());
+    }
+    let mut users: Vec<String> = record.other_rows.iter().map(|row| scrub(&row.user)).collect();
+    users.sort();
+    users.dedup();
+    Err(Error::OtherRowsLost { users })
+}
+
+/// What state.json keeps of the rows that are not ours.
+pub(in crate::workflow) fn other_rows(file: &TokenFile, own: &TokenSettings) -> Vec<RowRecord> {
+    let others = file.rows().iter().filter(|row| (&row.user, &row.uid) != (&own.user, &own.uid));
+    others.map(record_of).collect()
+}
+
+fn minted(fingerprint: Fingerprint, previous: Option<&TokenRecord>) -> String {
+    let lost = previous.map(|old| format!("; token {}, which hosts may hold, is lost", old.fingerprint));
+    format!("128 bits, fingerprint {fingerprint}{}", lost.unwrap_or_default())
+}
+
+enum Origin {
+    Stored,
+    Recovered,
+    Minted,
+}
+
+fn stored_rows(desk: &Desk) -> Result<TokenFile, Error> {
+    let Some(text) = desk.snapshot.content(StoredFile::TokenCsv) else { return Ok(TokenFile::default()) };
+    TokenFile::from_secret(text).map_err(|source| Error::TokenFile { path: StoredFile::TokenCsv.path().into(), source })
+}
+
+/// Our row: the one whose token was recorded, else the one of the wanted user.
+fn find<'a>(file: &'a TokenFile, previous: Option<&TokenRecord>, wanted: &'a TokenSettings) -> Option<&'a Row> {
+    let recorded = |row: &&Row| previous.is_some_and(|record| row.fingerprint() == record.fingerprint);
+    let rows = file.rows();
+    rows.iter().find(recorded).or_else(|| file.rows_of(&wanted.user, &wanted.uid).next())
+}
+
+/// The file with our row as wanted; where user or uid changed, the row under the old ones goes.
+fn rewrite(
+    file: &TokenFile,
+    previous: Option<&TokenRecord>,
+    token: &BootstrapToken,
+    wanted: &TokenSettings,
+) -> Result<TokenFile, Error> {
+    let mut file = file.clone();
+    if let Some(old) = previous.filter(|old| (&old.user, &old.uid) != (&wanted.user, &wanted.uid)) {
+        let old = TokenSettings { user: old.user.clone(), uid: old.uid.clone(), groups: Vec::new() };
+        file = file.with_rows(&[], &old)?.0;
+    }
+    Ok(file.with_row(token, wanted)?.0)
+}
+
+pub(in crate::workflow) fn record_of(row: &Row) -> RowRecord {
+    RowRecord { user: row.user.clone(), uid: row.uid.clone(), fingerprint: row.fingerprint() }
+}
+
+/// The recorded token out of bootstrap.kubeconfig: a lost token.csv is no reason for a new token.
+pub(in crate::workflow) fn recover(snapshot: &Snapshot, previous: Option<&TokenRecord>) -> Option<BootstrapToken> {
+    let text = snapshot.content(StoredFile::BootstrapKubeconfig)?;
+    let kubeconfig = Kubeconfig::from_secret(text).ok()?;
+    let token = kubeconfig.token_of_current_user()?;
+    (token.fingerprint() == previous?.fingerprint).then_some(token)
+}

@@ -1,0 +1,13 @@
+//! The use cases, each readable as its own summary. They know ports and adapters, never a terminal.
+
+pub mod distribute;
+mod fanout;
+pub mod generate;
+pub mod merge;
+pub mod report;
+pub mod restarts;
+pub mod stored;
+pub mod survey;
+pub mod verify;
+
+pub use fanout::Interrupt;

@@ -1,0 +1,292 @@
+//! Reading hosts back: what each holds beside what it should hold. `plan` and `status` are two views of this.
+//! Nothing is changed and no secret travels in either direction: hosts answer with digests, dates and fingerprints.
+
+use super::{
+    distribute::Fleet,
+    fanout::{self, Progress},
+    report::ErrorReport,
+};
+use crate::{
+    bundle::{Bundle, CredentialSet, FileKind, HostFile},
+    digest::{Digest, Fingerprint},
+    pki,
+    remote::installer::{self, FileState, FileView, Found, HostView},
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// One host as it was found.
+#[derive(Debug, Clone, Serialize)]
+pub struct HostSurvey {
+    pub name: String,
+    /// Why nothing could be read, where that is so; `files` is empty then.
+    pub error: Option<ErrorReport>,
+    /// The host's clock minus ours, in seconds, where the host told.
+    pub clock_skew_seconds: Option<i64>,
+    pub files: Vec<FileSurvey>,
+}
+
+impl HostSurvey {
+    /// What is to be said of the host as a whole.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        let any = |state| self.files.iter().any(|file| file.state == state);
+        match &self.error {
+            Some(error) if error.code == INTERRUPTED => Verdict::Skipped,
+            Some(_) => Verdict::Failed,
+            None if any(State::Refused) => Verdict::Blocked,
+            None if self.files.iter().all(|file| file.state == State::Same) => Verdict::InOrder,
+            None => Verdict::Drift,
+        }
+    }
+}
+
+const INTERRUPTED: &str = "interrupted";
+
+/// What is to be said of a host as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Everything is as it should be.
+    InOrder,
+    Drift,
+    /// Something differs, and installing would be refused.
+    Blocked,
+    /// It could not be read.
+    Failed,
+    /// It was not begun, because of an interrupt.
+    Skipped,
+}
+
+/// One file of a host: what is there, and what should be.
+#[derive(Debug, Clone, Serialize)]
+pub struct FileSurvey {
+    pub path: String,
+    pub state: State,
+    /// What is there, where it differs and could be read.
+    pub found: Option<Facts>,
+    pub wanted: Facts,
+    /// Why the installer would refuse this target.
+    pub refusal: Option<ErrorReport>,
+    /// Owner and mode as found, where they are not as wanted.
+    pub attributes: Option<String>,
+}
+
+/// How a file compares with what should be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    Same,
+    Missing,
+    /// Other content.
+    Differs,
+    /// Right content, wrong owner or mode.
+    Attributes,
+    /// A symlink, a directory, an unsafe parent: the installer would not write there.
+    Refused,
+}
+
+impl State {
+    /// What installing would do.
+    #[must_use]
+    pub const fn action(self) -> &'static str {
+        match self {
+            Self::Same => "unchanged",
+            Self::Missing => "create",
+            Self::Differs => "update",
+            Self::Attributes => "repair",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// What is the matter with it.
+    #[must_use]
+    pub const fn condition(self) -> &'static str {
+        match self {
+            Self::Same => "ok",
+            Self::Missing => "missing",
+            Self::Differs => "differs",
+            Self::Attributes => "owner or mode",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// What may be said of a credential file in public.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Facts {
+    pub sha256: Option<Digest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<Fingerprint>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_serial: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_not_after: Option<Timestamp>,
+    /// The trusted CA, by its public key: `sha256:` and 64 hex digits, as kubeadm writes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_pin: Option<String>,
+    /// Every row of token.csv.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<RowFact>,
+}
+
+/// A row of token.csv, as far as it may be told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RowFact {
+    pub user: String,
+    /// `None`: the token is not made yet.
+    pub token: Option<Fingerprint>,
+}
+
+/// Told how a survey comes along. Called on one thread.
+pub trait SurveyObserver {
+    fn host_surveyed(&self, survey: &HostSurvey);
+}
+
+/// Reads every host of `bundles`; the result is in the same order. Hosts not begun because of an interrupt say so.
+pub fn survey_hosts(
+    fleet: &Fleet,
+    bundles: &[Bundle],
+    set: &CredentialSet,
+    unmade: Unmade,
+    observer: &dyn SurveyObserver,
+) -> Vec<HostSurvey> {
+    let own = OwnFacts::of(set, unmade);
+    let results = fanout::run_on_each(
+        bundles,
+        fleet.concurrency,
+        fleet.interrupt,
+        |bundle| {
+            let view = installer::probe_host(fleet.remote, bundle.host, &bundle.files, fleet.foreign, fleet.entropy);
+            match view {
+                Ok(view) => describe(bundle, &view, &own, fleet.clock.now()),
+                Err(error) => unread(bundle, ErrorReport::of_host(bundle.host, &error)),
+            }
+        },
+        |progress| {
+            if let Progress::Done(_, survey) = progress {
+                observer.host_surveyed(survey);
+            }
+        },
+    );
+    let interrupted = || ErrorReport {
+        code: INTERRUPTED,
+        message: "interrupted before this host was read".into(),
+        hint: "run the same command again".into(),
+    };
+    let surveys = results.into_iter().zip(bundles);
+    surveys.map(|(survey, bundle)| survey.unwrap_or_else(|| unread(bundle, interrupted()))).collect()
+}
+
+fn unread(bundle: &Bundle, error: ErrorReport) -> HostSurvey {
+    let name = bundle.host.name.as_str().to_owned();
+    HostSurvey { name, error: Some(error), clock_skew_seconds: None, files: Vec::new() }
+}
+
+fn describe(bundle: &Bundle, view: &HostView, own: &OwnFacts, now: Timestamp) -> HostSurvey {
+    let files = bundle.files.iter().zip(&view.files);
+    HostSurvey {
+        name: bundle.host.name.as_str().to_owned(),
+        error: None,
+        clock_skew_seconds: view.clock.map(|clock| clock.duration_since(now).as_secs()),
+        files: files.map(|(file, found)| describe_file(bundle, file, found, own)).collect(),
+    }
+}
+
+fn describe_file(bundle: &Bundle, file: &HostFile, view: &FileView, own: &OwnFacts) -> FileSurvey {
+    let (state, refusal) = match &view.state {
+        FileState::Matches => (State::Same, None),
+        FileState::Missing => (State::Missing, None),
+        FileState::Differs => (State::Differs, None),
+        FileState::WrongAttributes => (State::Attributes, None),
+        FileState::Blocked(why) => (State::Refused, Some(ErrorReport::of_file(bundle.host, why))),
+    };
+    let regular = match &view.found {
+        Found::Regular(regular) => Some(regular),
+        _ => None,
+    };
+    FileSurvey {
+        path: file.shown_path(bundle.host),
+        state,
+        found: regular.filter(|_| state == State::Differs).map(found_facts),
+        wanted: own.facts(file, bundle),
+        refusal,
+        attributes: regular
+            .filter(|_| matches!(state, State::Attributes | State::Differs))
+            .map(|r| format!("{:04o} {}:{}", r.mode, r.uid, r.gid)),
+    }
+}
+
+fn found_facts(regular: &installer::Regular) -> Facts {
+    let facts = &regular.facts;
+    let certificate = facts.client_certificate.as_deref().and_then(embedded_certificate);
+    Facts {
+        sha256: regular.sha256,
+        server: facts.server.clone(),
+        token: facts.token,
+        certificate_serial: certificate.as_ref().map(|info| info.serial.clone()),
+        certificate_not_after: certificate.map(|info| info.not_after),
+        ca_pin: facts.certificate_authority.as_deref().and_then(embedded_certificate).as_ref().map(pin),
+        rows: facts.token_rows.iter().map(|row| RowFact { user: row.user.clone(), token: Some(row.token) }).collect(),
+    }
+}
+
+/// The certificate in a kubeconfig's `…-data` value.
+fn embedded_certificate(data: &str) -> Option<pki::CertificateInfo> {
+    pki::parse_certificates(BASE64_STANDARD.decode(data).ok()?).ok()?.into_iter().next()
+}
+
+fn pin(info: &pki::CertificateInfo) -> String {
+    format!("sha256:{}", info.spki_sha256)
+}
+
+/// What of a credential set exists only in memory, and will have another value when it is really made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unmade {
+    pub ca: bool,
+    pub token: bool,
+    pub certificate: bool,
+}
+
+/// What may be said of our own credentials, worked out once per run; nothing is said of what is not made yet.
+struct OwnFacts {
+    token: Option<Fingerprint>,
+    rows: Vec<RowFact>,
+    certificate: Option<pki::CertificateInfo>,
+    ca_pin: Option<String>,
+}
+
+impl OwnFacts {
+    fn of(set: &CredentialSet, unmade: Unmade) -> Self {
+        let token = set.token.fingerprint();
+        let said = |fingerprint: Fingerprint| (!unmade.token || fingerprint != token).then_some(fingerprint);
+        let rows = set.token_rows().into_iter().map(|(user, token)| RowFact { user, token: said(token) });
+        Self {
+            token: said(token),
+            rows: rows.collect(),
+            certificate: pki::parse_certificate(&set.client_certificate_pem).ok().filter(|_| !unmade.certificate),
+            ca_pin: pki::parse_certificate(&set.ca_pem).ok().filter(|_| !unmade.ca).as_ref().map(pin),
+        }
+    }
+
+    fn facts(&self, file: &HostFile, bundle: &Bundle) -> Facts {
+        let server = || Some(bundle.host.server.as_str().to_owned());
+        let plain = Facts { sha256: Some(file.sha256), ..Facts::default() };
+        match file.kind {
+            FileKind::BootstrapKubeconfig => {
+                Facts { server: server(), ca_pin: self.ca_pin.clone(), token: self.token, ..plain }
+            }
+            FileKind::KubeProxyKubeconfig => Facts {
+                server: server(),
+                ca_pin: self.ca_pin.clone(),
+                certificate_serial: self.certificate.as_ref().map(|info| info.serial.clone()),
+                certificate_not_after: self.certificate.as_ref().map(|info| info.not_after),
+                ..plain
+            },
+            FileKind::TokenCsv => Facts { rows: self.rows.clone(), ..plain },
+            FileKind::CaCertificate => plain,
+        }
+    }
+}

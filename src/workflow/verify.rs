@@ -1,0 +1,222 @@
+//! Checks of the local credential set, without network: each a named value with its cure.
+
+use crate::{
+    clock::day,
+    inventory::Inventory,
+    kubeconfig::{self, Kubeconfig},
+    pki::{self, CertificateInfo},
+    secret::Secret,
+    store::{Snapshot, StoredFile},
+    token::{self, Severity, TokenFile},
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// One thing that must hold.
+pub struct Check {
+    pub name: &'static str,
+    pub hint: &'static str,
+    run: fn(&LocalSet) -> Result<String, String>,
+}
+
+/// What the checks look at.
+pub struct LocalSet<'a> {
+    pub inventory: &'a Inventory,
+    pub snapshot: &'a Snapshot,
+    /// Paths that let others in, with their modes.
+    pub wide_modes: Vec<(PathBuf, u32)>,
+    pub now: Timestamp,
+}
+
+/// How one check came out.
+#[derive(Debug, Clone, Serialize)]
+pub struct Finding {
+    pub check: &'static str,
+    pub ok: bool,
+    pub detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<&'static str>,
+}
+
+const REGENERATE: &str = "run `kubemint generate`: it makes again what is missing or differs, and keeps the rest";
+const RESTORE: &str = "restore the credential directory from a backup";
+
+/// Every check, in the order they are run and shown.
+pub const CHECKS: [Check; 10] = [
+    Check { name: "files present", hint: REGENERATE, run: files_present },
+    Check { name: "file modes", hint: "chmod -R go= on the credential directory", run: file_modes },
+    Check { name: "CA certificate", hint: RESTORE, run: ca_certificate },
+    Check { name: "CA key", hint: RESTORE, run: ca_key },
+    Check { name: "token.csv", hint: "see `kubemint token lint`", run: token_csv },
+    Check { name: "token row", hint: REGENERATE, run: token_row },
+    Check { name: "kube-proxy certificate", hint: REGENERATE, run: client_certificate },
+    Check { name: "kube-proxy key", hint: REGENERATE, run: client_key },
+    Check { name: "bootstrap.kubeconfig", hint: REGENERATE, run: bootstrap_kubeconfig },
+    Check { name: "kube-proxy.kubeconfig", hint: REGENERATE, run: kube_proxy_kubeconfig },
+];
+
+/// Runs every check.
+#[must_use]
+pub fn run_checks(set: &LocalSet) -> Vec<Finding> {
+    let one = |check: &Check| match (check.run)(set) {
+        Ok(detail) => Finding { check: check.name, ok: true, detail, hint: None },
+        Err(detail) => Finding { check: check.name, ok: false, detail, hint: Some(check.hint) },
+    };
+    CHECKS.iter().map(one).collect()
+}
+
+type Outcome = Result<String, String>;
+
+impl LocalSet<'_> {
+    fn content(&self, file: StoredFile) -> Result<&Secret, String> {
+        self.snapshot.content(file).ok_or_else(|| format!("{file} is missing"))
+    }
+
+    fn pem(&self, file: StoredFile) -> Result<&str, String> {
+        self.snapshot.certificate(file).ok_or_else(|| format!("{file} is missing"))
+    }
+
+    fn certificate(&self, file: StoredFile) -> Result<CertificateInfo, String> {
+        pki::parse_certificate(self.pem(file)?).map_err(|e| format!("{file}: {e}"))
+    }
+
+    fn kubeconfig(&self, file: StoredFile) -> Result<Kubeconfig, String> {
+        Kubeconfig::from_secret(self.content(file)?).map_err(|e| format!("{file}: {e}"))
+    }
+
+    fn rows(&self) -> Result<TokenFile, String> {
+        TokenFile::from_secret(self.content(StoredFile::TokenCsv)?).map_err(|e| format!("token.csv: {e}"))
+    }
+}
+
+fn files_present(set: &LocalSet) -> Outcome {
+    let external = matches!(set.inventory.ca, crate::inventory::CaSource::External { .. });
+    let wanted = StoredFile::ALL.into_iter().filter(|file| !(external && *file == StoredFile::CaKey));
+    let missing: Vec<_> = wanted.filter(|f| set.snapshot.content(*f).is_none()).map(StoredFile::path).collect();
+    match missing.as_slice() {
+        [] if set.snapshot.interrupted => Err("an earlier run was stopped while it was writing".into()),
+        [] => Ok("all there, as state.json recorded them".into()),
+        some => Err(format!("missing: {}", some.join(", "))),
+    }
+}
+
+fn file_modes(set: &LocalSet) -> Outcome {
+    match set.wide_modes.first() {
+        None => Ok("directories 0700, files 0600".into()),
+        Some((path, mode)) => {
+            Err(format!("{} has mode {mode:04o} ({} such paths)", path.display(), set.wide_modes.len()))
+        }
+    }
+}
+
+fn ca_certificate(set: &LocalSet) -> Outcome {
+    let info = set.certificate(StoredFile::CaCertificate)?;
+    if !info.is_ca {
+        return Err(format!("{} is not a CA", info.subject));
+    }
+    dates(&info, set.now)
+}
+
+fn ca_key(set: &LocalSet) -> Outcome {
+    if matches!(set.inventory.ca, crate::inventory::CaSource::External { .. }) {
+        return Ok("kept elsewhere (external CA)".into());
+    }
+    belongs(set, StoredFile::CaCertificate, StoredFile::CaKey)
+}
+
+fn token_csv(set: &LocalSet) -> Outcome {
+    let findings = token::lint_secret(set.content(StoredFile::TokenCsv)?);
+    let matters = |finding: &&token::Finding| finding.severity != Severity::Advice && !finding.is_about_policy();
+    match findings.iter().find(matters) {
+        None => Ok(format!("{} row(s), as kube-apiserver reads it", set.rows()?.rows().len())),
+        Some(finding) => Err(format!("line {}: {}", finding.line, finding.message)),
+    }
+}
+
+fn token_row(set: &LocalSet) -> Outcome {
+    let wanted = &set.inventory.token;
+    let file = set.rows()?;
+    let row = file.rows().iter().find(|row| row.user == wanted.user);
+    let row = row.ok_or_else(|| format!("token.csv has no row for user {}", wanted.user))?;
+    if row.uid != wanted.uid || row.groups != wanted.groups {
+        return Err("uid or groups differ from the inventory".into());
+    }
+    Ok(format!("user {}, fingerprint {}", row.user, row.fingerprint()))
+}
+
+fn client_certificate(set: &LocalSet) -> Outcome {
+    let file = StoredFile::KubeProxyCertificate;
+    let info = set.certificate(file)?;
+    pki::verify_chain(set.pem(file)?, set.pem(StoredFile::CaCertificate)?, set.now).map_err(|e| e.to_string())?;
+    if info.common_name.as_deref() != Some(pki::KUBE_PROXY.common_name) {
+        return Err(format!("its CN is {}", info.common_name.unwrap_or_default()));
+    }
+    let algorithm = set.inventory.kube_proxy.algorithm;
+    if info.algorithm != algorithm.name() {
+        return Err(format!("its algorithm is {}, not the inventory's {algorithm}", info.algorithm));
+    }
+    if info.organizations != [set.inventory.kube_proxy.organization.clone()] {
+        return Err(format!("its organization is {:?}, not the inventory's", info.organizations));
+    }
+    dates(&info, set.now)
+}
+
+fn client_key(set: &LocalSet) -> Outcome {
+    belongs(set, StoredFile::KubeProxyCertificate, StoredFile::KubeProxyKey)
+}
+
+fn bootstrap_kubeconfig(set: &LocalSet) -> Outcome {
+    let config = points_right(set, StoredFile::BootstrapKubeconfig)?;
+    let embedded = config.token_of_current_user().ok_or("it holds no token")?;
+    let user = &set.inventory.token.user;
+    let file = set.rows()?;
+    let row = file.rows().iter().find(|row| row.fingerprint() == embedded.fingerprint());
+    match row {
+        Some(row) if &row.user == user => Ok(format!("token {} is the one in token.csv", embedded.fingerprint())),
+        Some(row) => Err(format!("its token is user {}'s in token.csv, not {user}'s", row.user)),
+        None => Err(format!("its token {} is not in token.csv", embedded.fingerprint())),
+    }
+}
+
+fn kube_proxy_kubeconfig(set: &LocalSet) -> Outcome {
+    let config = points_right(set, StoredFile::KubeProxyKubeconfig)?;
+    let (certificate, key) = config.client_pair_of_current_user().ok_or("it embeds no certificate and key")?;
+    if certificate != set.pem(StoredFile::KubeProxyCertificate)? {
+        return Err("its certificate is not certs/kube-proxy.pem".into());
+    }
+    pki::key_matches(&certificate, &key).map_err(|e| e.to_string())?;
+    Ok("certificate and key are those in certs/".into())
+}
+
+/// Server, CA and names of one kubeconfig.
+fn points_right(set: &LocalSet, file: StoredFile) -> Result<Kubeconfig, String> {
+    let config = set.kubeconfig(file)?;
+    if let Some(problem) = kubeconfig::inspect_kubeconfig(&config, set.now).problems.first() {
+        return Err(format!("{}: {}", problem.subject, problem.message));
+    }
+    let server = set.inventory.cluster.server.as_str();
+    match config.current_server() {
+        Some(found) if found == server => {}
+        found => return Err(format!("it points to {}, not {server}", found.unwrap_or("nowhere"))),
+    }
+    if config.ca_of_current_cluster().as_deref() != Some(set.pem(StoredFile::CaCertificate)?) {
+        return Err("its CA is not ca.pem".into());
+    }
+    Ok(config)
+}
+
+fn belongs(set: &LocalSet, certificate: StoredFile, key: StoredFile) -> Outcome {
+    pki::key_matches(set.pem(certificate)?, set.content(key)?).map_err(|e| format!("{key}: {e}"))?;
+    Ok(format!("belongs to {certificate}"))
+}
+
+fn dates(info: &CertificateInfo, now: Timestamp) -> Outcome {
+    if now < info.not_before {
+        return Err(format!("not valid before {}", day(info.not_before)));
+    }
+    if now > info.not_after {
+        return Err(format!("expired on {}", day(info.not_after)));
+    }
+    Ok(format!("{}, {}, {} days left", info.subject, info.algorithm, info.days_left(now)))
+}

@@ -1,0 +1,82 @@
+//! `kubemint cert …` on the real binary.
+
+#![allow(clippy::unwrap_used, reason = "clippy.toml allows it in test functions only, not in what they call")]
+
+mod support;
+
+use serde_json::Value;
+use std::process::Command;
+use support::{LOCAL_HOSTS, TestEnv, require};
+
+fn generated(more: &str) -> TestEnv {
+    let env = TestEnv::with_inventory(&format!("{LOCAL_HOSTS}{more}"));
+    env.ok(&["generate"]);
+    env
+}
+
+fn openssl(env: &TestEnv, file: &str, option: &str) -> String {
+    let mut command = Command::new(require("openssl"));
+    command.args(["x509", "-noout", "-in"]).arg(env.path("state").join(file)).arg(option);
+    let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    said.trim().split_once('=').unwrap().1.to_owned()
+}
+
+#[test]
+fn list_says_what_openssl_says() {
+    let env = generated("");
+    let (code, document) = env.json(&["cert", "list"]);
+    assert_eq!((code, &document["schema"], &document["version"]), (0, &"kubemint/certificates".into(), &1.into()));
+    let rows = document["certificates"].as_array().unwrap();
+    assert_eq!(rows.iter().map(|row| row["name"].as_str().unwrap()).collect::<Vec<_>>(), ["ca", "kube-proxy"]);
+    for row in rows {
+        let file = row["file"].as_str().unwrap();
+        assert_eq!(
+            row["serial"].as_str().unwrap().trim_start_matches('0'),
+            openssl(&env, file, "-serial").trim_start_matches('0')
+        );
+        let end = openssl(&env, file, "-enddate");
+        let end = jiff::fmt::strtime::parse("%b %e %H:%M:%S %Y GMT", &end).unwrap().to_datetime().unwrap();
+        assert_eq!(row["not_after"], end.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp().to_string());
+        assert_eq!((&row["algorithm"], &row["due"]), (&"ecdsa-p256".into(), &false.into()));
+        for key in ["subject", "issuer", "not_before"] {
+            assert!(row[key].is_string(), "{key}: {row}");
+        }
+    }
+    // Whole days: a second after it was issued, a year is 364 of them.
+    let days = |row: &Value| row["days_left"].as_i64().unwrap();
+    assert!([3649, 3650].contains(&days(&rows[0])) && [364, 365].contains(&days(&rows[1])), "{document}");
+    assert_eq!(rows[1]["issuer"], rows[0]["subject"]);
+    assert_eq!(rows[1]["embedded_in"], serde_json::json!(["kubeconfigs/kube-proxy.kubeconfig"]));
+    for file in rows[0]["embedded_in"].as_array().unwrap() {
+        assert!(env.path("state").join(file.as_str().unwrap()).exists());
+    }
+    let text = env.ok(&["cert", "list"]).stdout;
+    for row in rows {
+        assert!(text.contains(row["serial"].as_str().unwrap()), "{text}");
+    }
+    assert!(text.contains("365 days left") || text.contains("364 days left"), "{text}");
+}
+
+#[test]
+fn check_exits_6_only_when_something_is_due() {
+    let env = generated("[certificates.kube-proxy]\nvalidity = \"20d\"\n");
+    env.ok(&["cert", "list"]);
+    env.ok(&["cert", "list", "--check", "19d"]).says(&["0 of 2 due"]);
+    env.run(&["cert", "list", "--check", "30d"]).expect(6).says(&["1 of 2 due"]);
+    env.run(&["cert", "list", "--check", "481h"]).expect(6);
+    let (code, document) = env.json(&["cert", "list", "--check", "4000d"]);
+    let due: Vec<_> = document["certificates"].as_array().unwrap().iter().map(|row| &row["due"]).collect();
+    assert_eq!((code, due.as_slice()), (6, &[&Value::Bool(true), &Value::Bool(true)][..]));
+}
+
+#[test]
+fn list_changes_nothing_and_needs_credentials() {
+    let env = TestEnv::with_local_hosts();
+    env.run(&["cert", "list", "--check", "30d"]).expect(4).says(&["there are no credentials"]);
+    assert!(!env.path("state").exists());
+    env.ok(&["generate"]);
+    let before = env.tree_hash("");
+    env.ok(&["cert", "list"]);
+    env.ok(&["cert", "list", "--state-dir", "state", "-i", "nowhere.toml"]);
+    assert_eq!(env.tree_hash(""), before);
+}

@@ -1,0 +1,179 @@
+//! `.ci/needs.sh` in a made-up machine: its own PATH, package manager, users and system folder. Nothing is installed.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+use tempfile::TempDir;
+
+const REAL: &[&str] = &["cat", "chmod", "dirname", "env", "ln", "mkdir", "mktemp", "rm", "sh", "tee", "true"];
+/// What `build` and `test` look for beside cc, pkg-config and sshd.
+const PRESENT: &[&str] = &[
+    "cargo",
+    "ssh-keygen",
+    "openssl",
+    "unshare",
+    "strace",
+    "bash",
+    "busybox",
+    "fish",
+    "csh",
+    "cc",
+    "pkg-config",
+    "sshd",
+];
+/// Writes down how it was called and what the service switch says, and makes what the packages bring.
+const APT_GET: &str = r#"
+answer=none
+[ -x "$MACHINE/usr/sbin/policy-rc.d" ] && { "$MACHINE/usr/sbin/policy-rc.d" ssh start; answer=$?; }
+echo "apt-get $* (services: $answer)" >>"$MACHINE/log"
+case $1 in update) exit 0 ;; esac
+for package in "$@"; do
+    case $package in gcc) made=cc ;; openssh-server) made=sshd ;; pkg-config) made=pkg-config ;; *) continue ;; esac
+    printf '#!/bin/sh\nexit 0\n' >"$MACHINE/bin/$made" && chmod 755 "$MACHINE/bin/$made"
+done"#;
+
+/// A machine that has everything, made poorer by the test.
+struct Machine {
+    dir: TempDir,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let machine = Self { dir: TempDir::new().unwrap() };
+        fs::create_dir_all(machine.path("bin")).unwrap();
+        fs::create_dir_all(machine.path("usr/sbin")).unwrap();
+        for name in REAL {
+            let found = std::env::split_paths(&std::env::var_os("PATH").unwrap())
+                .map(|dir| dir.join(name))
+                .find(|path| path.is_file());
+            symlink(found.unwrap_or_else(|| panic!("{name} is in PATH")), machine.path("bin").join(name)).unwrap();
+        }
+        for name in PRESENT {
+            machine.program(name, "exit 0");
+        }
+        machine.program("apt-get", APT_GET);
+        machine.program("kubectl", "echo 'Client Version: v1.37.1'");
+        machine.program("sudo", r#"[ "$1" = -n ] && shift; exec "$@""#);
+        machine.user(0);
+        machine
+    }
+
+    fn path(&self, inner: &str) -> PathBuf {
+        self.dir.path().join(inner)
+    }
+
+    fn script(&self, inner: &str, body: &str) {
+        fs::write(self.path(inner), format!("#!/bin/sh\n{body}\n")).unwrap();
+        fs::set_permissions(self.path(inner), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn program(&self, name: &str, body: &str) {
+        self.script(&format!("bin/{name}"), body);
+    }
+
+    fn user(&self, id: u32) {
+        self.program("id", &format!("echo {id}"));
+    }
+
+    fn without(self, names: &[&str]) -> Self {
+        for name in names {
+            fs::remove_file(self.path("bin").join(name)).unwrap();
+        }
+        self
+    }
+
+    fn needs(&self, groups: &[&str]) -> Output {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/needs.sh");
+        let mut command = Command::new("/bin/sh");
+        command.arg(script).args(groups).env_clear().env("PATH", self.path("bin")).env("MACHINE", self.dir.path());
+        command.env("KUBEMINT_NEEDS_ROOT", self.dir.path()).env("CARGO_TARGET_DIR", self.path("target"));
+        command.env("TMPDIR", self.dir.path()).output().unwrap()
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+}
+
+fn complaint(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_machine_that_has_everything_is_left_alone() {
+    let machine = Machine::new();
+    let output = machine.needs(&["build", "test"]);
+    assert!(output.status.success(), "{}", complaint(&output));
+    assert_eq!(machine.log(), "");
+}
+
+#[test]
+fn root_gets_the_missing_packages_in_one_go() {
+    for uid in [0, 1000] {
+        let machine = Machine::new().without(&["cc", "pkg-config"]);
+        machine.user(uid);
+        let output = machine.needs(&["build"]);
+        assert!(output.status.success(), "{}", complaint(&output));
+        let log = machine.log();
+        assert!(log.contains("gcc libc6-dev pkg-config libssl-dev (services: none)"), "{log}");
+        assert_eq!(log.matches(" install ").count(), 1, "{log}");
+    }
+}
+
+#[test]
+fn who_may_not_install_is_told_the_names() {
+    let machine = Machine::new().without(&["cc", "sshd"]);
+    machine.user(1000);
+    machine.program("sudo", "exit 1");
+    let output = machine.needs(&["build", "test"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(complaint(&output).contains("apt-get install gcc libc6-dev openssh-server)"), "{}", complaint(&output));
+    assert_eq!(machine.log(), "");
+}
+
+#[test]
+fn an_ssh_server_is_installed_and_not_started() {
+    let machine = Machine::new().without(&["sshd"]);
+    let output = machine.needs(&["test"]);
+    assert!(output.status.success(), "{}", complaint(&output));
+    assert!(machine.log().contains("openssh-server (services: 101)"), "{}", machine.log());
+    assert!(!machine.path("usr/sbin/policy-rc.d").exists(), "the switch is taken away again");
+}
+
+#[test]
+fn the_service_switch_is_taken_away_when_the_install_fails() {
+    let machine = Machine::new().without(&["sshd"]);
+    machine.program("apt-get", r#"[ "$1" = update ] || { echo "no such package"; exit 100; }"#);
+    let output = machine.needs(&["test"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(complaint(&output).contains("no such package"), "{}", complaint(&output));
+    assert!(!machine.path("usr/sbin/policy-rc.d").exists());
+}
+
+#[test]
+fn a_service_switch_of_the_machines_own_is_kept_and_obeyed() {
+    for (answer, installs) in [(101, true), (0, false)] {
+        let machine = Machine::new().without(&["sshd"]);
+        machine.script("usr/sbin/policy-rc.d", &format!("exit {answer}"));
+        let output = machine.needs(&["test"]);
+        assert_eq!(output.status.success(), installs, "{}", complaint(&output));
+        assert!(machine.path("usr/sbin/policy-rc.d").exists());
+        assert_eq!(machine.log().contains("openssh-server"), installs, "{}", machine.log());
+    }
+}
+
+#[test]
+fn a_dispatcher_is_not_taken_for_kubectl() {
+    let machine = Machine::new();
+    let found = machine.needs(&["kubectl"]);
+    assert_eq!(String::from_utf8_lossy(&found.stdout).trim(), machine.path("bin/kubectl").to_string_lossy());
+    machine.program("kubectl", "echo 'Client Version: v1.32.4-dispatcher'");
+    let refused = machine.needs(&["kubectl"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(refused.stdout.is_empty());
+}
