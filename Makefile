@@ -1,0 +1,73 @@
+# make demo   builds kubemint and mints and installs credentials on the three local hosts of inventory.example.toml
+# make test   installs what the tests need and runs them all
+#
+# .ci/needs.sh installs Debian packages where it may and names them where it may not; nothing else here needs root.
+
+CARGO ?= cargo
+# The demo and the tests run this build: a development build takes a third of a release build's time, and one host or a
+# thousand keys wait for logins and disks, not for the optimiser.
+KUBEMINT ?= $(CARGO) run --quiet --locked --bin kubemint --
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+TOOLS := $(TARGET)/tools/bin
+INVENTORY := inventory.example.toml
+SHELL_FILES = .ci/run $(shell find .ci templates tests benches -type f -name '*.sh' 2>/dev/null | LC_ALL=C sort)
+
+# A shell that rustup was installed from does not have cargo in its PATH yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+# A system libssh2 lacks fixes that the bundled one has.
+unexport LIBSSH2_SYS_USE_PKG_CONFIG
+
+.PHONY: help demo clean-demo test bench lint fmt clippy shellcheck typos deny needs
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1  /p' Makefile | while read -r target what; do printf '  make %-11s %s\n' "$$target" "$$what"; done
+
+demo: ## mint and install on the three local hosts of inventory.example.toml, and show them
+	@.ci/needs.sh build
+	$(CARGO) build --locked --bin kubemint
+	$(KUBEMINT) -i $(INVENTORY) apply --yes
+	@echo; echo "What the hosts hold:"; find demo -type f -path '*/etc/kubernetes/*' -exec ls -l {} +
+	@echo; $(KUBEMINT) -i $(INVENTORY) status --exit-code
+
+clean-demo: ## remove what make demo made
+	rm -rf demo kubemint-state
+
+test: ## install what the tests need, and run them all
+	@.ci/needs.sh build test
+	$(CARGO) fetch --locked
+	@KUBECTL="$$(.ci/needs.sh kubectl)" && export KUBECTL && \
+	if $(CARGO) nextest --version >/dev/null 2>&1; then \
+		echo "$(CARGO) test --doc"; $(CARGO) test --locked --quiet --doc && \
+		echo "$(CARGO) nextest run"; $(CARGO) nextest run --locked --no-fail-fast; \
+	else \
+		echo "$(CARGO) test"; $(CARGO) test --locked --no-fail-fast; \
+	fi
+
+bench: ## time 1,000 certificates and kubeconfigs beside openssl and kubectl
+	@.ci/needs.sh build test
+	@KUBECTL="$$(.ci/needs.sh kubectl)" && export KUBECTL && $(CARGO) bench --locked
+
+lint: fmt clippy shellcheck typos ## what must be clean: format, clippy, shell scripts, spelling
+
+fmt: ## the format, checked
+	$(CARGO) fmt --check
+
+clippy: ## clippy, warnings denied, with the default features and with none
+	@.ci/needs.sh build
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --no-default-features -- -D warnings
+
+shellcheck: ## every shell script, the installer's templates too
+	@.ci/needs.sh lint
+	$(TOOLS)/shellcheck $(SHELL_FILES)
+
+typos: ## the spelling of everything
+	@.ci/needs.sh lint
+	$(TOOLS)/typos
+
+deny: ## cargo-deny, where it is installed
+	$(CARGO) deny check bans licenses sources
+
+needs: ## install what all of the above need
+	@.ci/needs.sh build test lint
