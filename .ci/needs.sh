@@ -90,6 +90,9 @@ look() {
             want busybox has busybox
             want fish has fish
             want csh has csh
+            want acl has setfacl
+            want e2fsprogs has chattr
+            want bsdutils has script
             finds_kubectl || want python3-pip has_pip
             ;;
         lint)

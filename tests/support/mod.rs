@@ -35,7 +35,7 @@ pub use test_host::{Builder, TestHost};
 pub use world::{is_isolated, kill};
 
 /// The Debian package of every program the tests call.
-const PACKAGES: [(&str, &str); 15] = [
+const PACKAGES: [(&str, &str); 16] = [
     ("dash", "dash"),
     ("bash", "bash"),
     ("busybox", "busybox"),
@@ -51,6 +51,7 @@ const PACKAGES: [(&str, &str); 15] = [
     ("strace", "strace"),
     ("setfacl", "acl"),
     ("chattr", "e2fsprogs"),
+    ("script", "bsdutils"),
 ];
 
 /// The full path of `program`; a test that cannot find it fails and says what to install.
