@@ -7,7 +7,7 @@ use kubemint::{inventory::Privilege, remote::RetryClass};
 use std::{
     io::{self, Write},
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Once},
 };
 use support::{Client, TestHost, files::bundle, host_file, public_of};
 
@@ -246,6 +246,12 @@ fn logged(level: tracing::Level, work: impl FnOnce()) -> String {
             Ok(())
         }
     }
+    // A listener on every thread, so that none of them can decide that nobody listens (tracing remembers that).
+    static EVERYWHERE: Once = Once::new();
+    EVERYWHERE.call_once(|| {
+        let nowhere = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(io::sink);
+        tracing::subscriber::set_global_default(nowhere.finish()).unwrap();
+    });
     let lines = Lines::default();
     let writer = lines.clone();
     let log = tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_target(false).without_time();
