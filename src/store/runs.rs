@@ -85,8 +85,10 @@ impl Journal {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn write_report(&self, json: &str) -> Result<(), Error> {
-        atomic::write_file(&self.dir.join(REPORT), json.as_bytes())
+    pub fn write_report<T: Serialize>(&self, report: &T) -> Result<(), Error> {
+        let path = self.dir.join(REPORT);
+        let json = serde_json::to_string_pretty(report).map_err(|e| Error::io("write", &path, io::Error::from(e)))?;
+        atomic::write_file(&path, json.as_bytes())
     }
 }
 

@@ -105,7 +105,7 @@ pub fn run_distribution(
     };
     let recorded = journaled
         .and_then(|()| journal.record(&Entry::Finished { at: finished, summary }))
-        .and_then(|()| journal.write_report(&serde_json::to_string_pretty(&report).unwrap_or_default()));
+        .and_then(|()| journal.write_report(&report));
     Ok(Distribution { report, unrecorded: recorded.err() })
 }
 
