@@ -13,7 +13,7 @@ use kubemint::{
     workflow::generate::{StepAction, plan_generation, read_given_authority},
 };
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
-use support::{LOCAL_HOSTS, TestEnv};
+use support::{CREDENTIALS, LOCAL_HOSTS, TestEnv};
 
 const FILES: [&str; 9] = [
     "ca-key.pem",
@@ -24,15 +24,6 @@ const FILES: [&str; 9] = [
     "kubeconfigs/kube-proxy.kubeconfig",
     "lock",
     "state.json",
-    "token.csv",
-];
-const CREDENTIALS: [&str; 7] = [
-    "ca-key.pem",
-    "ca.pem",
-    "certs/kube-proxy-key.pem",
-    "certs/kube-proxy.pem",
-    "kubeconfigs/bootstrap.kubeconfig",
-    "kubeconfigs/kube-proxy.kubeconfig",
     "token.csv",
 ];
 

@@ -84,3 +84,10 @@ fn what_apply_would_make_anew_is_noted() {
     let pending: Vec<_> = document["pending"].as_array().unwrap().iter().map(|step| &step["artifact"]).collect();
     assert_eq!(pending, ["bootstrap.kubeconfig", "kube-proxy.kubeconfig"]);
 }
+
+#[test]
+fn what_only_a_writer_can_be_asked_for_is_no_flag_of_status() {
+    let env = applied();
+    env.run(&["status", "--replace-foreign"]).expect(2).says(&["--replace-foreign"]);
+    env.ok(&["plan", "--replace-foreign"]);
+}

@@ -11,17 +11,7 @@ use std::{
     path::Path,
     process::Command,
 };
-use support::{LOCAL_HOSTS, TestEnv, require};
-
-const CREDENTIALS: [&str; 7] = [
-    "ca-key.pem",
-    "ca.pem",
-    "certs/kube-proxy-key.pem",
-    "certs/kube-proxy.pem",
-    "kubeconfigs/bootstrap.kubeconfig",
-    "kubeconfigs/kube-proxy.kubeconfig",
-    "token.csv",
-];
+use support::{CREDENTIALS, LOCAL_HOSTS, TestEnv, require};
 
 fn generated() -> TestEnv {
     let env = TestEnv::with_local_hosts();

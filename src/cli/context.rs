@@ -1,12 +1,12 @@
 //! What a command works with: the inventory, the store, the adapters. The only place that builds adapters and that looks
 //! at the environment and the working directory.
 
-use super::{args::Global, failure::Failure, hosts::HostArgs, output::Output, signals::Signals};
+use super::{args::Global, failure::Failure, output::Output, signals::Signals};
 use crate::{
     clock::{Clock, SystemClock},
     entropy::OsEntropy,
     inventory::{self, Host, Inventory, Location},
-    remote::{Deadlines, HostRemote, LocalRemote, SshConfig, SshRemote},
+    remote::{Deadlines, HostRemote, LocalRemote, SshConfig, SshRemote, installer::ForeignPolicy},
     secret::Secret,
     store::{self, Store},
     workflow::distribute::Fleet,
@@ -99,15 +99,15 @@ impl<'a> Context<'a> {
     }
 
     /// From here on signals are asked for, not obeyed at once.
-    pub(super) fn fleet<'f>(&'f self, remote: &'f HostRemote, args: &HostArgs, inventory: &Inventory) -> Fleet<'f> {
+    pub(super) fn fleet<'f>(&'f self, remote: &'f HostRemote, concurrency: usize, foreign: ForeignPolicy) -> Fleet<'f> {
         self.signals.listen();
         Fleet {
             remote,
             entropy: &self.entropy,
             clock: &self.clock,
-            concurrency: args.concurrency(inventory),
+            concurrency,
             interrupt: &self.signals.interrupt,
-            foreign: args.foreign(),
+            foreign,
         }
     }
 

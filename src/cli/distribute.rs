@@ -5,7 +5,7 @@ use super::{
     context::Context,
     failure::{Exit, Failure},
     generate::{Generated, Locked, Prepared},
-    hosts::{self, HostArgs, LONGEST_TABLE, counted},
+    hosts::{self, InstallArgs, LONGEST_TABLE, counted},
     output::{Output, Tone},
     progress::Progress,
 };
@@ -47,7 +47,7 @@ Examples:
 )]
 pub(super) struct Args {
     #[command(flatten)]
-    hosts: HostArgs,
+    install: InstallArgs,
 }
 
 /// The report, with what only the command line adds.
@@ -138,7 +138,7 @@ fn install(run: &Run, args: &Args, context: &Context, inventory: &Inventory, hos
     let remote = context.remote();
     let progress = Progress::new(context.output, hosts.len());
     let order = Order { command, generation: generated.state.generation };
-    let fleet = context.fleet(&remote, &args.hosts, inventory);
+    let fleet = context.fleet(&remote, args.install.hosts.concurrency(inventory), args.install.foreign());
     let Distribution { report, unrecorded } =
         distribute::run_distribution(&fleet, &bundles, order, journal, &progress)?;
     progress.finish();

@@ -8,16 +8,25 @@ pub(super) struct HostArgs {
     /// Hosts worked on at a time [default: distribute.concurrency of the inventory, 64]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: Option<u16>,
+}
+
+/// What only commands that write, or foretell writing, can be asked for.
+#[derive(Debug, clap::Args)]
+pub(super) struct InstallArgs {
+    #[command(flatten)]
+    pub(super) hosts: HostArgs,
     /// Overwrite kubeconfigs of another CA, and token.csv rows of users ours does not know
     #[arg(long)]
     replace_foreign: bool,
 }
 
-impl HostArgs {
+impl InstallArgs {
     pub(super) fn foreign(&self) -> ForeignPolicy {
         if self.replace_foreign { ForeignPolicy::Replace } else { ForeignPolicy::Refuse }
     }
+}
 
+impl HostArgs {
     pub(super) fn concurrency(&self, inventory: &Inventory) -> usize {
         self.concurrency.map_or(inventory.concurrency, usize::from)
     }

@@ -4,7 +4,7 @@ use super::{
     context::Context,
     failure::{Exit, Failure},
     generate::{self, Prepared},
-    hosts::{self, HostArgs, LONGEST_TABLE, counted},
+    hosts::{self, InstallArgs, LONGEST_TABLE, counted},
     output::{Output, Tone},
     progress::Progress,
 };
@@ -34,7 +34,7 @@ Examples:
 )]
 pub(super) struct Args {
     #[command(flatten)]
-    hosts: HostArgs,
+    install: InstallArgs,
 }
 
 #[derive(Serialize)]
@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let bundles = bundle::build_bundles(&hosts, &plan.set)?;
     let remote = context.remote();
     let progress = Progress::new(context.output, hosts.len());
-    let fleet = context.fleet(&remote, &args.hosts, &inventory);
+    let fleet = context.fleet(&remote, args.install.hosts.concurrency(&inventory), args.install.foreign());
     let surveys = survey::survey_hosts(&fleet, &bundles, &plan.set, unmade(&plan.steps), &progress);
     progress.finish();
     let document = Document {

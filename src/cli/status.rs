@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     bundle,
+    remote::installer::ForeignPolicy,
     workflow::{
         generate::{Step, StepAction},
         stored::read_stored_set,
@@ -78,7 +79,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let bundles = bundle::build_bundles(&hosts, &set)?;
     let remote = context.remote();
     let progress = Progress::new(context.output, hosts.len());
-    let fleet = context.fleet(&remote, &args.hosts, &inventory);
+    let fleet = context.fleet(&remote, args.hosts.concurrency(&inventory), ForeignPolicy::Refuse);
     let surveys = survey::survey_hosts(&fleet, &bundles, &set, Unmade::default(), &progress);
     progress.finish();
     let count = |verdicts: &[Verdict]| surveys.iter().filter(|survey| verdicts.contains(&survey.verdict())).count();

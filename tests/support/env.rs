@@ -184,6 +184,17 @@ impl Ran {
     }
 }
 
+/// The credential files below the state directory.
+pub const CREDENTIALS: [&str; 7] = [
+    "ca-key.pem",
+    "ca.pem",
+    "certs/kube-proxy-key.pem",
+    "certs/kube-proxy.pem",
+    "kubeconfigs/bootstrap.kubeconfig",
+    "kubeconfigs/kube-proxy.kubeconfig",
+    "token.csv",
+];
+
 pub const LOCAL_HOSTS: &str = r#"
 state_dir = "state"
 [cluster]

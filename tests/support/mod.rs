@@ -22,7 +22,7 @@ mod world;
 
 pub use canary::Canaries;
 pub use client::{Agent, Client, public_of};
-pub use env::{LOCAL_HOSTS, Ran, TestEnv};
+pub use env::{CREDENTIALS, LOCAL_HOSTS, Ran, TestEnv};
 pub use files::{content, host_file};
 pub use fleet::{Fleet, Member, host_of, hosts_that_are};
 pub use listener::{Listener, Manner};
