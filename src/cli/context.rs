@@ -5,8 +5,8 @@ use super::{args::Global, failure::Failure, output::Output, signals::Signals};
 use crate::{
     clock::{Clock, SystemClock},
     entropy::OsEntropy,
-    inventory::{self, Host, Inventory, Location},
-    remote::{Deadlines, HostRemote, LocalRemote, SshConfig, SshRemote, installer::ForeignPolicy},
+    inventory::{self, Host, Inventory, Limits, Location},
+    remote::{HostRemote, LocalRemote, SshConfig, SshRemote, installer::ForeignPolicy},
     secret::Secret,
     store::{self, Store},
     workflow::distribute::Fleet,
@@ -89,13 +89,14 @@ impl<'a> Context<'a> {
         Ok(inventory::select_hosts(&inventory.hosts, &patterns)?)
     }
 
-    pub(super) fn remote(&self) -> HostRemote {
+    pub(super) fn remote(&self, inventory: &Inventory) -> HostRemote {
+        let deadlines = inventory.deadlines;
         let ssh = SshConfig {
             home: self.home.clone(),
             agent_socket: env::var_os("SSH_AUTH_SOCK").filter(|s| !s.is_empty()).map(PathBuf::from),
-            deadlines: Deadlines::default(),
+            deadlines,
         };
-        HostRemote::new(SshRemote::new(ssh), LocalRemote::new(Deadlines::default()))
+        HostRemote::new(SshRemote::new(ssh), LocalRemote::new(deadlines))
     }
 
     /// From here on signals are asked for, not obeyed at once.
@@ -108,6 +109,7 @@ impl<'a> Context<'a> {
             concurrency,
             interrupt: &self.signals.interrupt,
             foreign,
+            limits: Limits::default(),
         }
     }
 

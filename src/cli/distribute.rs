@@ -6,6 +6,7 @@ use super::{
     failure::{Exit, Failure},
     generate::{Generated, Locked, Prepared},
     hosts::{self, InstallArgs, LONGEST_TABLE, counted},
+    limits::LimitArgs,
     output::{Output, Tone},
     progress::Progress,
 };
@@ -32,6 +33,7 @@ pub(super) const DISTRIBUTE_ABOUT: &str = "Install the generated credentials on 
 pub(super) const DISTRIBUTE_EXAMPLES: &str = "\
 Examples:
   kubemint distribute --limit role:node
+  kubemint distribute --batch 10% --max-failures 2%
   kubemint distribute --limit @failed-hosts.txt -o json > report.json";
 
 /// Generate what is missing, then install on the hosts
@@ -43,11 +45,14 @@ Examples:
 Examples:
   kubemint apply --yes                     everything, on every host
   kubemint apply --limit node042           one host
+  kubemint apply --batch 50 --max-failures 0  fifty at a time; after the first failure, no other
   kubemint apply -o json | jq .summary     counts: hosts, changed, unchanged, failed, skipped"
 )]
 pub(super) struct Args {
     #[command(flatten)]
     install: InstallArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
 }
 
 /// The report, with what only the command line adds.
@@ -135,10 +140,11 @@ fn confirm(context: &Context, hosts: &[&Host], steps: &[Step]) -> Result<(), Fai
 fn install(run: &Run, args: &Args, context: &Context, inventory: &Inventory, hosts: &[&Host]) -> Result<Exit, Failure> {
     let Run { command, generated, journal } = run;
     let bundles = bundle::build_bundles(hosts, &generated.set)?;
-    let remote = context.remote();
+    let remote = context.remote(inventory);
     let progress = Progress::new(context.output, hosts.len());
     let order = Order { command, generation: generated.state.generation };
-    let fleet = context.fleet(&remote, args.install.hosts.concurrency(inventory), args.install.foreign());
+    let mut fleet = context.fleet(&remote, args.install.hosts.concurrency(inventory), args.install.foreign());
+    fleet.limits = args.limits.limits(inventory);
     let Distribution { report, unrecorded } =
         distribute::run_distribution(&fleet, &bundles, order, journal, &progress)?;
     progress.finish();
@@ -161,7 +167,9 @@ fn exit_of(context: &Context, report: &RunReport) -> Exit {
     let no_name_resolves = |host: &HostReport| host.error.as_ref().is_some_and(|error| error.code == "dns_failed");
     match report.summary.failed {
         0 => Exit::Done,
-        _ if report.hosts.iter().all(no_name_resolves) => Exit::Refused,
+        _ if report.hosts.iter().filter(|host| host.status != HostStatus::Skipped).all(no_name_resolves) => {
+            Exit::Refused
+        }
         _ => Exit::HostsFailed,
     }
 }
@@ -171,14 +179,14 @@ fn closing_text(output: &Output, report: &RunReport, next_steps: &[DueRestart]) 
     let rows: Vec<_> = report
         .hosts
         .iter()
-        .filter(|host| all || host.status != HostStatus::Unchanged)
+        .filter(|host| all || (host.status != HostStatus::Unchanged && !is_held_back(host)))
         .map(|host| row(output, host))
         .collect();
     let mut text = String::new();
     if !rows.is_empty() {
         text += &Output::table(["HOST", "STATUS", "FILES", "TIME"], rows);
     }
-    let failed = report.hosts.iter().filter(|host| host.status == HostStatus::Failed);
+    let failed = report.hosts.iter().filter(|host| host.status == HostStatus::Failed || is_held_back(host));
     text += &hosts::failures(failed.filter_map(|host| Some((host.name.as_str(), host.error.as_ref()?))));
     let s = &report.summary;
     text += &format!(
@@ -200,6 +208,11 @@ fn closing_text(output: &Output, report: &RunReport, next_steps: &[DueRestart]) 
         text += &format!("next: {reason}: restart it{how} on {}\n", hosts::listed(&names));
     }
     text
+}
+
+/// Not begun, and not because somebody interrupted the run.
+fn is_held_back(host: &HostReport) -> bool {
+    host.error.as_ref().is_some_and(|error| error.code == "not_started")
 }
 
 fn row(output: &Output, host: &HostReport) -> [String; 4] {

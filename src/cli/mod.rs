@@ -15,6 +15,7 @@ mod generate;
 mod hosts;
 mod init;
 mod kubeconfig;
+mod limits;
 mod man;
 mod plan;
 mod status;

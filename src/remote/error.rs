@@ -7,8 +7,10 @@ use std::{fmt, path::PathBuf};
 /// What may be done about an [`Error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryClass {
-    /// The network or the host was not there: the same run may succeed later.
+    /// Nothing was begun on the host, and the cause may pass by itself: tried again within the run.
     Retryable,
+    /// The host was not there, or was lost: not tried again, but another run may succeed.
+    Unavailable,
     /// An identity was refused, ours or the host's: never retried, a person must look.
     Refused,
     /// Something on the host must be mended first.
@@ -52,6 +54,8 @@ impl fmt::Display for OfferedKey {
 pub enum Error {
     #[error("cannot resolve {address}: {reason}")]
     DnsFailed { address: String, reason: String },
+    #[error("cannot resolve {address} for the moment: {reason}")]
+    DnsBusy { address: String, reason: String },
     #[error("{endpoint} refused the connection")]
     ConnectRefused { endpoint: String },
     #[error("no answer from {endpoint} within {seconds} s")]
@@ -106,6 +110,9 @@ pub enum Error {
     ToolMissing { tool: String },
     #[error("{}", joined(.0))]
     Files(Vec<FileError>),
+    /// What the last of several attempts came to; never nested.
+    #[error("{last} (tried {attempts} times)")]
+    Retried { attempts: u32, last: Box<Error> },
 }
 
 fn known_types(known: &[KnownEntry]) -> String {
@@ -118,11 +125,24 @@ fn joined(errors: &[FileError]) -> String {
 }
 
 impl Error {
+    /// The error itself, however often the host was tried.
+    #[must_use]
+    pub fn cause(&self) -> &Self {
+        if let Self::Retried { last, .. } = self { last } else { self }
+    }
+
+    /// How many connections were tried, from 1.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        if let Self::Retried { attempts, .. } = self { *attempts } else { 1 }
+    }
+
     /// The stable name scripts rely on.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::DnsFailed { .. } => "dns_failed",
+            Self::Retried { last, .. } => last.code(),
+            Self::DnsFailed { .. } | Self::DnsBusy { .. } => "dns_failed",
             Self::ConnectRefused { .. } => "connect_refused",
             Self::ConnectTimeout { .. } => "connect_timeout",
             Self::Unreachable { .. } => "unreachable",
@@ -153,13 +173,14 @@ impl Error {
     #[must_use]
     pub fn retry_class(&self) -> RetryClass {
         match self {
+            Self::Retried { last, .. } => last.retry_class(),
+            Self::DnsBusy { .. } | Self::ConnectRefused { .. } => RetryClass::Retryable,
             Self::DnsFailed { .. }
-            | Self::ConnectRefused { .. }
             | Self::ConnectTimeout { .. }
             | Self::Unreachable { .. }
             | Self::HandshakeFailed { .. }
             | Self::ConnectionLost { .. }
-            | Self::TimedOut { .. } => RetryClass::Retryable,
+            | Self::TimedOut { .. } => RetryClass::Unavailable,
             Self::HostKeyUnknown { .. }
             | Self::HostKeyChanged { .. }
             | Self::HostKeyRevoked { .. }
@@ -184,7 +205,10 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::DnsFailed { .. } => "check the host's address in the inventory and this machine's DNS".into(),
+            Self::Retried { last, .. } => last.hint(),
+            Self::DnsFailed { .. } | Self::DnsBusy { .. } => {
+                "check the host's address in the inventory and this machine's DNS".into()
+            }
             Self::ConnectRefused { .. } => {
                 "check that sshd runs there and that the port in the inventory is right".into()
             }

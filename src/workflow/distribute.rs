@@ -1,14 +1,16 @@
 //! Installing the credential set on hosts: many at a time, each in one login, none stopped by another's failure.
 
 use super::{
-    Interrupt, fanout,
-    fanout::Progress,
+    Interrupt,
+    limits::Breaker,
     report::{ErrorReport, FileReport, HostReport, HostStatus, RunReport, Summary},
+    waves::{Event, run_in_waves},
 };
 use crate::{
     bundle::Bundle,
     clock::Clock,
     entropy::Entropy,
+    inventory::{Host, Limits},
     remote::{self, Remote, installer},
     store::{self, Journal},
 };
@@ -25,6 +27,7 @@ pub struct Fleet<'a> {
     /// What to do about another cluster's credentials on a host.
     pub foreign: installer::ForeignPolicy,
     pub interrupt: &'a Interrupt,
+    pub limits: Limits,
 }
 
 /// Who is told how a run comes along. Called on one thread.
@@ -74,23 +77,20 @@ pub fn run_distribution(
     let Order { command, generation } = order;
     journal.record(&Entry::Started { at: started, command, generation, hosts: names })?;
     let mut journaled = Ok(());
-    let results = fanout::run_on_each(
-        bundles,
-        fleet.concurrency,
-        fleet.interrupt,
-        |bundle| install(fleet, bundle),
-        |progress| match progress {
-            Progress::Started(index) => observer.host_started(bundles[*index].host.name.as_str()),
-            Progress::Done(_, report) => {
-                observer.host_finished(report);
-                if journaled.is_ok() {
-                    journaled = journal.record(&Entry::Host { at: fleet.clock.now(), host: report });
-                }
+    let hosts: Vec<&Host> = bundles.iter().map(|bundle| bundle.host).collect();
+    let install = |index: usize, breaker: &Breaker| install(fleet, &bundles[index], breaker);
+    let results = run_in_waves(fleet, &hosts, install, |index, event| match event {
+        Event::Started => observer.host_started(bundles[index].host.name.as_str()),
+        Event::Done(report) => {
+            observer.host_finished(report);
+            if journaled.is_ok() {
+                journaled = journal.record(&Entry::Host { at: fleet.clock.now(), host: report });
             }
-        },
-    );
+        }
+    });
+    let reports = results.into_iter().zip(bundles);
     let hosts: Vec<HostReport> =
-        results.into_iter().zip(bundles).map(|(result, bundle)| result.unwrap_or_else(|| not_begun(bundle))).collect();
+        reports.map(|(result, bundle)| result.unwrap_or_else(|why| not_begun(bundle, why))).collect();
     let (finished, summary) = (fleet.clock.now(), Summary::of(&hosts));
     let report = RunReport {
         schema: RunReport::SCHEMA,
@@ -109,13 +109,19 @@ pub fn run_distribution(
     Ok(Distribution { report, unrecorded: recorded.err() })
 }
 
-fn install(fleet: &Fleet, bundle: &Bundle) -> HostReport {
+fn install(fleet: &Fleet, bundle: &Bundle, breaker: &Breaker) -> HostReport {
     let began = Instant::now();
     let result = installer::install_host(fleet.remote, bundle.host, &bundle.files, fleet.foreign, fleet.entropy);
     let took = began.elapsed();
     match result {
-        Ok(outcome) => installed(bundle, &outcome, took),
-        Err(error) => failed(bundle, &error, took),
+        Ok(outcome) => {
+            breaker.count_done();
+            installed(bundle, &outcome, took)
+        }
+        Err(error) => {
+            breaker.count_failed(&error);
+            failed(bundle, &error, took)
+        }
     }
 }
 
@@ -133,21 +139,17 @@ fn installed(bundle: &Bundle, outcome: &installer::HostOutcome, took: Duration) 
         .collect();
     let changed = outcome.files.iter().any(|file| file.action != installer::Action::Unchanged);
     let status = if changed { HostStatus::Changed } else { HostStatus::Unchanged };
-    host_report(bundle, status, files, None, took)
+    host_report(bundle, status, files, None, outcome.attempts, took)
 }
 
 fn failed(bundle: &Bundle, error: &remote::Error, took: Duration) -> HostReport {
     tracing::info!(host = bundle.host.name.as_str(), code = error.code(), "{error}");
-    host_report(bundle, HostStatus::Failed, Vec::new(), Some(ErrorReport::of_host(bundle.host, error)), took)
+    let why = ErrorReport::of_host(bundle.host, error);
+    host_report(bundle, HostStatus::Failed, Vec::new(), Some(why), error.attempts(), took)
 }
 
-fn not_begun(bundle: &Bundle) -> HostReport {
-    let error = ErrorReport {
-        code: "interrupted",
-        message: "the run was interrupted before this host was begun".into(),
-        hint: "run the same command again".into(),
-    };
-    host_report(bundle, HostStatus::Skipped, Vec::new(), Some(error), Duration::ZERO)
+fn not_begun(bundle: &Bundle, why: ErrorReport) -> HostReport {
+    host_report(bundle, HostStatus::Skipped, Vec::new(), Some(why), 0, Duration::ZERO)
 }
 
 fn host_report(
@@ -155,6 +157,7 @@ fn host_report(
     status: HostStatus,
     files: Vec<FileReport>,
     error: Option<ErrorReport>,
+    attempts: u32,
     took: Duration,
 ) -> HostReport {
     HostReport {
@@ -162,6 +165,7 @@ fn host_report(
         status,
         files,
         error,
+        attempts,
         duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     }
 }

@@ -3,11 +3,14 @@
 pub mod distribute;
 mod fanout;
 pub mod generate;
+mod limits;
 pub mod merge;
+mod order;
 pub mod report;
 pub mod restarts;
 pub mod stored;
 pub mod survey;
 pub mod verify;
+mod waves;
 
 pub use fanout::Interrupt;

@@ -37,7 +37,7 @@ pub enum HostStatus {
     Changed,
     Unchanged,
     Failed,
-    /// Not begun, because the run was interrupted.
+    /// Not begun: the run was interrupted, or stopped before its turn.
     Skipped,
 }
 
@@ -59,6 +59,8 @@ pub struct HostReport {
     pub status: HostStatus,
     pub files: Vec<FileReport>,
     pub error: Option<ErrorReport>,
+    /// Connections tried; 0 for a host that was not begun.
+    pub attempts: u32,
     pub duration_ms: u64,
 }
 
@@ -90,7 +92,7 @@ impl ErrorReport {
     /// About a host, with paths as its operator would type them.
     #[must_use]
     pub fn of_host(host: &Host, error: &remote::Error) -> Self {
-        let shown = match error {
+        let shown = match error.cause() {
             remote::Error::Files(files) => {
                 Some(remote::Error::Files(files.iter().map(|file| shown_file(host, file)).collect()))
             }

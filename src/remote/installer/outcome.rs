@@ -92,6 +92,8 @@ pub struct TokenRow {
 pub struct HostOutcome {
     /// In the order asked for.
     pub files: Vec<FileOutcome>,
+    /// How many connections it took, from 1.
+    pub attempts: u32,
 }
 
 /// What an install did about one file.

@@ -72,7 +72,7 @@ pub(super) fn parse_outcome(
             }
         }
     }
-    Ok(HostOutcome { files })
+    Ok(HostOutcome { files, attempts: reply.attempts })
 }
 
 fn parse(reply: &Reply, nonce: &str, host: &Host, layout: &Layout<'_>) -> Result<Parsed, Error> {
@@ -311,7 +311,7 @@ mod tests {
     }
 
     fn outcome(text: &str) -> Result<HostOutcome, Error> {
-        let reply = Reply { output: text.replace('@', NONCE).into_bytes(), exit: Exit::Status(0) };
+        let reply = Reply { output: text.replace('@', NONCE).into_bytes(), exit: Exit::Status(0), attempts: 1 };
         parse_outcome(
             &reply,
             NONCE,
@@ -356,7 +356,7 @@ mod tests {
         let view = |rows: usize| {
             let row = "@ fact 0 row 00000000 other 00000000\n".repeat(rows);
             let text = format!("@ begin\n@ found 0 regular update -rw------- 0 0 -\n{row}@ end\n");
-            let reply = Reply { output: text.replace('@', NONCE).into_bytes(), exit: Exit::Status(0) };
+            let reply = Reply { output: text.replace('@', NONCE).into_bytes(), exit: Exit::Status(0), attempts: 1 };
             let policy = crate::remote::installer::ForeignPolicy::Refuse;
             let layout_files = files();
             let layout = Layout::new(&host(), &layout_files, policy).unwrap();

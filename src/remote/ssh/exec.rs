@@ -59,7 +59,7 @@ fn converse(link: &Link, channel: &mut Channel, input: &[u8]) -> Result<Reply, E
         None => Exit::Status(channel.exit_status().map_err(|e| link.failed(RUNNING, &e))?),
     };
     tracing::debug!("{}: ended with {}", link.endpoint, scrub(&format!("{exit:?}")));
-    Ok(Reply { output, exit })
+    Ok(Reply { output, exit, attempts: 1 })
 }
 
 fn send(link: &Link, channel: &mut Channel, input: &[u8]) -> Result<(), Error> {
