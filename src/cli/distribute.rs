@@ -28,7 +28,7 @@ use std::io::IsTerminal;
 pub(super) const DISTRIBUTE_ABOUT: &str = "Install the generated credentials on the hosts.\n\n\
     Refuses (exit 4) when the stored credentials are not what the inventory asks for: `apply` makes them so first. \
     Each host is one connection, one login, one command; what is equal there is not touched; one host's failure stops \
-    no other.";
+    no other, unless --max-failures says so. The control plane comes before the nodes (distribute.order).";
 
 pub(super) const DISTRIBUTE_EXAMPLES: &str = "\
 Examples:

@@ -1,7 +1,6 @@
-//! When a run begins no more hosts: too many have failed, a whole group has, or every host so far failed for a mistake of
-//! this machine. Those in flight are finished in any case.
+//! When a run begins no more hosts: too many have failed, or every host so far failed for a mistake of this machine. Those in flight are finished in any case.
 
-use super::{Interrupt, fanout::Brake, order::Group, report::ErrorReport};
+use super::{Interrupt, fanout::Brake, report::ErrorReport};
 use crate::remote::{self, RetryClass};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -31,17 +30,16 @@ struct Counts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stop {
     TooManyFailures { allowed: usize },
-    GroupFailed(Group),
     OwnMistake { hosts: usize, code: &'static str },
 }
 
 impl<'a> Breaker<'a> {
-    /// `first_wave`: how many hosts are begun before any has to be done.
-    pub fn new(interrupt: &'a Interrupt, allowed: Option<usize>, first_wave: usize) -> Self {
+    /// `batch`: how many hosts are begun before any has to be done.
+    pub fn new(interrupt: &'a Interrupt, allowed: Option<usize>, batch: usize) -> Self {
         Self {
             interrupt,
             allowed,
-            enough: first_wave.clamp(1, HOSTS_TO_BLAME_OURSELVES),
+            enough: batch.clamp(1, HOSTS_TO_BLAME_OURSELVES),
             counts: Mutex::default(),
             stop: OnceLock::new(),
         }
@@ -50,11 +48,6 @@ impl<'a> Breaker<'a> {
     /// A host has what it should.
     pub fn count_done(&self) {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).done += 1;
-    }
-
-    /// How many hosts have what they should.
-    pub fn done(&self) -> usize {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).done
     }
 
     pub fn count_failed(&self, error: &remote::Error) {
@@ -69,11 +62,6 @@ impl<'a> Breaker<'a> {
         } else if all_ours && counts.failed >= self.enough {
             let _ = self.stop.set(Stop::OwnMistake { hosts: counts.failed, code: error.code() });
         }
-    }
-
-    /// Every host of a group has failed: the other group is not begun.
-    pub fn stop_after(&self, group: Group) {
-        let _ = self.stop.set(Stop::GroupFailed(group));
     }
 
     /// What is to be said of a host that was not begun.
@@ -101,9 +89,6 @@ impl Stop {
             Self::TooManyFailures { allowed: 0 } => "a host had failed, and none may".to_owned(),
             Self::TooManyFailures { allowed: 1 } => "more than 1 host had failed".to_owned(),
             Self::TooManyFailures { allowed } => format!("more than {allowed} hosts had failed"),
-            Self::GroupFailed(Group::ControlPlane) => "every control-plane host of this run failed".to_owned(),
-            Self::GroupFailed(Group::Nodes) => "every host of this run that is only a node failed".to_owned(),
-            Self::GroupFailed(Group::All) => "every host so far failed".to_owned(),
             Self::OwnMistake { hosts: 1, code } => {
                 format!("the first host failed for a mistake of this machine ({code})")
             }
@@ -118,13 +103,6 @@ impl Stop {
         match self {
             Self::TooManyFailures { .. } => {
                 "mend the hosts that failed, then run the same command again; --max-failures allows more".into()
-            }
-            Self::GroupFailed(Group::ControlPlane) => {
-                "mend them, then run the same command again; --limit role:node,!role:control-plane goes on without them"
-                    .into()
-            }
-            Self::GroupFailed(_) => {
-                "mend them, then run the same command again; --limit role:control-plane goes on without them".into()
             }
             Self::OwnMistake { .. } => "mend it, then run the same command again".into(),
         }
@@ -176,7 +154,7 @@ mod tests {
         assert!(all.reason().message.ends_with("10 hosts failed for a mistake of this machine (key_encrypted)"));
         let first = Breaker::new(&interrupt, None, 3);
         (0..3).for_each(|_| first.count_failed(&ours()));
-        assert!(first.is_on(), "the first wave is over");
+        assert!(first.is_on(), "the first batch is over");
         for other in [Breaker::count_done, |breaker: &Breaker| breaker.count_failed(&refused())] {
             let some = Breaker::new(&interrupt, None, 500);
             other(&some);

@@ -3,25 +3,17 @@
 
 use crate::inventory::{Host, Limits, Role, Sequence};
 
-/// Hosts that may be worked on at the same time.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Wave {
-    pub group: Group,
-    /// Indices of the run's hosts, in the order of the inventory.
-    pub members: Vec<usize>,
-}
-
-/// What the hosts of a wave have in common.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Group {
+/// Which hosts belong together.
+#[derive(Clone, Copy)]
+enum Group {
     ControlPlane,
     /// Hosts that are nodes and nothing else.
     Nodes,
     All,
 }
 
-/// Every host is in exactly one wave; none is empty.
-pub(super) fn plan_waves(hosts: &[&Host], limits: &Limits) -> Vec<Wave> {
+/// Indices of `hosts` that may be worked on at the same time, wave by wave. Every host is in exactly one; none is empty.
+pub(super) fn plan_waves(hosts: &[&Host], limits: &Limits) -> Vec<Vec<usize>> {
     let groups: &[Group] = match limits.sequence {
         Sequence::ControlPlaneFirst => &[Group::ControlPlane, Group::Nodes],
         Sequence::NodesFirst => &[Group::Nodes, Group::ControlPlane],
@@ -31,7 +23,7 @@ pub(super) fn plan_waves(hosts: &[&Host], limits: &Limits) -> Vec<Wave> {
     let mut waves = Vec::new();
     for group in groups {
         let members: Vec<usize> = (0..hosts.len()).filter(|index| group.contains(hosts[*index])).collect();
-        waves.extend(members.chunks(size).map(|members| Wave { group: *group, members: members.to_vec() }));
+        waves.extend(members.chunks(size).map(<[usize]>::to_vec));
     }
     waves
 }
@@ -71,7 +63,7 @@ mod tests {
         let inventory = inventory();
         let hosts: Vec<&Host> = inventory.hosts.iter().collect();
         let limits = Limits { sequence, batch, max_failures: None };
-        plan_waves(&hosts, &limits).into_iter().map(|wave| wave.members).collect()
+        plan_waves(&hosts, &limits)
     }
 
     #[test]
@@ -96,7 +88,7 @@ mod tests {
         let inventory = inventory();
         let nodes: Vec<&Host> = inventory.hosts.iter().filter(|h| !h.roles.contains(Role::ControlPlane)).collect();
         let waves = plan_waves(&nodes, &Limits::default());
-        assert_eq!(waves, [Wave { group: Group::Nodes, members: vec![0, 1, 2] }]);
-        assert_eq!(plan_waves(&[], &Limits::default()), []);
+        assert_eq!(waves, [[0, 1, 2]]);
+        assert_eq!(plan_waves(&[], &Limits::default()), [[0; 0]; 0]);
     }
 }

@@ -26,11 +26,10 @@ pub(super) fn run_in_waves<T: Send>(
 ) -> Vec<Result<T, ErrorReport>> {
     let waves = plan_waves(hosts, &fleet.limits);
     let allowed = fleet.limits.max_failures.map(|amount| amount.of(hosts.len()));
-    let breaker = Breaker::new(fleet.interrupt, allowed, waves.first().map_or(0, |wave| wave.members.len()));
+    let batch = fleet.limits.batch.map_or(hosts.len(), |batch| batch.at_least_one_of(hosts.len()));
+    let breaker = Breaker::new(fleet.interrupt, allowed, batch);
     let mut results: Vec<Option<T>> = hosts.iter().map(|_| None).collect();
-    let mut done_before_group = 0;
-    for (n, wave) in waves.iter().enumerate() {
-        let members = &wave.members;
+    for members in &waves {
         let done = fanout::run_on_each(
             members,
             fleet.concurrency,
@@ -43,12 +42,6 @@ pub(super) fn run_in_waves<T: Send>(
         );
         for (index, result) in members.iter().zip(done) {
             results[*index] = result;
-        }
-        if waves.get(n + 1).is_some_and(|next| next.group != wave.group) {
-            if breaker.done() == done_before_group {
-                breaker.stop_after(wave.group);
-            }
-            done_before_group = breaker.done();
         }
         if breaker.is_on() {
             break;
