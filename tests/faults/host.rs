@@ -19,7 +19,7 @@ fn hint_of(error: &Value) -> &str {
 #[test]
 fn read_only_file_system() {
     need_root!();
-    let mut trial = Trial::new();
+    let trial = Trial::new();
     trial.host().must("mount --bind /etc/kubernetes /etc/kubernetes && mount -o remount,ro,bind /etc/kubernetes");
     let error = trial.assert_fault("read_only_filesystem");
     assert!(error["message"].as_str().unwrap().contains("/etc/kubernetes/"), "{error:#}");
@@ -30,12 +30,12 @@ fn read_only_file_system() {
 #[test]
 fn disk_full() {
     need_root!();
-    let mut trial = Trial::new();
+    let trial = Trial::new();
     // Room for what is there; sooner or later on the way there is none for the rest.
     over_directory(&trial, "size=1m");
     trial.host().must("dd if=/dev/zero of=/etc/kubernetes/ballast bs=4096 2>/dev/null || :");
-    for spare in 0..3 {
-        trial.host().must(&format!("truncate -s -{} /etc/kubernetes/ballast", spare * 4096));
+    for more_room in [0, 4096, 4096] {
+        trial.host().must(&format!("truncate -s -{more_room} /etc/kubernetes/ballast"));
         let error = trial.assert_fault("disk_full");
         assert!(hint_of(&error).contains("df"), "{error:#}");
     }
@@ -46,7 +46,7 @@ fn disk_full() {
 #[test]
 fn disk_without_inodes() {
     need_root!();
-    let mut trial = Trial::new();
+    let trial = Trial::new();
     over_directory(&trial, "nr_inodes=5");
     trial.host().must("cd /etc/kubernetes && { touch fill 2>/dev/null || :; }");
     trial.assert_fault("disk_full");
@@ -57,7 +57,7 @@ fn disk_without_inodes() {
 #[test]
 fn target_directory_missing() {
     need_root!();
-    let mut trial = Trial::new();
+    let trial = Trial::new();
     trial.host().must("rm -r /etc/kubernetes");
     let (exit, report) = trial.fleet.json(&["apply"]);
     assert_eq!((exit, hosts_that_are(&report, "changed").len()), (0, 2), "{report:#}");
@@ -68,7 +68,7 @@ fn target_directory_missing() {
 #[test]
 fn target_directory_missing_and_not_to_be_made() {
     need_root!();
-    let mut trial = Trial::new();
+    let trial = Trial::new();
     trial.host().must("mv /etc/kubernetes /mnt/kubernetes && mount --bind /etc /etc && mount -o remount,ro,bind /etc");
     trial.assert_fault("read_only_filesystem");
     assert!(!trial.host().exists("/etc/kubernetes"));
@@ -77,7 +77,7 @@ fn target_directory_missing_and_not_to_be_made() {
 }
 
 fn target_is(obstacle: &str, code: &str) {
-    let mut trial = Trial::new();
+    let trial = Trial::new();
     let dir = trial.host().directory();
     trial.host().must(&format!("cd '{dir}' && mv token.csv .. && {obstacle}"));
     let error = trial.assert_fault(code);
@@ -102,7 +102,7 @@ fn target_is_a_fifo() {
 }
 
 fn parent_is(break_it: &str, mend_it: &str, said: &str) {
-    let mut trial = Trial::new();
+    let trial = Trial::new();
     trial.host().must(break_it);
     let error = trial.assert_fault("parent_unsafe");
     assert!(error["message"].as_str().unwrap().contains(said), "{error:#}");
@@ -126,7 +126,7 @@ fn parent_writable_by_another_user() {
 fn immutable_file() {
     need_root!();
     require("chattr");
-    let mut trial = Trial::new();
+    let trial = Trial::new();
     over_directory(&trial, "size=1m");
     if !trial.host().run("chattr +i /etc/kubernetes/bootstrap.kubeconfig").status.success() {
         println!("skipped: this file system knows no immutable files");
@@ -141,7 +141,7 @@ fn immutable_file() {
 #[test]
 fn wrong_owner_or_mode_on_the_target() {
     need_root!();
-    let mut trial = Trial::new();
+    let trial = Trial::new();
     trial.assert_succeeds();
     let healthy = trial.fleet.tree_hash(HEALTHY);
     trial.host().must("cd /etc/kubernetes && chown 1234:5678 token.csv && chmod 644 bootstrap.kubeconfig");
@@ -162,7 +162,7 @@ fn wrong_owner_or_mode_on_the_target() {
 #[test]
 fn node_clock_off_by_an_hour() {
     need_root!();
-    let mut trial = Trial::new();
+    let trial = Trial::new();
     trial.host().replace_program("date", "#!/bin/sh\necho $(($(@REAL@ +%s) + 3600))\n");
     trial.assert_succeeds();
     let (_, status) = trial.fleet.json(&["status"]);

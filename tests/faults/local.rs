@@ -31,7 +31,7 @@ fn apply(trial: &Trial) -> Ran {
 #[test]
 fn state_disk_full() {
     need_root!();
-    let mut trial = Trial::new();
+    let trial = Trial::new();
     assert_refused(&trial, "state_io", |trial| {
         let mut command = Command::new(require("unshare"));
         let script = "cp -a state copy && mount -t tmpfs -o size=1m,mode=0700 none state && cp -a copy/. state && \
@@ -46,7 +46,7 @@ fn state_disk_full() {
 
 #[test]
 fn damaged_state() {
-    let mut trial = Trial::new();
+    let trial = Trial::new();
     for name in ["state.json", "ca-key.pem", "token.csv"] {
         let path = trial.fleet.env.path("state").join(name);
         let good = fs::read(&path).unwrap();
@@ -56,10 +56,14 @@ fn damaged_state() {
             fs::write(&path, damage).unwrap();
             assert_refused(&trial, "state_damaged", apply);
         }
+        fs::write(&path, &good).unwrap();
+    }
+    // Gone altogether is no fresh start either.
+    for (name, code) in [("state.json", "state_damaged"), ("ca-key.pem", "state_unusable")] {
+        let path = trial.fleet.env.path("state").join(name);
+        let good = fs::read(&path).unwrap();
         fs::remove_file(&path).unwrap();
-        if name != "token.csv" {
-            assert_refused(&trial, "state_damaged", apply);
-        }
+        assert_refused(&trial, code, apply);
         fs::write(&path, &good).unwrap();
     }
     trial.assert_succeeds();
@@ -67,7 +71,7 @@ fn damaged_state() {
 
 #[test]
 fn state_of_a_newer_version() {
-    let mut trial = Trial::new();
+    let trial = Trial::new();
     let good = trial.fleet.env.read("state/state.json");
     trial.fleet.env.write("state/state.json", good.replacen("\"version\": 1", "\"version\": 2", 1));
     assert_refused(&trial, "state_newer", apply);
@@ -77,7 +81,7 @@ fn state_of_a_newer_version() {
 
 #[test]
 fn an_older_generation_restored() {
-    let mut trial = Trial::new();
+    let trial = Trial::new();
     let old = state_files(&trial);
     trial.assert_succeeds();
     let new = state_files(&trial);

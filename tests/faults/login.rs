@@ -7,7 +7,7 @@ use std::{net::TcpStream, path::PathBuf, process::Command};
 
 #[test]
 fn auth_refused() {
-    let mut trial = Trial::new();
+    let trial = Trial::new();
     trial.host().forget_authorized_keys();
     let before = trial.host().log().matches("Connection from").count();
     let error = trial.assert_fault("auth_failed");
@@ -24,11 +24,12 @@ fn auth_refused() {
 fn expired_password_with_pam() {
     need_root!();
     // Debian's own service asks for more than an account check; the host has what this needs.
-    let mut trial = Trial::of(|builder| builder.sshd_option("UsePAM yes"));
+    let trial = Trial::of(|builder| builder.sshd_option("UsePAM yes"));
     trial.host().write("/etc/pam.d/sshd", "auth required pam_deny.so\naccount required pam_unix.so\nsession required pam_permit.so\npassword required pam_unix.so\n");
     trial.host().must("chage -d 0 root");
     let error = trial.assert_fault("shell_unusable");
     assert!(error["message"].as_str().unwrap().to_lowercase().contains("password"), "{error:#}");
+    assert!(error["hint"].as_str().unwrap().contains("expired"), "{error:#}");
     trial.host().must("chage -d 20000 root");
     trial.assert_mended();
 }
@@ -36,7 +37,7 @@ fn expired_password_with_pam() {
 #[test]
 fn expired_account_with_pam() {
     need_root!();
-    let mut trial = Trial::of(|builder| builder.sshd_option("UsePAM yes"));
+    let trial = Trial::of(|builder| builder.sshd_option("UsePAM yes"));
     trial.host().write("/etc/pam.d/sshd", "auth required pam_deny.so\naccount required pam_unix.so\nsession required pam_permit.so\npassword required pam_unix.so\n");
     trial.host().must("chage -E 1 root");
     let error = trial.assert_fault("auth_failed");
@@ -107,7 +108,7 @@ fn server_penalises_failed_logins() {
 }
 
 fn sudo_fault(break_it: &str, mend_it: &str, said: &str) {
-    let mut trial = Trial::by_sudo();
+    let trial = Trial::by_sudo();
     trial.host().must(break_it);
     let error = trial.assert_fault("become_failed");
     assert!(error["message"].as_str().unwrap().contains(said), "{error:#}");
@@ -153,7 +154,7 @@ fn max_sessions_1() {
 
 #[test]
 fn max_startups_drops() {
-    let mut trial = Trial::of(|builder| builder.sshd_option("MaxStartups 1:100:1"));
+    let trial = Trial::of(|builder| builder.sshd_option("MaxStartups 1:100:1"));
     let waiting = TcpStream::connect((trial.host().address(), trial.host().port())).unwrap();
     let seen = trial.host().log().matches("Connection from").count();
     eventually("the waiting connection to be seen", || {

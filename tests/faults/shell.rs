@@ -29,7 +29,7 @@ fn banner_motd_and_bashrc_noise() {
 #[test]
 fn login_shell_nologin() {
     need_root!();
-    let mut trial = Trial::new();
+    let trial = Trial::new();
     change_shell(trial.host(), "/usr/sbin/nologin");
     let error = trial.assert_fault("shell_unusable");
     assert!(error["message"].as_str().unwrap().contains("account is currently not available"), "{error:#}");
@@ -42,7 +42,7 @@ fn login_shell_nologin() {
 fn login_shell_rbash() {
     need_root!();
     // A restricted shell that may not start sh; one that may is no fault.
-    let mut trial = Trial::new();
+    let trial = Trial::new();
     change_shell(trial.host(), &shell_named("rbash"));
     trial.host().write("/root/.bashrc", "PATH=/nowhere\n");
     trial.assert_fault("shell_unusable");

@@ -92,7 +92,7 @@ fn hang_mid_transfer() {
 #[test]
 fn remote_side_killed_between_temp_write_and_rename() {
     need_root!();
-    let mut trial = Trial::new();
+    let trial = Trial::new();
     trial.host().replace_program("mv", "#!/bin/sh\nkill -9 $PPID\n");
     let old = trial.fleet.holding(FAULTY);
     let (exit, report) = trial.fleet.json(&["apply"]);

@@ -17,11 +17,13 @@ impl Firewall {
     pub fn start(address: &str, port: u16, verdict: &str) -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let table = format!("kubemint_test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let rules = format!(
-            "table ip {table} {{ chain input {{ type filter hook input priority 0; \
-             ip daddr {address} tcp dport {port} {verdict}; }} }}"
-        );
-        nft(&rules).then_some(Self { table })
+        if !nft("list tables") {
+            return None;
+        }
+        let chain = "type filter hook input priority 0;";
+        let rule = format!("ip daddr {address} tcp dport {port} {verdict};");
+        assert!(nft(&format!("table ip {table} {{ chain input {{ {chain} {rule} }}; }}")), "{verdict}");
+        Some(Self { table })
     }
 }
 
