@@ -558,12 +558,24 @@ km_open() { # DIRECTORY-INDEX ROOT DIR
   for km_stale in ./.kubemint-*.tmp; do
     case $km_stale in
       "./.kubemint-$km_nonce-"*) continue ;;
+      *-previous.tmp) km_rescue ;;
     esac
     if [ -f "$km_stale" ] || [ -L "$km_stale" ]; then
       rm -f "$km_stale"
     fi
   done
   set -f
+}
+
+# A run that was killed just after it had replaced a file: what it replaced is the version to be kept.
+km_rescue() {
+  km_name=${km_stale#./.kubemint-*-}
+  km_name=${km_name%-previous.tmp}
+  # shellcheck disable=SC3013 # dash, bash and busybox have -ef; the same file was not replaced yet
+  if [ -f "./$km_name" ] && [ ! -L "$km_stale" ] && [ ! "./$km_name" -ef "$km_stale" ] &&
+    [ ! -d "./.$km_name.kubemint-previous" ]; then
+    mv -f "$km_stale" "./.$km_name.kubemint-previous"
+  fi
 }
 
 # Empty temporary files first, so that no byte is written to one that others may read (default ACLs, setgid).
@@ -650,7 +662,7 @@ km_keep() { # INDEX NAME
   [ "./$2" -ef "$km_previous" ] && return
   [ ! -d "$km_previous" ] || km_fail "$1" previous
   # The previous version that is there stays until the file is replaced.
-  km_temp=./.kubemint-$km_nonce-$1-previous.tmp
+  km_temp=./.kubemint-$km_nonce-$2-previous.tmp
   eval "km_link_$1=\${PWD%/}/\${km_temp#./}"
   ln "./$2" "$km_temp" || km_fail "$1" link
 }
@@ -659,8 +671,13 @@ km_swap() { # INDEX NAME
   eval "km_temp=\${km_temp_$1:-} km_link=\${km_link_$1:-}"
   [ -n "$km_temp" ] || return 0
   mv -f "./${km_temp##*/}" "./$2" || km_fail "$1" rename
-  eval "km_temp_$1= km_link_$1="
-  [ -z "$km_link" ] || mv -f "./${km_link##*/}" "./.$2.kubemint-previous" || km_fail "$1" previous
+  eval "km_temp_$1="
+  if [ -n "$km_link" ] && ! mv -f "./${km_link##*/}" "./.$2.kubemint-previous"; then
+    # There would be no way back: this file stays the old one.
+    mv -f "./${km_link##*/}" "./$2"
+    km_fail "$1" previous
+  fi
+  eval "km_link_$1="
 }
 
 km_settle() { # for each file: INDEX NAME
