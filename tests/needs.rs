@@ -25,6 +25,7 @@ const PRESENT: &[&str] = &[
     "setfacl",
     "chattr",
     "script",
+    "nft",
     "cc",
     "pkg-config",
     "sshd",

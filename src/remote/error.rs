@@ -250,7 +250,9 @@ impl Error {
                  in sudoers, no requiretty"
             ),
             Self::ShellUnusable { .. } => {
-                "the user needs a login shell that runs commands (not nologin, no ForceCommand)".into()
+                "the user needs a login shell that runs commands (not nologin, no ForceCommand) and, with PAM, a password \
+                 that has not expired"
+                    .into()
             }
             Self::ConnectionLost { .. } => "run again: what is done stays done, and leftovers are swept".into(),
             Self::TimedOut { .. } => "look at the host's load and disks, then run again".into(),

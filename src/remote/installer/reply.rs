@@ -104,7 +104,8 @@ fn parse(reply: &Reply, nonce: &str, host: &Host, layout: &Layout<'_>) -> Result
         }
         said.clear();
     }
-    if !begun {
+    // A shell that was killed says nothing of itself, however early.
+    if !begun && !matches!(reply.exit, Exit::Signal(_)) {
         return Err(no_reply(&text, &reply.exit, host));
     }
     if ended && parsed.seen.contains(&false) {
