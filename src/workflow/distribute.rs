@@ -3,17 +3,17 @@
 use super::{
     Interrupt, fanout,
     fanout::Progress,
+    journal::Entry,
     report::{ErrorReport, FileReport, HostReport, HostStatus, RunReport, Summary},
 };
 use crate::{
     bundle::Bundle,
     clock::Clock,
     entropy::Entropy,
+    inventory::Host,
     remote::{self, Remote, installer},
     store::{self, Journal},
 };
-use jiff::Timestamp;
-use serde::Serialize;
 use std::time::{Duration, Instant};
 
 /// The adapters and limits of a run over hosts.
@@ -35,18 +35,22 @@ pub trait Observer {
 
 /// What a run installs, for its journal and report.
 #[derive(Debug, Clone, Copy)]
-pub struct Order {
+pub struct Order<'a> {
     pub command: &'static str,
     pub generation: u64,
+    /// The earlier run that this one retries or puts back.
+    pub of: Option<&'a str>,
 }
 
-/// A line of journal.jsonl.
-#[derive(Debug, Serialize)]
-#[serde(tag = "event", rename_all = "lowercase")]
-enum Entry<'a> {
-    Started { at: Timestamp, command: &'static str, generation: u64, hosts: Vec<&'a str> },
-    Host { at: Timestamp, host: &'a HostReport },
-    Finished { at: Timestamp, summary: Summary },
+/// What is to be done on one host.
+pub trait Target: Sync {
+    fn host(&self) -> &Host;
+}
+
+impl Target for Bundle<'_> {
+    fn host(&self) -> &Host {
+        self.host
+    }
 }
 
 /// A run's report, and whether it could be kept.
@@ -69,18 +73,34 @@ pub fn run_distribution(
     journal: &Journal,
     observer: &dyn Observer,
 ) -> Result<Distribution, store::Error> {
+    run_on_hosts(fleet, bundles, order, journal, observer, |bundle| install(fleet, bundle))
+}
+
+/// Does `work` on every target's host, journaled and reported.
+pub(super) fn run_on_hosts<T: Target>(
+    fleet: &Fleet,
+    targets: &[T],
+    order: Order,
+    journal: &Journal,
+    observer: &dyn Observer,
+    work: impl Fn(&T) -> HostReport + Sync,
+) -> Result<Distribution, store::Error> {
     let started = fleet.clock.now();
-    let names = bundles.iter().map(|bundle| bundle.host.name.as_str()).collect();
-    let Order { command, generation } = order;
-    journal.record(&Entry::Started { at: started, command, generation, hosts: names })?;
+    let hosts = targets.iter().map(|target| target.host().name.as_str()).collect();
+    let (Order { command, generation, of }, pid) = (order, std::process::id());
+    journal.record(&Entry::Started { at: started, command, generation, pid, of, hosts })?;
     let mut journaled = Ok(());
     let results = fanout::run_on_each(
-        bundles,
+        targets,
         fleet.concurrency,
         fleet.interrupt,
-        |bundle| install(fleet, bundle),
+        |target| {
+            // A host that is not noted as begun is retried all the same.
+            let _ = journal.note(&Entry::Begun { at: fleet.clock.now(), host: target.host().name.as_str() });
+            work(target)
+        },
         |progress| match progress {
-            Progress::Started(index) => observer.host_started(bundles[*index].host.name.as_str()),
+            Progress::Started(index) => observer.host_started(targets[*index].host().name.as_str()),
             Progress::Done(_, report) => {
                 observer.host_finished(report);
                 if journaled.is_ok() {
@@ -89,14 +109,18 @@ pub fn run_distribution(
             }
         },
     );
-    let hosts: Vec<HostReport> =
-        results.into_iter().zip(bundles).map(|(result, bundle)| result.unwrap_or_else(|| not_begun(bundle))).collect();
+    let hosts: Vec<HostReport> = results
+        .into_iter()
+        .zip(targets)
+        .map(|(done, target)| done.unwrap_or_else(|| not_begun(target.host())))
+        .collect();
     let (finished, summary) = (fleet.clock.now(), Summary::of(&hosts));
     let report = RunReport {
         schema: RunReport::SCHEMA,
         version: RunReport::VERSION,
         run_id: journal.id().as_str().to_owned(),
         command,
+        of: of.map(str::to_owned),
         started,
         finished,
         generation,
@@ -115,7 +139,7 @@ fn install(fleet: &Fleet, bundle: &Bundle) -> HostReport {
     let took = began.elapsed();
     match result {
         Ok(outcome) => installed(bundle, &outcome, took),
-        Err(error) => failed(bundle, &error, took),
+        Err(error) => failed(bundle.host, &error, took),
     }
 }
 
@@ -128,37 +152,38 @@ fn installed(bundle: &Bundle, outcome: &installer::HostOutcome, took: Duration) 
             path: file.shown_path(bundle.host),
             kind: file.kind,
             action: done.action,
-            sha256: done.sha256,
+            sha256: Some(done.sha256),
+            replaced: done.replaced,
         })
         .collect();
     let changed = outcome.files.iter().any(|file| file.action != installer::Action::Unchanged);
     let status = if changed { HostStatus::Changed } else { HostStatus::Unchanged };
-    host_report(bundle, status, files, None, took)
+    host_report(bundle.host, status, files, None, took)
 }
 
-fn failed(bundle: &Bundle, error: &remote::Error, took: Duration) -> HostReport {
-    tracing::info!(host = bundle.host.name.as_str(), code = error.code(), "{error}");
-    host_report(bundle, HostStatus::Failed, Vec::new(), Some(ErrorReport::of_host(bundle.host, error)), took)
+pub(super) fn failed(host: &Host, error: &remote::Error, took: Duration) -> HostReport {
+    tracing::info!(host = host.name.as_str(), code = error.code(), "{error}");
+    host_report(host, HostStatus::Failed, Vec::new(), Some(ErrorReport::of_host(host, error)), took)
 }
 
-fn not_begun(bundle: &Bundle) -> HostReport {
+fn not_begun(host: &Host) -> HostReport {
     let error = ErrorReport {
         code: "interrupted",
         message: "the run was interrupted before this host was begun".into(),
         hint: "run the same command again".into(),
     };
-    host_report(bundle, HostStatus::Skipped, Vec::new(), Some(error), Duration::ZERO)
+    host_report(host, HostStatus::Skipped, Vec::new(), Some(error), Duration::ZERO)
 }
 
-fn host_report(
-    bundle: &Bundle,
+pub(super) fn host_report(
+    host: &Host,
     status: HostStatus,
     files: Vec<FileReport>,
     error: Option<ErrorReport>,
     took: Duration,
 ) -> HostReport {
     HostReport {
-        name: bundle.host.name.as_str().to_owned(),
+        name: host.name.as_str().to_owned(),
         status,
         files,
         error,

@@ -8,7 +8,7 @@ use crate::{
     remote::{self, FileError, installer::Action},
 };
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// One run over the hosts.
 #[derive(Debug, Clone, Serialize)]
@@ -17,6 +17,9 @@ pub struct RunReport {
     pub version: u32,
     pub run_id: String,
     pub command: &'static str,
+    /// The earlier run that this one retries or puts back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
     pub started: Timestamp,
     pub finished: Timestamp,
     /// Generation of the credentials that were installed.
@@ -31,14 +34,16 @@ impl RunReport {
 }
 
 /// How one host ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum HostStatus {
     Changed,
     Unchanged,
     Failed,
     /// Not begun, because the run was interrupted.
     Skipped,
+    /// Begun, and not known to have ended: only of a run that was killed, or is under way.
+    InFlight,
 }
 
 impl HostStatus {
@@ -49,6 +54,7 @@ impl HostStatus {
             Self::Unchanged => "unchanged",
             Self::Failed => "failed",
             Self::Skipped => "skipped",
+            Self::InFlight => "in flight",
         }
     }
 }
@@ -70,8 +76,11 @@ pub struct FileReport {
     pub kind: FileKind,
     #[serde(serialize_with = "by_name")]
     pub action: Action,
-    /// As read back from the host.
-    pub sha256: Digest,
+    /// As read back from the host; `None` where no file is now.
+    pub sha256: Option<Digest>,
+    /// What the file held before, where that was something else and could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<Digest>,
 }
 
 fn by_name<S: Serializer>(action: &Action, to: S) -> Result<S::Ok, S::Error> {
@@ -120,18 +129,32 @@ pub struct Summary {
     pub unchanged: usize,
     pub failed: usize,
     pub skipped: usize,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub in_flight: usize,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 impl Summary {
     #[must_use]
     pub fn of(hosts: &[HostReport]) -> Self {
-        let count = |status| hosts.iter().filter(|host| host.status == status).count();
+        Self::count(hosts.iter().map(|host| host.status))
+    }
+
+    /// The same, of their statuses.
+    #[must_use]
+    pub fn count(hosts: impl Iterator<Item = HostStatus> + Clone) -> Self {
+        let count = |wanted| hosts.clone().filter(|status| *status == wanted).count();
         Self {
-            hosts: hosts.len(),
+            hosts: hosts.clone().count(),
             changed: count(HostStatus::Changed),
             unchanged: count(HostStatus::Unchanged),
             failed: count(HostStatus::Failed),
             skipped: count(HostStatus::Skipped),
+            in_flight: count(HostStatus::InFlight),
         }
     }
 }
