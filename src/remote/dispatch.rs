@@ -1,10 +1,7 @@
 //! Picks the way to a host by its `connection`.
 
-use super::{Error, Remote, Reply, local::LocalRemote, ssh::SshRemote};
-use crate::{
-    inventory::{Connection, Host},
-    secret::Secret,
-};
+use super::{Error, Remote, Reply, Script, local::LocalRemote, ssh::SshRemote};
+use crate::inventory::{Connection, Host};
 
 /// SSH hosts over SSH, local ones by this machine's shell.
 pub struct HostRemote {
@@ -20,10 +17,10 @@ impl HostRemote {
 }
 
 impl Remote for HostRemote {
-    fn run_script(&self, host: &Host, input: &Secret) -> Result<Reply, Error> {
+    fn run_script(&self, host: &Host, script: &Script<'_>) -> Result<Reply, Error> {
         match host.connection {
-            Connection::Ssh(_) => self.ssh.run_script(host, input),
-            Connection::Local { .. } => self.local.run_script(host, input),
+            Connection::Ssh(_) => self.ssh.run_script(host, script),
+            Connection::Local { .. } => self.local.run_script(host, script),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! This machine as a host: the same script, given to `sh` on its standard input. Its environment holds PATH only, so
 //! that nothing of the caller's session changes what it does.
 
-use super::{Deadlines, Error, Exit, LARGEST_REPLY, Remote, Reply};
+use super::{Deadlines, Error, Exit, LARGEST_REPLY, Peer, Remote, Reply, Script};
 use crate::{
     inventory::{Host, Privilege},
-    secret::{ExposeSecret, Secret},
+    secret::ExposeSecret,
 };
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
@@ -57,15 +57,15 @@ impl LocalRemote {
 }
 
 impl Remote for LocalRemote {
-    fn run_script(&self, host: &Host, input: &Secret) -> Result<Reply, Error> {
+    fn run_script(&self, host: &Host, script: &Script<'_>) -> Result<Reply, Error> {
         let failed = |e: std::io::Error| Error::LocalShell { reason: e.to_string() };
         let end = Instant::now() + self.deadlines.host;
+        let input = script(&Peer { host_key: None })?;
         let (mut reader, writer) = pipe().map_err(failed)?;
         let mut child = self.spawn(host, writer).map_err(failed)?;
         let stdin = child.stdin.take();
         let (send, chunks) = sync_channel(16);
         // Threads of their own: after a deadline nobody waits for a root process that we may not kill.
-        let input = input.clone();
         thread::spawn(move || stdin.map(|mut stdin| stdin.write_all(input.expose_secret().as_bytes())));
         thread::spawn(move || {
             let mut buffer = [0; 16 * 1024];

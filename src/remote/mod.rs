@@ -24,13 +24,24 @@ use std::time::Duration;
 
 /// Runs the fixed shell command on a host.
 pub trait Remote: Send + Sync {
-    /// Opens one connection to `host`, runs `sh` (through sudo where the host asks for it), feeds `input` to its
-    /// standard input, and returns everything it wrote.
+    /// Opens one connection to `host`, runs `sh` (through sudo where the host asks for it), feeds what `script` gives to
+    /// its standard input, and returns everything it wrote.
     ///
     /// # Errors
-    /// [`Error`] when no command could be run or the reply did not arrive whole. A script that ran and failed is not an
-    /// error here: see [`Reply::exit`].
-    fn run_script(&self, host: &Host, input: &Secret) -> Result<Reply, Error>;
+    /// [`Error`] when no command could be run or the reply did not arrive whole; what `script` fails with. A script that
+    /// ran and failed is not an error here: see [`Reply::exit`].
+    fn run_script(&self, host: &Host, script: &Script<'_>) -> Result<Reply, Error>;
+}
+
+/// Makes the standard input of a host's shell. Called at most once for a host, after the login, when it is known who
+/// answers.
+pub type Script<'a> = dyn Fn(&Peer) -> Result<Secret, Error> + 'a;
+
+/// Who answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// The fingerprint of the host key, `SHA256:…`; `None` for this machine.
+    pub host_key: Option<String>,
 }
 
 /// What a script wrote and how it ended.

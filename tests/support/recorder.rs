@@ -2,8 +2,8 @@
 
 use kubemint::{
     inventory::Host,
-    remote::{Error, Remote, Reply},
-    secret::{ExposeSecret, Secret},
+    remote::{Error, Peer, Remote, Reply, Script},
+    secret::ExposeSecret,
 };
 use std::sync::Mutex;
 
@@ -29,9 +29,13 @@ impl<R: std::borrow::Borrow<kubemint::remote::local::LocalRemote> + Send + Sync>
 }
 
 impl<R: std::borrow::Borrow<kubemint::remote::local::LocalRemote> + Send + Sync> Remote for Recorder<R> {
-    fn run_script(&self, host: &Host, input: &Secret) -> Result<Reply, Error> {
-        self.sent.lock().unwrap().push_str(input.expose_secret());
-        let reply = self.inner.borrow().run_script(host, input)?;
+    fn run_script(&self, host: &Host, script: &Script<'_>) -> Result<Reply, Error> {
+        let recorded = |peer: &Peer| {
+            let input = script(peer)?;
+            self.sent.lock().unwrap().push_str(input.expose_secret());
+            Ok(input)
+        };
+        let reply = self.inner.borrow().run_script(host, &recorded)?;
         self.received.lock().unwrap().push_str(&String::from_utf8_lossy(&reply.output));
         Ok(reply)
     }

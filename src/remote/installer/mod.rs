@@ -38,7 +38,7 @@ pub fn probe_host(
 ) -> Result<HostView, Error> {
     let nonce = draw_nonce(entropy)?;
     let layout = script::Layout::new(host, files, policy)?;
-    let reply = remote.run_script(host, &script::render_probe(&layout, &nonce))?;
+    let reply = remote.run_script(host, &|_| Ok(script::render_probe(&layout, &nonce)))?;
     reply::parse_view(&withhold_secrets(reply, &nonce, files), &nonce, host, &layout)
 }
 
@@ -55,7 +55,7 @@ pub fn install_host(
 ) -> Result<HostOutcome, Error> {
     let nonce = draw_nonce(entropy)?;
     let layout = script::Layout::new(host, files, policy)?;
-    let reply = remote.run_script(host, &script::render_install(&layout, &nonce))?;
+    let reply = remote.run_script(host, &|_| Ok(script::render_install(&layout, &nonce)))?;
     reply::parse_outcome(&withhold_secrets(reply, &nonce, files), &nonce, host, &layout)
 }
 

@@ -106,7 +106,7 @@ pub(super) fn render_install(layout: &Layout<'_>, nonce: &str) -> Secret {
     let contents: usize = layout.files.iter().map(|f| f.content.expose_secret().len()).sum();
     let mut calls = String::with_capacity(contents * 2 + 4096 + layout.files.len() * 1024);
     push_looks(&mut calls, layout, "look");
-    calls.push_str("km_go_unless_refused\n");
+    calls.push_str("km_go_unless_refused\nkm_quit_unless_due\n");
     for (d, directory) in layout.directories.iter().enumerate() {
         push_enter(&mut calls, "km_open", d, directory, layout);
         push_call(&mut calls, "km_create", directory.files.iter().map(|(i, _)| i.to_string()));

@@ -11,7 +11,7 @@ use crate::{
 };
 use libssh2_sys as raw;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use ssh2::{Channel, ErrorCode, MethodType, Session};
+use ssh2::{BlockDirections, ErrorCode, MethodType, Session};
 use std::{
     io,
     net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs},
@@ -228,35 +228,26 @@ impl Link {
         Error::TimedOut { during, reason }
     }
 
-    /// Opens the session channel. sshd holds its answer back until its own first message is acknowledged, which the kernel
-    /// puts off by 40 ms unless told otherwise, again and again while we wait.
+    /// Waits until the peer has something for libssh2, or takes something from it. sshd holds its answers back until its own
+    /// last message is acknowledged, which the kernel puts off by 40 ms unless told otherwise, again and again.
     ///
     /// # Errors
-    /// As libssh2 reports them; a timeout after what [`Link::allow`] gave.
-    pub fn open_channel(&self) -> Result<Channel, ssh2::Error> {
-        self.session.set_blocking(false);
-        let end = Instant::now() + Duration::from_millis(self.session.timeout().into());
-        let channel = loop {
-            match self.session.channel_session() {
-                Err(e) if session_code(&e) == Some(raw::LIBSSH2_ERROR_EAGAIN) => {
-                    if Instant::now() >= end {
-                        break Err(ssh2::Error::from_errno(ErrorCode::Session(raw::LIBSSH2_ERROR_TIMEOUT)));
-                    }
-                    self.wait_for_input(end);
-                }
-                other => break other,
-            }
-        };
-        self.session.set_blocking(true);
-        channel
-    }
-
-    fn wait_for_input(&self, end: Instant) {
+    /// [`Error::TimedOut`] after too long a silence, or when the host's whole time is over.
+    pub fn wait(&self, during: &'static str) -> Result<(), Error> {
+        let time = self.allow(during)?;
         #[cfg(target_os = "linux")]
         let _ = rustix::net::sockopt::set_tcp_quickack(&self.socket.0, true);
-        let left = Timespec::try_from(end.saturating_duration_since(Instant::now())).ok();
-        let mut sockets = [PollFd::new(&self.socket.0, PollFlags::IN)];
-        let _ = poll(&mut sockets, left.as_ref());
+        let directions = match self.session.block_directions() {
+            BlockDirections::Outbound => PollFlags::OUT,
+            BlockDirections::Both => PollFlags::IN | PollFlags::OUT,
+            BlockDirections::Inbound | BlockDirections::None => PollFlags::IN,
+        };
+        let mut sockets = [PollFd::new(&self.socket.0, directions)];
+        match poll(&mut sockets, Timespec::try_from(time).ok().as_ref()) {
+            Ok(0) => Err(self.timed_out(during)),
+            // An interrupted wait is like one that ended early; what is wrong with the socket shows when it is used.
+            _ => Ok(()),
+        }
     }
 
     /// Cuts the line: whatever is freed after this cannot wait for the peer.
@@ -271,6 +262,11 @@ pub(super) fn session_code(error: &ssh2::Error) -> Option<i32> {
         ErrorCode::Session(code) => Some(code),
         ErrorCode::SFTP(_) => None,
     }
+}
+
+/// Whether libssh2 waits for the peer, in non-blocking mode.
+pub(super) fn is_pending(error: &ssh2::Error) -> bool {
+    session_code(error) == Some(raw::LIBSSH2_ERROR_EAGAIN)
 }
 
 /// Whether the peer is gone.

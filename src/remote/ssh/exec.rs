@@ -1,57 +1,49 @@
 //! One command over one channel: input in full, end of file, everything that comes back, how it ended.
+//!
+//! Nothing is waited for that need not be: the input is on its way before the server has said that the command runs, and
+//! output is taken in while input goes out.
 
-use super::connect::Link;
+use super::connect::{Link, is_pending};
 use crate::{
     remote::{Error, Exit, LARGEST_REPLY, Reply},
     secret::{ExposeSecret, Secret, scrub},
 };
-use ssh2::{Channel, ExtendedData};
+use ssh2::{BlockDirections, Channel, ExtendedData};
 use std::io::{self, Read, Write};
 
 const STARTING: &str = "while the shell was started";
 const RUNNING: &str = "while the script ran";
-/// libssh2 sends at most this much in one packet.
-const CHUNK: usize = 32 * 1024;
+/// A reply of four files is some 2 kB.
+const BUFFER: usize = 4 * 1024;
 
 /// Runs `command` with `input` on its standard input.
 ///
 /// # Errors
 /// [`Error::ShellUnusable`] when the server starts no command, [`Error::ConnectionLost`], [`Error::TimedOut`].
 pub(super) fn run(link: &mut Link, command: &str, input: &Secret) -> Result<Reply, Error> {
-    let refused = |error: &ssh2::Error| match link.failed(STARTING, error) {
-        Error::ConnectionLost { reason, .. } if !link.is_gone(error) => {
-            Error::ShellUnusable { exit: "no command was started".to_owned(), said: reason }
-        }
-        other => other,
-    };
-    link.allow(STARTING)?;
-    let mut channel = link.open_channel().map_err(|e| refused(&e))?;
-    let started = start(&mut channel, command).map_err(|e| refused(&e));
-    if started.is_ok() {
-        tracing::debug!("{}: started `{command}`", link.endpoint);
+    link.session.set_blocking(false);
+    let result = converse(link, command, input.expose_secret().as_bytes());
+    if result.is_ok() {
+        let _ = link.session.disconnect(None, "done", None);
     }
-    let result = started.and_then(|()| converse(link, &mut channel, input.expose_secret().as_bytes()));
-    match result {
-        Ok(_) => drop(link.session.disconnect(None, "done", None)),
-        // Freeing the channel would wait for a peer that hangs.
-        Err(_) => link.hang_up(),
-    }
+    // Freeing the session would wait for a peer that hangs.
+    link.hang_up();
     result
 }
 
-fn start(channel: &mut Channel, command: &str) -> Result<(), ssh2::Error> {
+fn converse(link: &Link, command: &str, input: &[u8]) -> Result<Reply, Error> {
+    let mut channel = finish(link, STARTING, || link.session.channel_session())?.map_err(|e| refused(link, &e))?;
     // Both streams share one window: a stream that nobody reads would stall the other.
-    channel.handle_extended_data(ExtendedData::Merge)?;
-    channel.exec(command)
-}
-
-fn converse(link: &Link, channel: &mut Channel, input: &[u8]) -> Result<Reply, Error> {
-    send(link, channel, input)?;
-    tracing::debug!("{}: {} bytes sent", link.endpoint, input.len());
-    let output = receive(link, channel)?;
+    channel.handle_extended_data(ExtendedData::Merge).map_err(|e| refused(link, &e))?;
+    let request = send_request(link, &mut channel, command)?;
+    send(link, &mut channel, input)?;
+    if request == Request::Unanswered {
+        finish(link, STARTING, || channel.exec(command))?.map_err(|e| refused(link, &e))?;
+    }
+    tracing::debug!("{}: started `{command}`; {} bytes sent", link.endpoint, input.len());
+    let output = receive(link, &mut channel)?;
     tracing::debug!("{}: {} bytes received", link.endpoint, output.len());
-    link.allow(RUNNING)?;
-    channel.wait_close().map_err(|e| link.failed(RUNNING, &e))?;
+    finish(link, RUNNING, || channel.wait_close())?.map_err(|e| link.failed(RUNNING, &e))?;
     let signal = channel.exit_signal().map_err(|e| link.failed(RUNNING, &e))?.exit_signal;
     // A killed command reports status 0.
     let exit = match signal {
@@ -62,18 +54,62 @@ fn converse(link: &Link, channel: &mut Channel, input: &[u8]) -> Result<Reply, E
     Ok(Reply { output, exit })
 }
 
+/// Calls libssh2 until it no longer waits for the peer. The outer error: our time is over.
+fn finish<T>(
+    link: &Link,
+    during: &'static str,
+    mut call: impl FnMut() -> Result<T, ssh2::Error>,
+) -> Result<Result<T, ssh2::Error>, Error> {
+    loop {
+        match call() {
+            Err(e) if is_pending(&e) => link.wait(during)?,
+            other => return Ok(other),
+        }
+    }
+}
+
+fn refused(link: &Link, error: &ssh2::Error) -> Error {
+    match link.failed(STARTING, error) {
+        Error::ConnectionLost { reason, .. } if !link.is_gone(error) => {
+            Error::ShellUnusable { exit: "no command was started".to_owned(), said: reason }
+        }
+        other => other,
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Request {
+    Granted,
+    /// It is sent; another call of `exec` gets the answer.
+    Unanswered,
+}
+
+/// Sends the request to run `command`, and does not wait for the answer.
+fn send_request(link: &Link, channel: &mut Channel, command: &str) -> Result<Request, Error> {
+    loop {
+        match channel.exec(command) {
+            // All of it is sent: libssh2 waits to hear, not to send.
+            Err(e) if is_pending(&e) && link.session.block_directions() == BlockDirections::Inbound => {
+                return Ok(Request::Unanswered);
+            }
+            Err(e) if is_pending(&e) => link.wait(STARTING)?,
+            other => return other.map(|()| Request::Granted).map_err(|e| refused(link, &e)),
+        }
+    }
+}
+
 fn send(link: &Link, channel: &mut Channel, input: &[u8]) -> Result<(), Error> {
-    for chunk in input.chunks(CHUNK) {
-        link.allow(RUNNING)?;
-        match channel.write_all(chunk) {
-            Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::TimedOut || link.is_over() => return Err(link.timed_out(RUNNING)),
+    let mut rest = input;
+    while !rest.is_empty() {
+        match channel.write(rest) {
+            Ok(sent) => rest = &rest[sent..],
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => link.wait(RUNNING)?,
+            Err(_) if link.is_over() => return Err(link.timed_out(RUNNING)),
             // A command that ends without reading (nologin) closes the channel: what it said explains more.
             Err(_) => return Ok(()),
         }
     }
-    link.allow(RUNNING)?;
-    match channel.send_eof() {
+    match finish(link, RUNNING, || channel.send_eof())? {
         Err(e) if link.is_gone(&e) => Err(link.failed(RUNNING, &e)),
         _ => Ok(()),
     }
@@ -81,13 +117,13 @@ fn send(link: &Link, channel: &mut Channel, input: &[u8]) -> Result<(), Error> {
 
 fn receive(link: &Link, channel: &mut Channel) -> Result<Vec<u8>, Error> {
     let mut output = Vec::new();
-    let mut buffer = vec![0; CHUNK];
+    let mut buffer = [0; BUFFER];
     loop {
-        link.allow(RUNNING)?;
         match channel.read(&mut buffer) {
             Ok(0) => return Ok(output),
             Ok(n) => output.extend_from_slice(&buffer[..n]),
-            Err(e) if e.kind() == io::ErrorKind::TimedOut || link.is_over() => return Err(link.timed_out(RUNNING)),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => link.wait(RUNNING)?,
+            Err(_) if link.is_over() => return Err(link.timed_out(RUNNING)),
             Err(e) => return Err(Error::ConnectionLost { during: RUNNING, reason: e.to_string() }),
         }
         if output.len() > LARGEST_REPLY {

@@ -11,11 +11,8 @@ mod known_hosts;
 mod pattern;
 mod watchdog;
 
-use super::{Deadlines, Error, OfferedKey, Remote, Reply};
-use crate::{
-    inventory::{Connection, Host, SshTarget},
-    secret::Secret,
-};
+use super::{Deadlines, Error, OfferedKey, Peer, Remote, Reply, Script};
+use crate::inventory::{Connection, Host, SshTarget};
 use agent::AgentSocket;
 use connect::{Failure, Link};
 use host_key::HostKey;
@@ -69,23 +66,24 @@ impl SshRemote {
         home.flat_map(|home| USUAL_KEYS.map(|key| home.join(key))).filter(|path| path.exists()).collect()
     }
 
-    fn attempt(&self, target: &SshTarget, host: &Host, input: &Secret, end: Instant) -> Result<Reply, Failure> {
+    fn attempt(&self, target: &SshTarget, host: &Host, script: &Script<'_>, end: Instant) -> Result<Reply, Failure> {
         let files = self.files.known_hosts(&target.settings.known_hosts)?;
         let known = HostEntries::find(&files, &target.address, target.port);
         let mut link = Link::open(target, &known, self.config.deadlines, end, &self.watchdog)?;
-        check_host_key(target, &known, &link)?;
+        let host_key = check_host_key(target, &known, &link)?;
         auth::log_in(
             &mut link,
             &target.settings.user,
             &self.files.keys(&self.identity_files(target)),
             self.agent.as_ref(),
         )?;
-        Ok(exec::run(&mut link, &super::command_line(host.privilege), input)?)
+        let input = script(&Peer { host_key: Some(host_key) })?;
+        Ok(exec::run(&mut link, &super::command_line(host.privilege), &input)?)
     }
 }
 
 impl Remote for SshRemote {
-    fn run_script(&self, host: &Host, input: &Secret) -> Result<Reply, Error> {
+    fn run_script(&self, host: &Host, script: &Script<'_>) -> Result<Reply, Error> {
         let Connection::Ssh(target) = &host.connection else {
             return Err(Error::LocalShell { reason: format!("{} is not an SSH host", host.name) });
         };
@@ -95,7 +93,7 @@ impl Remote for SshRemote {
         let end = Instant::now() + self.config.deadlines.host;
         let mut pause = FIRST_PAUSE;
         for _ in 0..RETRIES {
-            match self.attempt(target, host, input, end) {
+            match self.attempt(target, host, script, end) {
                 Err(Failure::DroppedBeforeLogin(error)) if Instant::now() + pause * 2 < end => {
                     // Jitter: hosts behind one busy server must not all come back at once.
                     let wait = pause.mul_f64(0.5 + rand::random::<f64>());
@@ -106,13 +104,15 @@ impl Remote for SshRemote {
                 other => return other.map_err(Failure::into_error),
             }
         }
-        self.attempt(target, host, input, end).map_err(Failure::into_error)
+        self.attempt(target, host, script, end).map_err(Failure::into_error)
     }
 }
 
+/// The fingerprint of the host key.
+///
 /// # Errors
 /// The host-key errors; anything but a known key ends the connection before the login.
-fn check_host_key(target: &SshTarget, known: &HostEntries, link: &Link) -> Result<(), Error> {
+fn check_host_key(target: &SshTarget, known: &HostEntries, link: &Link) -> Result<String, Error> {
     let offered = link.session.host_key().and_then(|(blob, _)| HostKey::new(blob));
     let Some(offered) = offered else {
         return Err(Error::HandshakeFailed { endpoint: link.endpoint.clone(), reason: "it shows no host key".into() });
@@ -126,7 +126,7 @@ fn check_host_key(target: &SshTarget, known: &HostEntries, link: &Link) -> Resul
     match verdict {
         Verdict::Known(known) => {
             tracing::debug!("{}: the host key {offered} is the one at {known}", link.endpoint);
-            Ok(())
+            Ok(offered.fingerprint)
         }
         Verdict::Revoked(known) => Err(Error::HostKeyRevoked { offered, known }),
         Verdict::Changed(known) => Err(Error::HostKeyChanged { offered, known }),
