@@ -6,6 +6,12 @@
 # A kill between the two renames leaves both names on the version that was put back: a second run finds it in its place.
 # shellcheck disable=SC2034,SC2154 # states are set by install.sh, or through eval with an index
 
+# Each file has two temporary names, which km_cleanup removes: one of its index, one of km_half more.
+km_count_twice() {
+  km_half=$km_count
+  km_count=$((km_count * 2))
+}
+
 # Right after km_look of the same directory, whose files these are. Decides what km_do there is: swap, lone, drop, leave.
 # HOW is swap (with the kept version), drop (the file goes), or any (swap, whatever the file holds now). INSTALLED is what
 # the file must hold, REPLACED what its kept version must, or - where that is not known.
@@ -111,18 +117,18 @@ km_ready() { # INDEX NAME
   eval "km_temp_$1=\${PWD%/}/\${km_temp#./}"
   ln "$km_previous" "$km_temp" || km_fail "$1" link
   km_temp=./.kubemint-$km_nonce-$1-previous.tmp
-  eval "km_link_$1=\${PWD%/}/\${km_temp#./}"
+  eval "km_temp_$(($1 + km_half))=\${PWD%/}/\${km_temp#./}"
   ln "./$2" "$km_temp" || km_fail "$1" link
 }
 
 km_put() { # INDEX NAME
-  eval "km_do=\${km_do_$1:-} km_temp=\${km_temp_$1:-} km_link=\${km_link_$1:-}"
+  eval "km_do=\${km_do_$1:-}"
   km_previous=./.$2.kubemint-previous
   case $km_do in
     swap)
-      mv -f "./${km_temp##*/}" "./$2" || km_fail "$1" rename
-      mv -f "./${km_link##*/}" "$km_previous" || km_fail "$1" previous
-      eval "km_temp_$1= km_link_$1="
+      mv -f "./.kubemint-$km_nonce-$1.tmp" "./$2" || km_fail "$1" rename
+      mv -f "./.kubemint-$km_nonce-$1-previous.tmp" "$km_previous" || km_fail "$1" previous
+      eval "km_temp_$1= km_temp_$(($1 + km_half))="
       ;;
     lone) mv -f "$km_previous" "./$2" || km_fail "$1" rename ;;
     drop) rm -f "./$2" || km_fail "$1" remove ;;

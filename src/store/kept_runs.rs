@@ -69,10 +69,11 @@ impl Runs {
     pub fn list(&self) -> Result<Vec<RunId>, Error> {
         trust::believe_directory(&self.dir)?;
         let runs = runs::entries(&self.dir)?.into_iter().filter(|path| path.join(runs::JOURNAL).is_file());
-        let names = runs.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
-        let mut ids: Vec<RunId> = names.map(|name| RunId::of_directory(&name)).collect();
-        ids.sort();
-        Ok(ids)
+        let mut runs: Vec<_> = runs
+            .filter_map(|path| Some((runs::started(&path), RunId::of_directory(path.file_name()?.to_str()?))))
+            .collect();
+        runs.sort();
+        Ok(runs.into_iter().map(|(_, id)| id).collect())
     }
 
     /// The run that `wanted` names: its id, the beginning of it that no other has, or `last`.

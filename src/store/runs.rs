@@ -17,7 +17,7 @@ pub(super) const DIRECTORY: &str = "runs";
 pub(super) const JOURNAL: &str = "journal.jsonl";
 pub(super) const REPORT: &str = "report.json";
 
-/// A run's name: UTC start time and six random hex digits; sorts by time.
+/// A run's name: UTC start time and six random hex digits; sorts by time, to the second.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RunId(String);
 
@@ -131,13 +131,32 @@ const HEAD_LENGTH: u64 = 256;
 /// A journal that a kill cut short says nothing, and nothing is concluded from it.
 pub(super) fn newest_recorded(store: &Path) -> Result<Option<RecordedRun>, Error> {
     let recorded = directories(store)?.into_iter().filter_map(|run| {
-        let mut head = Vec::new();
-        let journal = trust::open_file(&run.join(JOURNAL), fs::OpenOptions::new().read(true)).ok()?;
-        journal.take(HEAD_LENGTH).read_to_end(&mut head).ok()?;
         let name = run.file_name()?.to_string_lossy().into_owned();
-        Some(RecordedRun { name, generation: generation_of(&String::from_utf8_lossy(&head))? })
+        Some(RecordedRun { name, generation: generation_of(&head(&run)?)? })
     });
     Ok(recorded.max_by_key(|run| run.generation))
+}
+
+/// The beginning of a run's journal.
+fn head(run: &Path) -> Option<String> {
+    let mut head = Vec::new();
+    let journal = trust::open_file(&run.join(JOURNAL), fs::OpenOptions::new().read(true)).ok()?;
+    journal.take(HEAD_LENGTH).read_to_end(&mut head).ok()?;
+    Some(String::from_utf8_lossy(&head).into_owned())
+}
+
+/// When a run started: finer than its name tells.
+pub(super) fn started(run: &Path) -> Option<Timestamp> {
+    let of_journal = head(run).and_then(|head| {
+        let (_, rest) = head.lines().next()?.split_once("\"at\":\"")?;
+        rest.split_once('"')?.0.parse().ok()
+    });
+    let of_name = || {
+        let (seconds, _) = run.file_name()?.to_str()?.split_once('-')?;
+        let time = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", seconds).ok()?;
+        Some(jiff::tz::Offset::UTC.to_timestamp(time).ok()?)
+    };
+    of_journal.or_else(of_name)
 }
 
 /// What stands before it is our own: event, time and command.

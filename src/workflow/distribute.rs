@@ -163,7 +163,7 @@ fn installed(bundle: &Bundle, outcome: &installer::HostOutcome, took: Duration) 
 
 pub(super) fn failed(host: &Host, error: &remote::Error, took: Duration) -> HostReport {
     tracing::info!(host = host.name.as_str(), code = error.code(), "{error}");
-    host_report(host, HostStatus::Failed, Vec::new(), Some(ErrorReport::of_host(host, error)), took)
+    host_report(host, HostStatus::Failed, Vec::new(), Some(ErrorReport::of_host(error)), took)
 }
 
 fn not_begun(host: &Host) -> HostReport {

@@ -2,9 +2,8 @@
 //! It names paths, digests and error codes; never a secret.
 
 use crate::{
-    bundle::{self, FileKind},
+    bundle::FileKind,
     digest::Digest,
-    inventory::Host,
     remote::{self, FileError, installer::Action},
 };
 use jiff::Timestamp;
@@ -96,29 +95,17 @@ pub struct ErrorReport {
 }
 
 impl ErrorReport {
-    /// About a host, with paths as its operator would type them.
+    /// About a host. Its paths are as its operator would type them, with a local host's root in front.
     #[must_use]
-    pub fn of_host(host: &Host, error: &remote::Error) -> Self {
-        let shown = match error {
-            remote::Error::Files(files) => {
-                Some(remote::Error::Files(files.iter().map(|file| shown_file(host, file)).collect()))
-            }
-            _ => None,
-        };
-        let error = shown.as_ref().unwrap_or(error);
+    pub fn of_host(error: &remote::Error) -> Self {
         Self { code: error.code(), message: error.to_string(), hint: error.hint() }
     }
 
-    /// About one file of a host.
+    /// About one file of a host; the same of its path.
     #[must_use]
-    pub fn of_file(host: &Host, error: &FileError) -> Self {
-        let error = shown_file(host, error);
+    pub fn of_file(error: &FileError) -> Self {
         Self { code: error.code(), message: error.to_string(), hint: error.hint() }
     }
-}
-
-fn shown_file(host: &Host, error: &FileError) -> FileError {
-    FileError { path: bundle::shown_path(host, &error.path), ..error.clone() }
 }
 
 /// Counts over the hosts; they add up to `hosts`.

@@ -121,18 +121,13 @@ pub fn run_rollback(
 fn restore(fleet: &Fleet, target: &Restoration) -> HostReport {
     let began = Instant::now();
     if let Some(refusal) = &target.refusal {
-        // Its path is as the earlier run showed it: nothing is to be put in front again.
-        let mut report = distribute::failed(target.host, &remote::Error::Files(vec![refusal.clone()]), Duration::ZERO);
-        if let Some(error) = &mut report.error {
-            (error.message, error.hint) = (refusal.to_string(), refusal.hint());
-        }
-        return report;
+        return distribute::failed(target.host, &remote::Error::Files(vec![refusal.clone()]), Duration::ZERO);
     }
     let result = installer::restore_host(fleet.remote, target.host, &target.files, fleet.entropy);
     let took = began.elapsed();
     match result {
         Ok(restored) if has_nothing_kept(target, &restored) => {
-            let path = target.host.directory.clone();
+            let path = bundle::shown_path(target.host, &target.host.directory);
             let error = FileError { path, fault: FileFault::NothingToRestore, detail: String::new() };
             distribute::failed(target.host, &remote::Error::Files(vec![error]), took)
         }
