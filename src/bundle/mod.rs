@@ -4,8 +4,10 @@
 //! same server share their content: ten thousand hosts cost one rendering per server.
 
 mod credentials;
+mod validity;
 
 pub use credentials::{CredentialSet, Error};
+pub use validity::Validity;
 
 use crate::{
     digest::Digest,
@@ -59,6 +61,8 @@ pub struct HostFile {
     /// Text without NUL bytes.
     pub content: Arc<Secret>,
     pub sha256: Digest,
+    /// When every certificate in it holds; `None` where it has none.
+    pub validity: Option<Validity>,
 }
 
 impl HostFile {
@@ -93,6 +97,7 @@ type Rendered = (Arc<Secret>, Digest);
 /// [`Error`]: a file could not be rendered, or would hold a NUL byte.
 pub fn build_bundles<'a>(hosts: &[&'a Host], set: &CredentialSet) -> Result<Vec<Bundle<'a>>, Error> {
     let mut rendered: HashMap<(FileKind, Option<&ServerUrl>), Rendered> = HashMap::new();
+    let validities = FileKind::ALL.map(|kind| (kind, set.validity(kind)));
     let mut bundles = Vec::with_capacity(hosts.len());
     for host in hosts {
         let mut files = Vec::new();
@@ -106,12 +111,18 @@ pub fn build_bundles<'a>(hosts: &[&'a Host], set: &CredentialSet) -> Result<Vec<
                     rendered.entry(key).or_insert((Arc::new(content), sha256)).clone()
                 }
             };
-            let path = format!("{}/{}", host.directory.trim_end_matches('/'), kind.relative_path());
-            files.push(HostFile { kind, path, content, sha256 });
+            let validity = validities.iter().find(|(of, _)| *of == kind).and_then(|(_, validity)| *validity);
+            files.push(HostFile { kind, path: target_path(host, kind), content, sha256, validity });
         }
         bundles.push(Bundle { host, files });
     }
     Ok(bundles)
+}
+
+/// Where `host` must hold a file: absolute, below `root` for a local host.
+#[must_use]
+pub fn target_path(host: &Host, kind: FileKind) -> String {
+    format!("{}/{}", host.directory.trim_end_matches('/'), kind.relative_path())
 }
 
 impl FileKind {

@@ -2,6 +2,8 @@
 //! be done about it. Loops match variants, never text. No value here holds a secret: whatever a host said has been
 //! through [`crate::secret::scrub`].
 
+use crate::bundle::Validity;
+use jiff::Timestamp;
 use std::{fmt, path::PathBuf};
 
 /// What may be done about an [`Error`].
@@ -104,6 +106,11 @@ pub enum Error {
     PathUnusable { path: String, reason: &'static str },
     #[error("the host has no usable {tool}")]
     ToolMissing { tool: String },
+    #[error(
+        "the host's clock says {clock}, but the certificates to be installed hold from {} to {}",
+        .validity.not_before, .validity.not_after
+    )]
+    ClockOutsideValidity { clock: Timestamp, validity: Validity },
     #[error("{}", joined(.0))]
     Files(Vec<FileError>),
 }
@@ -145,6 +152,7 @@ impl Error {
             Self::Entropy(_) => "entropy_failed",
             Self::PathUnusable { .. } => "path_unusable",
             Self::ToolMissing { .. } => "tool_missing",
+            Self::ClockOutsideValidity { .. } => "clock_outside_validity",
             Self::Files(files) => files.first().map_or("write_failed", FileError::code),
         }
     }
@@ -169,6 +177,7 @@ impl Error {
             | Self::ShellUnusable { .. }
             | Self::ProtocolGarbled { .. }
             | Self::ToolMissing { .. }
+            | Self::ClockOutsideValidity { .. }
             | Self::Files(_) => RetryClass::HostFault,
             Self::KnownHostsUnreadable { .. }
             | Self::KeyUnreadable { .. }
@@ -235,6 +244,11 @@ impl Error {
             Self::Entropy(_) => "this machine's random source must work before anything is installed".into(),
             Self::PathUnusable { .. } => {
                 "paths below root may hold letters, digits and . _ - + @ only; root may hold no control characters"
+                    .into()
+            }
+            Self::ClockOutsideValidity { .. } => {
+                "nothing was changed; set the host's clock (look with `timedatectl`; chrony or systemd-timesyncd keep it \
+                 right), and check this machine's too, then run again"
                     .into()
             }
             Self::ToolMissing { tool } => format!("install {tool} on the host (coreutils or busybox)"),

@@ -3,7 +3,7 @@
 
 use super::foreign::{ForeignPolicy, Own};
 use crate::{
-    bundle::{FileKind, HostFile},
+    bundle::{FileKind, HostFile, Validity},
     inventory::{Connection, Host},
     remote::Error,
     secret::{ExposeSecret, Secret},
@@ -24,6 +24,8 @@ pub(super) struct Layout<'a> {
     /// Without a trailing slash; empty for `/`.
     pub root: String,
     pub directories: Vec<Directory<'a>>,
+    /// When all certificates of the files hold; `None` where there are none.
+    pub validity: Option<Validity>,
 }
 
 /// One directory and the files in it.
@@ -46,7 +48,8 @@ impl<'a> Layout<'a> {
                 None => directories.push(Directory { path, files: vec![(index, name)] }),
             }
         }
-        Ok(Self { files, policy, root: local_root(host)?, directories })
+        let validity = files.iter().filter_map(|file| file.validity).reduce(Validity::overlap);
+        Ok(Self { files, policy, root: local_root(host)?, directories, validity })
     }
 
     /// Where the directory with this index is on the host, root included.
@@ -91,9 +94,11 @@ fn quote_sh(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
+pub(super) const CLOCK_CALL: &str = "km_say clock \"$(date +%s)\"\n";
+
 /// The script that only looks.
 pub(super) fn render_probe(layout: &Layout<'_>, nonce: &str) -> Secret {
-    let mut calls = String::from("km_say clock \"$(date +%s)\"\n");
+    let mut calls = CLOCK_CALL.to_owned();
     push_looks(&mut calls, layout, "probe");
     wrap(layout, nonce, &calls)
 }
@@ -105,6 +110,10 @@ pub(super) fn render_install(layout: &Layout<'_>, nonce: &str) -> Secret {
     let mut calls = String::with_capacity(contents * 2 + 4096 + layout.files.len() * 1024);
     push_looks(&mut calls, layout, "look");
     calls.push_str("km_go_unless_refused\n");
+    if let Some(validity) = layout.validity {
+        let _ = write!(calls, "km_check_clock {} {}", validity.not_before.as_second(), validity.not_after.as_second());
+        push_call(&mut calls, "", (0..layout.files.len()).map(|index| index.to_string()));
+    }
     for (d, directory) in layout.directories.iter().enumerate() {
         push_enter(&mut calls, "km_open", d, directory, layout);
         push_call(&mut calls, "km_create", directory.files.iter().map(|(i, _)| i.to_string()));
