@@ -12,10 +12,13 @@ use std::{fmt::Write, sync::LazyLock};
 
 /// templates/install.sh without what only people read: no line of it begins within quotes but one that holds the closing
 /// quote alone.
-static FUNCTIONS: LazyLock<String> = LazyLock::new(|| {
-    let lines = include_str!("../../../templates/install.sh").lines().map(|line| line.trim_start_matches(' '));
+static FUNCTIONS: LazyLock<String> = LazyLock::new(|| strip(include_str!("../../../templates/install.sh")));
+
+/// A template without what only people read.
+pub(super) fn strip(template: &str) -> String {
+    let lines = template.lines().map(|line| line.trim_start_matches(' '));
     lines.filter(|line| !line.is_empty() && !line.starts_with('#')).fold(String::new(), |text, line| text + line + "\n")
-});
+}
 
 /// The files of one host, grouped by directory.
 pub(super) struct Layout<'a> {
@@ -90,17 +93,15 @@ fn split_path(path: &str) -> Result<(&str, &str), Error> {
 }
 
 /// `text` as one word of a POSIX shell.
-fn quote_sh(text: &str) -> String {
+pub(super) fn quote_sh(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-pub(super) const CLOCK_CALL: &str = "km_say clock \"$(date +%s)\"\n";
-
 /// The script that only looks.
 pub(super) fn render_probe(layout: &Layout<'_>, nonce: &str) -> Secret {
-    let mut calls = CLOCK_CALL.to_owned();
+    let mut calls = String::from("km_say clock \"$(date +%s)\"\n");
     push_looks(&mut calls, layout, "probe");
-    wrap(layout, nonce, &calls)
+    wrap(layout, nonce, "", &calls)
 }
 
 /// The script that looks, and installs when nothing stands in the way. It holds every file's content.
@@ -139,14 +140,15 @@ pub(super) fn render_install(layout: &Layout<'_>, nonce: &str) -> Secret {
         }
     }
     calls.push_str("km_heed\n");
-    let script = wrap(layout, nonce, &calls);
+    let script = wrap(layout, nonce, "", &calls);
     drop(Secret::from(calls));
     script
 }
 
-fn wrap(layout: &Layout<'_>, nonce: &str, calls: &str) -> Secret {
-    let mut script = String::with_capacity(FUNCTIONS.len() + calls.len() + 64 * 1024);
-    let _ = writeln!(script, "{{\n{}km_nonce={nonce}\nkm_policy={}", *FUNCTIONS, layout.policy.word());
+/// Everything between braces: our functions, `more` of them, and the calls.
+pub(super) fn wrap(layout: &Layout<'_>, nonce: &str, more: &str, calls: &str) -> Secret {
+    let mut script = String::with_capacity(FUNCTIONS.len() + more.len() + calls.len() + 64 * 1024);
+    let _ = writeln!(script, "{{\n{}{more}km_nonce={nonce}\nkm_policy={}", *FUNCTIONS, layout.policy.word());
     let own = Own::of(layout.files);
     for (name, value) in [("our_ca", &own.authority), ("our_pem", &own.pem), ("our_users", &own.users)] {
         let _ = writeln!(script, "km_{name}={}", quote_sh(value));
@@ -158,19 +160,25 @@ fn wrap(layout: &Layout<'_>, nonce: &str, calls: &str) -> Secret {
 }
 
 fn push_looks(calls: &mut String, layout: &Layout<'_>, mode: &str) {
-    for (d, directory) in layout.directories.iter().enumerate() {
-        let _ = write!(calls, "km_look {mode} {d} {} {}", quote_sh(&layout.root), quote_sh(directory.path));
-        for (i, name) in &directory.files {
-            let file = &layout.files[*i];
-            let kind = match file.kind {
-                FileKind::BootstrapKubeconfig | FileKind::KubeProxyKubeconfig => "kubeconfig",
-                FileKind::TokenCsv => "tokens",
-                FileKind::CaCertificate => "ca",
-            };
-            let _ = write!(calls, " {i} {} {} {kind}", quote_sh(name), file.sha256);
-        }
-        calls.push('\n');
+    for d in 0..layout.directories.len() {
+        push_look(calls, layout, d, mode);
     }
+}
+
+/// The call that judges one directory and looks at its files.
+pub(super) fn push_look(calls: &mut String, layout: &Layout<'_>, d: usize, mode: &str) {
+    let directory = &layout.directories[d];
+    let _ = write!(calls, "km_look {mode} {d} {} {}", quote_sh(&layout.root), quote_sh(directory.path));
+    for (i, name) in &directory.files {
+        let file = &layout.files[*i];
+        let kind = match file.kind {
+            FileKind::BootstrapKubeconfig | FileKind::KubeProxyKubeconfig => "kubeconfig",
+            FileKind::TokenCsv => "tokens",
+            FileKind::CaCertificate => "ca",
+        };
+        let _ = write!(calls, " {i} {} {} {kind}", quote_sh(name), file.sha256);
+    }
+    calls.push('\n');
 }
 
 fn push_enter(calls: &mut String, function: &str, d: usize, directory: &Directory<'_>, layout: &Layout<'_>) {
