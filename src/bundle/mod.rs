@@ -66,11 +66,29 @@ pub struct HostFile {
 }
 
 impl HostFile {
+    /// Bytes of its content.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.content.expose_secret().len() as u64
+    }
+
     /// The path as an operator of `host` would type it: with the root in front for a local host.
     #[must_use]
     pub fn shown_path(&self, host: &Host) -> String {
         shown_path(host, &self.path)
     }
+}
+
+/// What the files of these hosts will be, before there is anything to put into them: no content, no dates.
+#[must_use]
+pub fn build_outlines<'a>(hosts: &[&'a Host]) -> Vec<Bundle<'a>> {
+    let (content, sha256) = (Arc::new(Secret::from(String::new())), Digest::of(""));
+    let outline = |host: &Host, kind| {
+        let (content, path) = (Arc::clone(&content), target_path(host, kind));
+        HostFile { kind, path, content, sha256, validity: None }
+    };
+    let files = |host: &Host| FileKind::ALL.into_iter().filter(|kind| kind.is_wanted_on(host)).map(|kind| outline(host, kind)).collect();
+    hosts.iter().map(|host| Bundle { host, files: files(host) }).collect()
 }
 
 /// A path of a host as its operator would type it: with the root in front for a local host.

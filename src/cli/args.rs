@@ -1,7 +1,7 @@
 //! The grammar of the command line. Each command's own arguments stand in its own file; here are the global flags and
 //! the list of commands. Nothing here reads a file or the environment but through clap.
 
-use super::{cert, completions, distribute, generate, init, kubeconfig, man, plan, status, token, verify};
+use super::{cert, completions, distribute, doctor, generate, init, kubeconfig, man, plan, status, token, verify};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use std::{borrow::Cow, ffi::OsString, path::PathBuf};
@@ -95,6 +95,7 @@ pub(super) enum Command {
     Distribute(distribute::Args),
     Status(status::Args),
     Verify(verify::Args),
+    Doctor(doctor::Args),
     Token(token::Args),
     Cert(cert::Args),
     Kubeconfig(kubeconfig::Args),

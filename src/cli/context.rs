@@ -98,6 +98,11 @@ impl<'a> Context<'a> {
         HostRemote::new(SshRemote::new(ssh), LocalRemote::new(Deadlines::default()))
     }
 
+    /// How many files this process may have open; `None`: as many as it likes.
+    pub(super) fn descriptors() -> Option<u64> {
+        rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+    }
+
     /// From here on signals are asked for, not obeyed at once.
     pub(super) fn fleet<'f>(&'f self, remote: &'f HostRemote, concurrency: usize, foreign: ForeignPolicy) -> Fleet<'f> {
         self.signals.listen();

@@ -3,6 +3,7 @@
 use super::output::Output;
 use crate::workflow::{
     distribute::Observer,
+    doctor::{HealthObserver, HostHealth, Status},
     report::{HostReport, HostStatus},
     survey::{HostSurvey, SurveyObserver},
 };
@@ -75,5 +76,11 @@ impl SurveyObserver for Progress<'_> {
             Some(error) => format!("{}: failed ({})", survey.name, error.code),
         };
         self.advance(&event, survey.error.is_some());
+    }
+}
+
+impl HealthObserver for Progress<'_> {
+    fn host_examined(&self, health: &HostHealth) {
+        self.advance(&format!("{}: {}", health.name, health.status.name()), health.status == Status::Fail);
     }
 }

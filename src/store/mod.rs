@@ -10,6 +10,7 @@ mod file;
 mod input;
 mod lock;
 mod runs;
+mod space;
 mod state;
 mod trust;
 
@@ -19,6 +20,7 @@ pub use file::StoredFile;
 pub use input::{read_bytes, read_capped, read_stream, read_text};
 pub use lock::Lock;
 pub use runs::{Journal, RunId};
+pub use space::Space;
 pub use state::{CaOrigin, CaRecord, CertificateRecord, RowRecord, State, TokenRecord};
 pub use trust::{Distrust, mode_open_to_others};
 
@@ -129,6 +131,12 @@ impl Store {
         fs::symlink_metadata(&self.dir).is_ok_and(ours)
             && trust::survey(&self.dir).is_ok_and(|readable| readable.is_empty())
             && !Lock::is_held(&self.dir)
+    }
+
+    /// Whether another process is writing.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        Lock::is_held(&self.dir)
     }
 
     /// Reads state.json and every file it names, and holds the one against the other. While another process is writing

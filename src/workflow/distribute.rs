@@ -4,6 +4,7 @@ use super::{
     Interrupt, fanout,
     fanout::Progress,
     report::{ErrorReport, FileReport, HostReport, HostStatus, RunReport, Summary},
+    skew,
 };
 use crate::{
     bundle::Bundle,
@@ -110,11 +111,15 @@ pub fn run_distribution(
 }
 
 fn install(fleet: &Fleet, bundle: &Bundle) -> HostReport {
-    let began = Instant::now();
+    let (began, before) = (Instant::now(), fleet.clock.now());
     let result = installer::install_host(fleet.remote, bundle.host, &bundle.files, fleet.foreign, fleet.entropy);
     let took = began.elapsed();
     match result {
-        Ok(outcome) => installed(bundle, &outcome, took),
+        Ok(outcome) => {
+            let skew = outcome.clock.map(|clock| skew::skew_seconds(clock, (before, fleet.clock.now())));
+            let clock_skew_seconds = skew.filter(|skew| skew::is_notable(*skew));
+            HostReport { clock_skew_seconds, ..installed(bundle, &outcome, took) }
+        }
         Err(error) => failed(bundle, &error, took),
     }
 }
@@ -162,6 +167,7 @@ fn host_report(
         status,
         files,
         error,
+        clock_skew_seconds: None,
         duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     }
 }

@@ -59,6 +59,9 @@ pub struct HostReport {
     pub status: HostStatus,
     pub files: Vec<FileReport>,
     pub error: Option<ErrorReport>,
+    /// The host's clock minus ours, where it is further off than certificates bear.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_skew_seconds: Option<i64>,
     pub duration_ms: u64,
 }
 

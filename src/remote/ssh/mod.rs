@@ -8,8 +8,11 @@ mod exec;
 mod host_key;
 mod keys;
 mod known_hosts;
+mod material;
 mod pattern;
 mod watchdog;
+
+pub use material::{Material, MaterialState};
 
 use super::{Deadlines, Error, OfferedKey, Remote, Reply};
 use crate::{
