@@ -3,7 +3,7 @@
 use super::output::Output;
 use crate::workflow::{
     distribute::Observer,
-    doctor::{HealthObserver, HostHealth, Status},
+    doctor::{HealthObserver, HostHealth, HostKeys, ScanObserver, Status},
     report::{HostReport, HostStatus},
     survey::{HostSurvey, SurveyObserver},
 };
@@ -82,5 +82,15 @@ impl SurveyObserver for Progress<'_> {
 impl HealthObserver for Progress<'_> {
     fn host_examined(&self, health: &HostHealth) {
         self.advance(&format!("{}: {}", health.name, health.status.name()), health.status == Status::Fail);
+    }
+}
+
+impl ScanObserver for Progress<'_> {
+    fn host_scanned(&self, name: &str, keys: &HostKeys) {
+        let event = match &keys.error {
+            None => format!("{name}: asked"),
+            Some(error) => format!("{name}: failed ({})", error.code),
+        };
+        self.advance(&event, keys.error.is_some());
     }
 }

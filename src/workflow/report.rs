@@ -2,7 +2,7 @@
 //! It names paths, digests and error codes; never a secret.
 
 use crate::{
-    bundle::{self, FileKind},
+    bundle::FileKind,
     digest::Digest,
     inventory::Host,
     remote::{self, FileError, installer::Action},
@@ -90,29 +90,17 @@ pub struct ErrorReport {
 }
 
 impl ErrorReport {
-    /// About a host, with paths as its operator would type them.
+    /// About a host. The paths in it are as its operator would type them: a local host's root included.
     #[must_use]
-    pub fn of_host(host: &Host, error: &remote::Error) -> Self {
-        let shown = match error {
-            remote::Error::Files(files) => {
-                Some(remote::Error::Files(files.iter().map(|file| shown_file(host, file)).collect()))
-            }
-            _ => None,
-        };
-        let error = shown.as_ref().unwrap_or(error);
+    pub fn of_host(_host: &Host, error: &remote::Error) -> Self {
         Self { code: error.code(), message: error.to_string(), hint: error.hint() }
     }
 
     /// About one file of a host.
     #[must_use]
-    pub fn of_file(host: &Host, error: &FileError) -> Self {
-        let error = shown_file(host, error);
+    pub fn of_file(_host: &Host, error: &FileError) -> Self {
         Self { code: error.code(), message: error.to_string(), hint: error.hint() }
     }
-}
-
-fn shown_file(host: &Host, error: &FileError) -> FileError {
-    FileError { path: bundle::shown_path(host, &error.path), ..error.clone() }
 }
 
 /// Counts over the hosts; they add up to `hosts`.

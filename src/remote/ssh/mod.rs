@@ -10,9 +10,11 @@ mod keys;
 mod known_hosts;
 mod material;
 mod pattern;
+mod scan;
 mod watchdog;
 
 pub use material::{Material, MaterialState};
+pub use scan::{Extent, HostScan, KeyState, ScannedKey};
 
 use super::{Deadlines, Error, OfferedKey, Remote, Reply};
 use crate::{

@@ -5,12 +5,14 @@
 //! is skipped.
 
 mod check;
+mod host_keys;
 mod login;
 mod machine;
 mod place;
 mod surroundings;
 
 pub use check::{Check, Finding, Status, Verdict, worst};
+pub use host_keys::{HostKeys, ScanObserver, scan_hosts};
 pub use machine::{MACHINE_CHECKS, Machine, MachineCheck, examine_machine};
 
 use super::{
