@@ -162,9 +162,9 @@ km_dial() { # HOST PORT URL ...
     bash) timeout 5 bash -c 'exec 3<>"/dev/tcp/$1/$2"' bash "$1" "$2" ;;
     python3) python3 -c 'import socket, sys; socket.create_connection(sys.argv[1:3], 5)' "$1" "$2" ;;
     nc) timeout 6 nc -z -w 5 "$1" "$2" ;;
-    curl) curl -sSk -o /dev/null --noproxy '*' --connect-timeout 5 -m 8 "$3" ;;
+    curl) curl -svk -o /dev/null --noproxy '*' --connect-timeout 5 -m 8 "$3" ;;
     openssl) timeout 6 openssl s_client -connect "${3#https://}" ;;
-    wget) timeout 6 wget -q -T 5 --no-check-certificate -O /dev/null "$3" ;;
+    wget) timeout 6 wget -T 5 --no-check-certificate -O /dev/null "$3" ;;
   esac
 }
 

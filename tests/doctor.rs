@@ -323,5 +323,5 @@ fn a_thousand_hosts_are_told_by_those_that_need_attention() {
     let ran = env.run(&["doctor", "--skip", "apiserver", "-q"]).expect(6);
     let rows = ran.stdout.lines().filter(|line| line.starts_with("node-")).count();
     assert_eq!(rows, 1, "{}", ran.stdout);
-    ran.says(&["node-007  fail  targets", "121 hosts: 120 ok, 0 with warnings, 1 would fail"]);
+    ran.says(&["node-007        fail  targets", "121 hosts: 120 ok, 0 with warnings, 1 would fail"]);
 }
