@@ -625,6 +625,30 @@ km_quit_unless_due() {
   km_quit
 }
 
+# A host is given no certificate that its own clock calls expired or not yet valid. Asked only where something is to be
+# written, since it takes a fork. A clock that cannot be read is nobody's fault here.
+km_check_clock() { # NOT-BEFORE NOT-AFTER INDEX...
+  km_from=$1 km_until=$2
+  shift 2
+  km_list=
+  for km_index; do
+    eval "km_list=\$km_list\${km_state_$km_index:-}"
+  done
+  case $km_list in
+    *create* | *update*) ;;
+    *) return 0 ;;
+  esac
+  km_now=$(date +%s) || return 0
+  case $km_now in
+    '' | *[!0-9]*) return 0 ;;
+  esac
+  km_say clock "$km_now"
+  if [ "$km_now" -lt "$km_from" ] || [ "$km_now" -gt "$km_until" ]; then
+    km_say untimely
+    km_quit
+  fi
+}
+
 # Goes to DIR again, which must be there. If it was left in between, the way is judged again; if not, the names we use are
 # in the directory that was judged, whatever becomes of the way to it.
 km_return() { # DIRECTORY-INDEX ROOT DIR

@@ -5,6 +5,7 @@ use super::{
     journal::Entry,
     limits::Breaker,
     report::{ErrorReport, FileReport, HostReport, HostStatus, RunReport, Summary},
+    skew,
     waves::{Event, run_in_waves},
 };
 use crate::{
@@ -131,13 +132,15 @@ pub(super) fn run_on_hosts<T: Target>(
 }
 
 fn install(fleet: &Fleet, bundle: &Bundle, breaker: &Breaker) -> HostReport {
-    let began = Instant::now();
+    let (began, before) = (Instant::now(), fleet.clock.now());
     let result = installer::install_host(fleet.remote, bundle.host, &bundle.files, fleet.foreign, fleet.entropy);
     let took = began.elapsed();
     match result {
         Ok(outcome) => {
             breaker.count_done();
-            installed(bundle, &outcome, took)
+            let skew = outcome.clock.map(|clock| skew::skew_seconds(clock, (before, fleet.clock.now())));
+            let clock_skew_seconds = skew.filter(|skew| skew::is_notable(*skew));
+            HostReport { clock_skew_seconds, ..installed(bundle, &outcome, took) }
         }
         Err(error) => {
             breaker.count_failed(&error);
@@ -187,6 +190,7 @@ pub(super) fn host_report(
         files,
         error,
         attempts,
+        clock_skew_seconds: None,
         duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     }
 }

@@ -66,6 +66,9 @@ pub struct HostReport {
     pub error: Option<ErrorReport>,
     /// Connections tried; 0 for a host that was not begun.
     pub attempts: u32,
+    /// The host's clock minus ours, where it is further off than certificates bear.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_skew_seconds: Option<i64>,
     pub duration_ms: u64,
 }
 

@@ -115,6 +115,8 @@ pub struct TokenRow {
 /// What an install did.
 #[derive(Debug)]
 pub struct HostOutcome {
+    /// The host's own clock, where something was written and it could be read.
+    pub clock: Option<Timestamp>,
     /// In the order asked for.
     pub files: Vec<FileOutcome>,
     /// How many connections it took, from 1.
