@@ -52,7 +52,7 @@ read -r _
 n=1
 while [ "$n" -le "$count" ]; do
     home=/mnt/host-$n
-    mkdir -p "$home/root/.ssh"
+    mkdir -p "$home/root/.ssh" "$home/root/rival"
     mkdir -m 755 "$home/kubernetes"
     mkdir -m 1777 "$home/tmp"
     chmod 700 "$home/root"

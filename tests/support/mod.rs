@@ -19,6 +19,7 @@ mod recorder;
 mod relay;
 mod running;
 mod sampler;
+pub mod swarm;
 mod test_host;
 mod world;
 
