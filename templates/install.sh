@@ -67,7 +67,8 @@ km_begin() { # NUMBER-OF-FILES
   km_count=$1
   [ "$(command -v printf)" = printf ] || km_missing 'printf builtin in sh'
   km_uid=
-  [ ! -r "/proc/$$/status" ] || km_own_ids <"/proc/$$/status"
+  # Not by number: where /proc is another PID namespace's, that is somebody else's.
+  [ ! -r /proc/self/status ] || km_own_ids </proc/self/status
   if [ -z "$km_uid" ]; then
     km_uid=$(id -u) || km_missing id
     km_gid=$(id -g)
@@ -266,12 +267,25 @@ km_list_files() {
 km_find_stale() {
   [ "$km_mode" = look ] && [ -n "$km_here" ] || return 0
   set +f
-  for km_stale in ./.kubemint-*.tmp; do
-    if [ -e "$km_stale" ] || [ -L "$km_stale" ]; then
-      km_due=yes
-    fi
+  for km_stale in ./.kubemint-*.tmp ./Cu??????; do
+    ! km_is_stale || km_due=yes
   done
   set -f
+}
+
+# GNU ln -f, when it is killed, leaves a link named Cu and six letters: ours is one where the file has another name here.
+km_is_stale() {
+  [ -f "$km_stale" ] || [ -L "$km_stale" ] || return 1
+  case $km_stale in
+    ./.*) return 0 ;;
+  esac
+  for km_name in ./*; do
+    # shellcheck disable=SC3013 # dash, bash and busybox have -ef
+    if [ "$km_name" != "$km_stale" ] && [ "$km_name" -ef "$km_stale" ]; then
+      [ ! -L "$km_name" ] && [ ! -L "$km_stale" ] && return 0
+    fi
+  done
+  return 1
 }
 
 km_types() {
@@ -677,13 +691,11 @@ km_open() { # DIRECTORY-INDEX ROOT DIR
   [ "$km_here" = "$1" ] || km_make "$@"
   km_return "$@"
   set +f
-  for km_stale in ./.kubemint-*.tmp; do
+  for km_stale in ./.kubemint-*.tmp ./Cu??????; do
     case $km_stale in
       "./.kubemint-$km_nonce-"*) continue ;;
     esac
-    if [ -f "$km_stale" ] || [ -L "$km_stale" ]; then
-      rm -f "$km_stale"
-    fi
+    ! km_is_stale || rm -f "$km_stale"
   done
   set -f
 }
