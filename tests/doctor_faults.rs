@@ -238,7 +238,10 @@ fn leftovers_of_a_killed_run_are_a_warning_and_stay() {
 
 /// A `date` on the host that is off by so many seconds.
 fn set_clock(host: &TestHost, offset: i64) {
-    host.replace_program("date", &format!("#!/bin/sh\n[ \"$*\" = +%s ] || exec @REAL@ \"$@\"\necho $(($(@REAL@ +%s) + {offset}))\n"));
+    host.replace_program(
+        "date",
+        &format!("#!/bin/sh\n[ \"$*\" = +%s ] || exec @REAL@ \"$@\"\necho $(($(@REAL@ +%s) + {offset}))\n"),
+    );
 }
 
 #[test]
@@ -303,7 +306,10 @@ fn an_interrupt_begins_no_more_hosts_and_is_130() {
     need_root!();
     let fleet = Fleet::of_nodes(3);
     // The first host hangs in its examination until it is let go.
-    fleet.hosts[0].replace_program("df", "#!/bin/sh\ntouch /tmp/asked\nwhile [ ! -e /tmp/go ]; do sleep 0.05; done\nexec @REAL@ \"$@\"\n");
+    fleet.hosts[0].replace_program(
+        "df",
+        "#!/bin/sh\ntouch /tmp/asked\nwhile [ ! -e /tmp/go ]; do sleep 0.05; done\nexec @REAL@ \"$@\"\n",
+    );
     let running = fleet.start(&["doctor", "--skip", "apiserver", "--concurrency", "1", "-o", "json"]);
     eventually("the examination to begin", || fleet.hosts[0].exists("/tmp/asked").then_some(()));
     running.signal(rustix::process::Signal::INT);
@@ -328,7 +334,10 @@ fn the_credential_directory_is_judged_and_hosts_are_examined_all_the_same() {
     env.write("inventory.toml", LOCAL_HOSTS.replace("113", "114"));
     let (code, document) = env.json(&DOCTOR);
     let stored = machine(&document, "stored-credentials");
-    assert!(code == 0 && stored["status"] == "warn" && stored["detail"].as_str().unwrap().contains("rebuild"), "{stored:#}");
+    assert!(
+        code == 0 && stored["status"] == "warn" && stored["detail"].as_str().unwrap().contains("rebuild"),
+        "{stored:#}"
+    );
     env.write("inventory.toml", LOCAL_HOSTS);
     env.write("state/token.csv", "flipped");
     let (code, document) = env.json(&DOCTOR);
@@ -365,7 +374,9 @@ fn too_few_descriptors_for_the_concurrency_are_a_failure() {
     let env = TestEnv::with_inventory(&LOCAL_HOSTS.replace("[1-2]", "[001-099]"));
     let binary = env.kubemint().get_program().to_owned();
     let limited = |number: u32| {
-        let script = format!("ulimit -n {number}; exec \"$0\" doctor --skip apiserver --concurrency 90 --limit node-001 -o json");
+        let script = format!(
+            "ulimit -n {number}; exec \"$0\" doctor --skip apiserver --concurrency 90 --limit node-001 -o json"
+        );
         let output = Command::new("sh").args(["-c", &script]).arg(&binary).current_dir(env.dir()).output().unwrap();
         serde_json::from_slice::<Value>(&output.stdout).unwrap()
     };

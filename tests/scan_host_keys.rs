@@ -44,7 +44,9 @@ fn what_is_printed_is_known_hosts_to_openssh_and_loudly_unverified() {
     let ran = fleet.run(&SCAN).expect(0);
     let wanted: String = fleet.hosts.iter().map(TestHost::known_hosts_lines).collect();
     assert_eq!(lines(&ran).join("\n") + "\n", wanted);
-    assert!(ran.stderr.contains("UNVERIFIED") && ran.stderr.contains("ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"));
+    assert!(
+        ran.stderr.contains("UNVERIFIED") && ran.stderr.contains("ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")
+    );
     assert!(fleet.run(&[&SCAN[..], &["-q"]].concat()).stderr.contains("UNVERIFIED"), "said with --quiet too");
     assert!(!fleet.client.known_hosts.exists(), "nothing is written");
     // ssh-keygen reads the same file and works out the same fingerprints.

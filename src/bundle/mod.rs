@@ -87,7 +87,9 @@ pub fn build_outlines<'a>(hosts: &[&'a Host]) -> Vec<Bundle<'a>> {
         let (content, path) = (Arc::clone(&content), target_path(host, kind));
         HostFile { kind, path, content, sha256, validity: None }
     };
-    let files = |host: &Host| FileKind::ALL.into_iter().filter(|kind| kind.is_wanted_on(host)).map(|kind| outline(host, kind)).collect();
+    let files = |host: &Host| {
+        FileKind::ALL.into_iter().filter(|kind| kind.is_wanted_on(host)).map(|kind| outline(host, kind)).collect()
+    };
     hosts.iter().map(|host| Bundle { host, files: files(host) }).collect()
 }
 

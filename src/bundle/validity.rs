@@ -21,10 +21,7 @@ impl Validity {
     /// When both hold. Where that is never, it ends before it begins.
     #[must_use]
     pub fn overlap(self, other: Self) -> Self {
-        Self {
-            not_before: self.not_before.max(other.not_before),
-            not_after: self.not_after.min(other.not_after),
-        }
+        Self { not_before: self.not_before.max(other.not_before), not_after: self.not_after.min(other.not_after) }
     }
 
     #[must_use]

@@ -98,7 +98,8 @@ pub(super) fn run(args: &Args, context: &Context, inventory: &Inventory, chosen:
 }
 
 fn summarize(found: &[HostKeys], asked: usize) -> Summary {
-    let count = |of: fn(&KeyState) -> bool| found.iter().flat_map(|host| &host.keys).filter(|key| of(&key.state)).count();
+    let count =
+        |of: fn(&KeyState) -> bool| found.iter().flat_map(|host| &host.keys).filter(|key| of(&key.state)).count();
     Summary {
         hosts: asked,
         keys: found.iter().map(|host| host.keys.len()).sum(),

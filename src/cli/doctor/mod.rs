@@ -108,8 +108,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         skipped: count(Status::Skipped),
     };
     let ok = summary.fail == 0 && doctor::worst(&machine) < Status::Fail;
-    let document =
-        Document { schema: "kubemint/doctor", version: 1, ok, machine: &machine, hosts: &health, summary };
+    let document = Document { schema: "kubemint/doctor", version: 1, ok, machine: &machine, hosts: &health, summary };
     context.output.answer(&document, || text(context.output, &document))?;
     Ok(match context.signals.exit() {
         Some(interrupted) => interrupted,
@@ -235,7 +234,8 @@ fn remark(status: Status, checks: &[Finding]) -> String {
 fn hints(document: &Document) -> String {
     let mut cures: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
     let of_machine = document.machine.iter().map(|finding| ("(this machine)", finding));
-    let of_hosts = document.hosts.iter().flat_map(|host| host.checks.iter().map(|finding| (host.name.as_str(), finding)));
+    let of_hosts =
+        document.hosts.iter().flat_map(|host| host.checks.iter().map(|finding| (host.name.as_str(), finding)));
     for (name, finding) in of_machine.chain(of_hosts) {
         if let Some(hint) = &finding.hint {
             cures.entry((finding.check, hint)).or_default().push(name);

@@ -2,8 +2,8 @@
 //! programs print) is kept only to quote it. The host is not trusted: nothing it says may panic or mislead by index.
 
 use super::{
-    failure::{failed_step, garbled, no_reply},
     fact::take_fact,
+    failure::{failed_step, garbled, no_reply},
     foreign::pin_of,
     outcome::{Action, Facts, FileOutcome, FileState, FileView, Found, HostOutcome, HostView, Regular},
     script::Layout,

@@ -62,8 +62,7 @@ impl SshRemote {
     #[must_use]
     pub fn scan_host_keys(&self, host: &Host, extent: Extent) -> Option<HostScan> {
         let Connection::Ssh(target) = &host.connection else { return None };
-        let mut scan =
-            HostScan { name: lookup_name(&target.address, target.port), keys: Vec::new(), error: None };
+        let mut scan = HostScan { name: lookup_name(&target.address, target.port), keys: Vec::new(), error: None };
         scan.error = self.collect_keys(target, extent, &mut scan.keys).err();
         Some(scan)
     }

@@ -85,14 +85,16 @@ fn state_directory(machine: &Machine) -> Verdict {
         return Verdict::warn(format!("another kubemint is writing in {dir}")).hint("wait until it ends");
     }
     if snapshot.interrupted {
-        return Verdict::warn("an earlier run was stopped while it was writing").hint("`kubemint generate` completes it");
+        return Verdict::warn("an earlier run was stopped while it was writing")
+            .hint("`kubemint generate` completes it");
     }
     match machine.store.wide_modes() {
         Err(error) => Verdict::fail(error.to_string()).hint(error.hint()),
         Ok(wide) => match wide.first() {
             None => Verdict::ok(format!("{dir} is whole, and closed to others")),
-            Some((path, mode)) => Verdict::warn(format!("{} has mode {mode:04o}", path.display()))
-                .hint(format!("chmod -R go= {dir}")),
+            Some((path, mode)) => {
+                Verdict::warn(format!("{} has mode {mode:04o}", path.display())).hint(format!("chmod -R go= {dir}"))
+            }
         },
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Credentials, Subject, check::Verdict};
 use crate::{
+    bundle::HostFile,
     remote::{
         Error, FileError, FileFault,
         installer::{
@@ -170,7 +171,7 @@ fn needs<'a>(subject: &Subject<'a>) -> BTreeMap<&'a str, Need> {
         }
         for index in &ground.files {
             let size = match subject.credentials {
-                Credentials::Stored => subject.files.get(*index).map_or(0, |file| file.size()),
+                Credentials::Stored => subject.files.get(*index).map_or(0, HostFile::size),
                 Credentials::NotMade => USUAL_SIZE,
             };
             let room = size.div_ceil(BLOCK) * BLOCK;
@@ -195,13 +196,15 @@ pub(super) fn space(subject: &Subject) -> Verdict {
                 return Verdict::fail(detail).code("disk_full");
             }
             if free < need.later {
-                tight = Some(format!("{} free at {place}: two versions take {}", kibibytes(free), kibibytes(need.later)));
+                tight =
+                    Some(format!("{} free at {place}: two versions take {}", kibibytes(free), kibibytes(need.later)));
             }
             told.push(format!("{} free at {place}", kibibytes(free)));
         }
         if let Some(free) = need.free_inodes {
             if free < need.inodes {
-                return Verdict::fail(format!("{free} inodes free at {place}, {} needed", need.inodes)).code("disk_full");
+                return Verdict::fail(format!("{free} inodes free at {place}, {} needed", need.inodes))
+                    .code("disk_full");
             }
             told.push(format!("{free} inodes"));
         }
