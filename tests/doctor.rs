@@ -191,7 +191,7 @@ fn the_apiserver_is_told_apart_by_what_answers_there() {
     let plain = TcpListener::bind("127.0.0.1:0").unwrap();
     let plain_port = plain.local_addr().unwrap().port();
     std::thread::spawn(move || {
-        plain.incoming().for_each(|stream| drop(std::io::Write::write_all(&mut stream.unwrap(), b"hello\n")))
+        plain.incoming().for_each(|stream| drop(std::io::Write::write_all(&mut stream.unwrap(), b"hello\n")));
     });
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let hole = BlackHole::new();

@@ -2,6 +2,7 @@
 
 use super::{Credentials, Subject, check::Verdict};
 use crate::{
+    bundle::HostFile,
     remote::{
         Error, FileError, FileFault,
         installer::{
@@ -170,7 +171,7 @@ fn needs<'a>(subject: &Subject<'a>) -> BTreeMap<&'a str, Need> {
         }
         for index in &ground.files {
             let size = match subject.credentials {
-                Credentials::Stored => subject.files.get(*index).map_or(0, |file| file.size()),
+                Credentials::Stored => subject.files.get(*index).map_or(0, HostFile::size),
                 Credentials::NotMade => USUAL_SIZE,
             };
             let room = size.div_ceil(BLOCK) * BLOCK;
