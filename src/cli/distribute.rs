@@ -148,6 +148,10 @@ fn install(run: &Run, args: &Args, context: &Context, inventory: &Inventory, hos
     let Distribution { report, unrecorded } =
         distribute::run_distribution(&fleet, &bundles, order, journal, &progress)?;
     progress.finish();
+    // What failed for it says so itself.
+    let done = report.hosts.iter().filter(|host| host.status != HostStatus::Failed);
+    let twins = hosts::twin_warnings(done.map(|host| (host.name.as_str(), &host.twin)));
+    twins.iter().for_each(|warning| context.output.warn(warning));
     if let Some(error) = &unrecorded {
         context.output.warn(&format!("the record of this run is incomplete: {error}; {}", error.hint()));
     }

@@ -108,6 +108,8 @@ pub enum Error {
     PathUnusable { path: String, reason: &'static str },
     #[error("the host has no usable {tool}")]
     ToolMissing { tool: String },
+    #[error("it is the machine of {name}, by host key and machine-id: nothing was written under this name")]
+    SameMachine { name: String },
     #[error("{}", joined(.0))]
     Files(Vec<FileError>),
     /// What the last of several attempts came to; never nested.
@@ -165,6 +167,7 @@ impl Error {
             Self::Entropy(_) => "entropy_failed",
             Self::PathUnusable { .. } => "path_unusable",
             Self::ToolMissing { .. } => "tool_missing",
+            Self::SameMachine { .. } => "same_machine",
             Self::Files(files) => files.first().map_or("write_failed", FileError::code),
         }
     }
@@ -197,6 +200,7 @@ impl Error {
             | Self::JumpUnsupported { .. }
             | Self::LocalShell { .. }
             | Self::Entropy(_)
+            | Self::SameMachine { .. }
             | Self::PathUnusable { .. } => RetryClass::Misconfigured,
         }
     }
@@ -262,6 +266,7 @@ impl Error {
                     .into()
             }
             Self::ToolMissing { tool } => format!("install {tool} on the host (coreutils or busybox)"),
+            Self::SameMachine { .. } => "list it once, with all of its roles; or mend the address of one".into(),
             Self::Files(files) => files.first().map(FileError::hint).unwrap_or_default(),
         }
     }

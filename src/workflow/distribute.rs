@@ -3,15 +3,16 @@
 use super::{
     Interrupt,
     limits::Breaker,
-    report::{ErrorReport, FileReport, HostReport, HostStatus, RunReport, Summary},
+    report::{ErrorReport, FileReport, HostReport, HostStatus, RunReport, Summary, Twin, TwinKind},
+    twins::{Twins, Visit},
     waves::{Event, run_in_waves},
 };
 use crate::{
-    bundle::Bundle,
+    bundle::{Bundle, HostFile},
     clock::Clock,
     entropy::Entropy,
     inventory::{Host, Limits},
-    remote::{self, Remote, installer},
+    remote::{self, Peer, Remote, installer},
     store::{self, Journal},
 };
 use jiff::Timestamp;
@@ -78,7 +79,9 @@ pub fn run_distribution(
     journal.record(&Entry::Started { at: started, command, generation, hosts: names })?;
     let mut journaled = Ok(());
     let hosts: Vec<&Host> = bundles.iter().map(|bundle| bundle.host).collect();
-    let install = |index: usize, breaker: &Breaker| install(fleet, &bundles[index], breaker);
+    let twins = Twins::new(bundles);
+    let install =
+        |index: usize, breaker: &Breaker| install(fleet, &bundles[index], &twins, &twins.visit(index), breaker);
     let results = run_in_waves(fleet, &hosts, install, |index, event| match event {
         Event::Started => observer.host_started(bundles[index].host.name.as_str()),
         Event::Done(report) => {
@@ -109,20 +112,51 @@ pub fn run_distribution(
     Ok(Distribution { report, unrecorded: recorded.err() })
 }
 
-fn install(fleet: &Fleet, bundle: &Bundle, breaker: &Breaker) -> HostReport {
+fn install(fleet: &Fleet, bundle: &Bundle, twins: &Twins, visit: &Visit, breaker: &Breaker) -> HostReport {
     let began = Instant::now();
-    let result = installer::install_host(fleet.remote, bundle.host, &bundle.files, fleet.foreign, fleet.entropy);
+    let roster = |peer: &Peer| visit.enter(peer);
+    let (host, files) = (bundle.host, &bundle.files);
+    let result = installer::install_once(fleet.remote, host, files, fleet.foreign, fleet.entropy, &roster);
     let took = began.elapsed();
     match result {
         Ok(outcome) => {
             breaker.count_done();
-            installed(bundle, &outcome, took)
+            HostReport { twin: visit.end_well(outcome.machine), ..installed(bundle, &outcome, took) }
         }
-        Err(error) => {
-            breaker.count_failed(&error);
-            failed(bundle, &error, took)
-        }
+        Err(error) => match error.cause() {
+            remote::Error::SameMachine { name } if twins.want_the_same(bundle, name) => {
+                breaker.count_done();
+                written_as(bundle, name, error.attempts(), took)
+            }
+            cause => {
+                breaker.count_failed(&error);
+                let twin = match cause {
+                    remote::Error::SameMachine { name } => Some(same_machine(name)),
+                    _ => None,
+                };
+                HostReport { twin, ..failed(bundle, &error, took) }
+            }
+        },
     }
+}
+
+/// The files are there already, under the machine's other name.
+fn written_as(bundle: &Bundle, name: &str, attempts: u32, took: Duration) -> HostReport {
+    let report = |file: &HostFile| FileReport {
+        path: file.shown_path(bundle.host),
+        kind: file.kind,
+        action: installer::Action::Unchanged,
+        sha256: file.sha256,
+    };
+    let files = bundle.files.iter().map(report).collect();
+    HostReport {
+        twin: Some(same_machine(name)),
+        ..host_report(bundle, HostStatus::Unchanged, files, None, attempts, took)
+    }
+}
+
+fn same_machine(name: &str) -> Twin {
+    Twin { kind: TwinKind::SameMachine, host: name.to_owned() }
 }
 
 fn installed(bundle: &Bundle, outcome: &installer::HostOutcome, took: Duration) -> HostReport {
@@ -166,6 +200,7 @@ fn host_report(
         files,
         error,
         attempts,
+        twin: None,
         duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     }
 }

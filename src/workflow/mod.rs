@@ -10,6 +10,7 @@ pub mod report;
 pub mod restarts;
 pub mod stored;
 pub mod survey;
+mod twins;
 pub mod verify;
 mod waves;
 

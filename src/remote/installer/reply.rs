@@ -30,7 +30,7 @@ struct Parsed {
 
 pub(super) fn parse_view(reply: &Reply, nonce: &str, host: &Host, layout: &Layout<'_>) -> Result<HostView, Error> {
     let parsed = parse(reply, nonce, host, layout)?;
-    Ok(HostView { clock: parsed.clock, files: parsed.views })
+    Ok(HostView { clock: parsed.clock, files: parsed.views, ..HostView::default() })
 }
 
 pub(super) fn parse_outcome(
@@ -72,7 +72,7 @@ pub(super) fn parse_outcome(
             }
         }
     }
-    Ok(HostOutcome { files, attempts: reply.attempts })
+    Ok(HostOutcome { files, attempts: reply.attempts, machine: None })
 }
 
 fn parse(reply: &Reply, nonce: &str, host: &Host, layout: &Layout<'_>) -> Result<Parsed, Error> {
