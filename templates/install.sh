@@ -80,6 +80,25 @@ km_begin() { # NUMBER-OF-FILES
   [ -n "$km_hash" ] || km_missing sha256sum
 }
 
+# Says which machine this is, where it has a machine-id(5); ends when it is one of KNOWN, which were written already.
+km_machine() { # KNOWN: SHA-256...
+  km_id=
+  [ ! -r /etc/machine-id ] || read -r km_id </etc/machine-id || :
+  case $km_id in
+    '' | *[!0-9a-f]*) return 0 ;;
+  esac
+  km_say machine "$km_id"
+  [ $# -gt 0 ] || return 0
+  km_sum=$(printf %s "$km_id" | km_sha256)
+  km_sum=${km_sum%% *}
+  for km_known; do
+    if [ "$km_known" = "$km_sum" ]; then
+      km_say twin "$km_sum"
+      km_quit
+    fi
+  done
+}
+
 # The effective ones, without a fork; see proc_pid_status(5).
 km_own_ids() {
   while read -r km_word km_real km_id km_line; do

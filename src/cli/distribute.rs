@@ -198,6 +198,10 @@ fn install(run: &Run, args: &Args, context: &Context, inventory: &Inventory, hos
     progress.finish();
     let (report, exit) = close_run(context, done);
     warn_of_clocks(context.output, &report);
+    // What failed for it says so itself.
+    let done = report.hosts.iter().filter(|host| host.status != HostStatus::Failed);
+    let twins = hosts::twin_warnings(done.map(|host| (host.name.as_str(), &host.twin)));
+    twins.iter().for_each(|warning| context.output.warn(warning));
     let next_steps = due_restarts(inventory, hosts, &report);
     let document = Document { report: &report, steps: &generated.steps, next_steps: &next_steps };
     context.output.answer(&document, || closing_text(context.output, &report, &next_steps))?;

@@ -80,6 +80,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let fleet = context.fleet(&remote, args.hosts.concurrency(&inventory), ForeignPolicy::Refuse);
     let surveys = survey::survey_hosts(&fleet, &bundles, &set, Unmade::default(), &progress);
     progress.finish();
+    let twins = hosts::twin_warnings(surveys.iter().map(|survey| (survey.name.as_str(), &survey.twin)));
+    twins.iter().for_each(|warning| context.output.warn(warning));
     let count = |verdicts: &[Verdict]| surveys.iter().filter(|survey| verdicts.contains(&survey.verdict())).count();
     let summary = Summary {
         hosts: surveys.len(),

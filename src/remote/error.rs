@@ -116,6 +116,8 @@ pub enum Error {
         .validity.not_before, .validity.not_after
     )]
     ClockOutsideValidity { clock: Timestamp, validity: Validity },
+    #[error("it is the machine of {name}, by host key and machine-id: nothing was written under this name")]
+    SameMachine { name: String },
     #[error("{}", joined(.0))]
     Files(Vec<FileError>),
     /// What the last of several attempts came to; never nested.
@@ -174,6 +176,7 @@ impl Error {
             Self::PathUnusable { .. } => "path_unusable",
             Self::ToolMissing { .. } => "tool_missing",
             Self::ClockOutsideValidity { .. } => "clock_outside_validity",
+            Self::SameMachine { .. } => "same_machine",
             Self::Files(files) => files.first().map_or("write_failed", FileError::code),
         }
     }
@@ -207,6 +210,7 @@ impl Error {
             | Self::JumpUnsupported { .. }
             | Self::LocalShell { .. }
             | Self::Entropy(_)
+            | Self::SameMachine { .. }
             | Self::PathUnusable { .. } => RetryClass::Misconfigured,
         }
     }
@@ -279,6 +283,7 @@ impl Error {
                     .into()
             }
             Self::ToolMissing { tool } => format!("install {tool} on the host (coreutils or busybox)"),
+            Self::SameMachine { .. } => "list it once, with all of its roles; or mend the address of one".into(),
             Self::Files(files) => files.first().map(FileError::hint).unwrap_or_default(),
         }
     }

@@ -16,6 +16,7 @@ pub mod runs;
 pub mod skew;
 pub mod stored;
 pub mod survey;
+mod twins;
 pub mod verify;
 mod waves;
 

@@ -29,7 +29,7 @@ pub(super) struct Parsed {
 
 pub(super) fn parse_view(reply: &Reply, nonce: &str, host: &Host, layout: &Layout<'_>) -> Result<HostView, Error> {
     let parsed = parse(reply, nonce, host, layout)?;
-    Ok(HostView { clock: parsed.clock, files: parsed.views })
+    Ok(HostView { clock: parsed.clock, files: parsed.views, ..HostView::default() })
 }
 
 pub(super) fn parse_outcome(
@@ -63,7 +63,7 @@ pub(super) fn parse_outcome(
             }
         }
     }
-    Ok(HostOutcome { clock: parsed.clock, files, attempts: reply.attempts })
+    Ok(HostOutcome { clock: parsed.clock, files, attempts: reply.attempts, machine: None })
 }
 
 pub(super) fn parse(reply: &Reply, nonce: &str, host: &Host, layout: &Layout<'_>) -> Result<Parsed, Error> {

@@ -1,7 +1,10 @@
 //! Renders what goes to a host's `sh`: templates/install.sh and the calls that carry the data, as one brace group, so
 //! that a transfer which breaks off executes nothing. The only place that quotes words for a shell.
 
-use super::foreign::{ForeignPolicy, Own};
+use super::{
+    foreign::{ForeignPolicy, Own},
+    machine::{self, Written},
+};
 use crate::{
     bundle::{FileKind, HostFile, Validity},
     inventory::{Connection, Host},
@@ -98,16 +101,19 @@ pub(super) fn quote_sh(text: &str) -> String {
 
 /// The script that only looks.
 pub(super) fn render_probe(layout: &Layout<'_>, nonce: &str) -> Secret {
-    let mut calls = String::from("km_say clock \"$(date +%s)\"\n");
+    let mut calls = machine::render_call(&[]) + "km_say clock \"$(date +%s)\"\n";
     push_looks(&mut calls, layout, "probe");
     wrap(layout, nonce, "", &calls)
 }
 
-/// The script that looks, and installs when nothing stands in the way. It holds every file's content.
-pub(super) fn render_install(layout: &Layout<'_>, nonce: &str) -> Secret {
+/// The script that looks, and installs when nothing stands in the way, unless the machine is one of `written`. It holds
+/// every file's content.
+pub(super) fn render_install(layout: &Layout<'_>, nonce: &str, written: &[Written]) -> Secret {
     // Room for all of it: a buffer that grew would leave copies of secrets behind.
     let contents: usize = layout.files.iter().map(|f| f.content.expose_secret().len()).sum();
-    let mut calls = String::with_capacity(contents * 2 + 4096 + layout.files.len() * 1024);
+    let machine = machine::render_call(written);
+    let mut calls = String::with_capacity(contents * 2 + machine.len() + 4096 + layout.files.len() * 1024);
+    calls.push_str(&machine);
     push_looks(&mut calls, layout, "look");
     calls.push_str("km_go_unless_refused\nkm_quit_unless_due\n");
     if let Some(validity) = layout.validity {
