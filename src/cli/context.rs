@@ -1,7 +1,7 @@
 //! What a command works with: the inventory, the store, the adapters. The only place that builds adapters and that looks
 //! at the environment and the working directory.
 
-use super::{args::Global, failure::Failure, output::Output, signals::Signals};
+use super::{args::Global, failure::Failure, hosts::HostArgs, output::Output, signals::Signals};
 use crate::{
     clock::{Clock, SystemClock},
     entropy::OsEntropy,
@@ -89,13 +89,20 @@ impl<'a> Context<'a> {
         Ok(inventory::select_hosts(&inventory.hosts, &patterns)?)
     }
 
-    pub(super) fn remote(&self) -> HostRemote {
+    /// Asks for what the flags say, and opens encrypted keys: before anything is begun.
+    pub(super) fn remote(&self, args: &HostArgs, hosts: &[&Host]) -> Result<HostRemote, Failure> {
+        let passwords = args.passwords.read(self)?;
         let ssh = SshConfig {
             home: self.home.clone(),
             agent_socket: env::var_os("SSH_AUTH_SOCK").filter(|s| !s.is_empty()).map(PathBuf::from),
             deadlines: Deadlines::default(),
+            password: passwords.login.clone(),
+            sudo_password: passwords.sudo.clone(),
         };
-        HostRemote::new(SshRemote::new(ssh), LocalRemote::new(Deadlines::default()))
+        let local = LocalRemote::new(Deadlines::default()).with_sudo_password(passwords.sudo.clone());
+        let remote = HostRemote::new(SshRemote::new(ssh), local);
+        passwords.unlock(&remote, hosts, self)?;
+        Ok(remote)
     }
 
     /// From here on signals are asked for, not obeyed at once.

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     bundle,
     inventory::{Host, Inventory},
-    remote::installer::Action,
+    remote::{HostRemote, installer::Action},
     store::{Journal, RunId},
     workflow::{
         distribute::{self, Distribution, Order},
@@ -65,11 +65,12 @@ pub(super) fn run_apply(args: &Args, context: &Context) -> Result<Exit, Failure>
     let hosts = context.hosts(&inventory)?;
     let prepared = Prepared::new(context, &inventory)?;
     confirm(context, &hosts, &prepared.plan.steps)?;
+    let remote = context.remote(&args.install.hosts, &hosts)?;
     let run = begin_run("apply", context, prepared.lock(context, &inventory)?)?;
     for step in run.generated.steps.iter().filter(|step| step.action != StepAction::Kept) {
         context.output.note(&format!("{}: {} ({})", step.artifact, step.action.name(), step.reason));
     }
-    install(&run, args, context, &inventory, &hosts)
+    install(&run, &remote, args, context, &inventory, &hosts)
 }
 
 pub(super) fn run_distribute(args: &Args, context: &Context) -> Result<Exit, Failure> {
@@ -78,10 +79,11 @@ pub(super) fn run_distribute(args: &Args, context: &Context) -> Result<Exit, Fai
     let prepared = Prepared::new(context, &inventory)?;
     refuse_outdated(&prepared)?;
     confirm(context, &hosts, &[])?;
+    let remote = context.remote(&args.install.hosts, &hosts)?;
     let locked = prepared.lock(context, &inventory)?;
     refuse_outdated(&locked.prepared)?;
     let run = begin_run("distribute", context, locked)?;
-    install(&run, args, context, &inventory, &hosts)
+    install(&run, &remote, args, context, &inventory, &hosts)
 }
 
 /// A run over hosts that has begun: what it installs, and where it is recorded.
@@ -132,13 +134,19 @@ fn confirm(context: &Context, hosts: &[&Host], steps: &[Step]) -> Result<(), Fai
     Err(Failure::refused("declined", "not confirmed").hint("--yes answers the question beforehand"))
 }
 
-fn install(run: &Run, args: &Args, context: &Context, inventory: &Inventory, hosts: &[&Host]) -> Result<Exit, Failure> {
+fn install(
+    run: &Run,
+    remote: &HostRemote,
+    args: &Args,
+    context: &Context,
+    inventory: &Inventory,
+    hosts: &[&Host],
+) -> Result<Exit, Failure> {
     let Run { command, generated, journal } = run;
     let bundles = bundle::build_bundles(hosts, &generated.set)?;
-    let remote = context.remote();
     let progress = Progress::new(context.output, hosts.len());
     let order = Order { command, generation: generated.state.generation };
-    let fleet = context.fleet(&remote, args.install.hosts.concurrency(inventory), args.install.foreign());
+    let fleet = context.fleet(remote, args.install.hosts.concurrency(inventory), args.install.foreign());
     let Distribution { report, unrecorded } =
         distribute::run_distribution(&fleet, &bundles, order, journal, &progress)?;
     progress.finish();

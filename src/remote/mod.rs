@@ -7,12 +7,15 @@ mod dispatch;
 mod error;
 pub mod installer;
 pub mod local;
+mod password;
 pub mod ssh;
+mod sudo;
 
 pub use dispatch::HostRemote;
 pub use error::{Error, FileError, FileFault, KnownEntry, OfferedKey, RetryClass};
 pub use local::LocalRemote;
-pub use ssh::{SshConfig, SshRemote};
+pub use password::{Password, PasswordFate};
+pub use ssh::{SshConfig, SshRemote, UnlockError};
 
 use crate::{
     inventory::{Host, Privilege},
@@ -48,6 +51,8 @@ pub struct Reply {
     /// Standard output and standard error, in the order they came.
     pub output: Vec<u8>,
     pub exit: Exit,
+    /// What the host was given beside the script: it must not be quoted with them.
+    pub passwords: Vec<Secret>,
 }
 
 /// How a remote command ended.
@@ -89,7 +94,7 @@ const LARGEST_REPLY: usize = 1 << 20;
 const SHELL_WORKS: &str = "kubemint-shell-works";
 
 /// The one command kubemint gives to a login shell. It must mean the same to dash, bash, rbash, busybox, fish and csh:
-/// no quotes, no paths, no variables. `exec` is forbidden in rbash.
+/// no quotes, no paths, no variables. `exec` is forbidden in rbash. With a password for sudo see [`sudo::command_line`].
 fn command_line(privilege: Privilege) -> String {
     match privilege {
         Privilege::AsLoggedIn => "sh -s".to_owned(),
