@@ -17,6 +17,7 @@ mod recorder;
 mod relay;
 mod running;
 mod sampler;
+mod terminal;
 mod test_host;
 mod world;
 
@@ -31,11 +32,12 @@ pub use recorder::Recorder;
 pub use relay::{Relay, Relays};
 pub use running::Running;
 pub use sampler::{ExecTrace, Sampler};
+pub use terminal::Terminal;
 pub use test_host::{Builder, TestHost};
 pub use world::{is_isolated, kill};
 
 /// The Debian package of every program the tests call.
-const PACKAGES: [(&str, &str); 16] = [
+const PACKAGES: [(&str, &str); 19] = [
     ("dash", "dash"),
     ("bash", "bash"),
     ("busybox", "busybox"),
@@ -52,6 +54,9 @@ const PACKAGES: [(&str, &str); 16] = [
     ("setfacl", "acl"),
     ("chattr", "e2fsprogs"),
     ("script", "bsdutils"),
+    ("setsid", "util-linux"),
+    ("chpasswd", "passwd"),
+    ("dropbear", "dropbear-bin"),
 ];
 
 /// The full path of `program`; a test that cannot find it fails and says what to install.

@@ -298,6 +298,22 @@ impl TestHost {
         self.must(&format!("umount {}", require(program).canonicalize().unwrap().display()));
     }
 
+    /// Gives a user a password. Root only.
+    pub fn set_password(&self, user: &str, password: &str) {
+        assert!(is_isolated(), "only root can set passwords");
+        let chpasswd = require("chpasswd");
+        self.must(&format!("echo '{user}:{password}' | {} -c SHA256 -s 1000", chpasswd.display()));
+    }
+
+    /// Lets PAM judge by /etc/shadow alone, without the pause after a wrong password.
+    pub fn simplify_pam(&self) {
+        let rules = "auth required pam_unix.so nodelay\naccount required pam_unix.so\npassword required pam_unix.so\n\
+                     session required pam_unix.so\n";
+        for service in ["sshd", "sudo"] {
+            self.write(&format!("/etc/pam.d/{service}"), rules);
+        }
+    }
+
     /// Everything sshd logged since the host was made.
     pub fn log(&self) -> String {
         fs::read_to_string(self.path(&format!("{}/log", self.world.ssh_dir()))).unwrap_or_default()
