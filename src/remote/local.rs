@@ -25,19 +25,26 @@ use std::{
 pub struct LocalRemote {
     deadlines: Deadlines,
     shell: Vec<String>,
+    sudo: String,
     sudo_password: Option<Password>,
 }
 
 impl LocalRemote {
     #[must_use]
     pub fn new(deadlines: Deadlines) -> Self {
-        Self { deadlines, shell: vec!["sh".to_owned()], sudo_password: None }
+        Self { deadlines, shell: vec!["sh".to_owned()], sudo: "sudo".to_owned(), sudo_password: None }
     }
 
     /// Another program than `sh`, with its arguments: it gets `-s` and the script on its standard input.
     #[must_use]
     pub fn with_shell(self, shell: &[&str]) -> Self {
         Self { shell: shell.iter().map(|&word| word.to_owned()).collect(), ..self }
+    }
+
+    /// Another program than `sudo`.
+    #[must_use]
+    pub fn with_sudo(self, program: &str) -> Self {
+        Self { sudo: program.to_owned(), ..self }
     }
 
     /// For a sudo that asks.
@@ -56,9 +63,11 @@ impl LocalRemote {
     fn words(&self, host: &Host, sudo: Option<&Dialogue<'_>>) -> Vec<Cow<'_, str>> {
         let shell = || self.shell.iter().map(|word| Cow::from(word.as_str())).chain(["-s".into()]);
         match (sudo, host.privilege) {
-            (Some(sudo), _) => sudo.words_for(&self.shell),
+            (Some(sudo), _) => sudo.words_for(&self.sudo, &self.shell),
             (None, Privilege::AsLoggedIn) => shell().collect(),
-            (None, Privilege::Sudo) => ["sudo", "-n", "--"].map(Cow::from).into_iter().chain(shell()).collect(),
+            (None, Privilege::Sudo) => {
+                [self.sudo.as_str(), "-n", "--"].map(Cow::from).into_iter().chain(shell()).collect()
+            }
         }
     }
 

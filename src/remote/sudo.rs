@@ -49,10 +49,10 @@ impl<'p> Dialogue<'p> {
     }
 
     /// The same for this machine, with `shell` in place of `sh`.
-    pub fn words_for<'w>(&self, shell: &'w [String]) -> Vec<std::borrow::Cow<'w, str>> {
+    pub fn words_for<'w>(&self, sudo: &str, shell: &'w [String]) -> Vec<std::borrow::Cow<'w, str>> {
         let [prompt, mark] = self.words();
         let script = format!("echo {mark}; exec \"$0\" \"$@\" -s");
-        let own = ["sudo".into(), "-S".into(), "-p".into(), prompt, "--".into(), "sh".into(), "-c".into(), script];
+        let own = [sudo.into(), "-S".into(), "-p".into(), prompt, "--".into(), "sh".into(), "-c".into(), script];
         let own = own.into_iter().map(std::borrow::Cow::Owned);
         own.chain(shell.iter().map(|word| word.as_str().into())).collect()
     }
