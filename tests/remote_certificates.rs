@@ -74,8 +74,8 @@ fn a_certificate_that_does_not_count_is_refused_with_its_terms_and_the_plain_key
 }
 
 #[test]
-fn a_certificate_in_the_agent_lets_us_in() {
-    for kind in ["ed25519", "rsa"] {
+fn a_certificate_in_the_agent_lets_us_in_before_its_plain_key() {
+    for kind in ["ed25519", "ecdsa"] {
         let mut client = Client::new();
         let (host, ca) = certified_host(&client, &["MaxAuthTries 1"]);
         let key = client.make_key("certified", &["-t", kind, "-N", ""]);
@@ -83,14 +83,26 @@ fn a_certificate_in_the_agent_lets_us_in() {
         let other = client.make_key("other", &["-t", "ed25519", "-N", ""]);
         client.start_agent(&[&other, &key]);
         // Of an identity file that names the key alone, the agent's certificate is taken, and first.
-        let public = key.with_extension("pub");
-        client.identity_files = vec![public];
+        client.identity_files = vec![key.with_extension("pub")];
         fs::remove_file(&key).unwrap();
         let path = format!("{}/x", host.directory());
         let files = [support::host_file(&path, "x")];
         client.install(&host, &files).unwrap_or_else(|e| panic!("{kind} {e}\n{}", host.log()));
         assert!(host.log().contains("-CERT"), "{}", host.log());
     }
+}
+
+#[test]
+fn an_rsa_certificate_in_the_agent_is_named_and_not_offered() {
+    let mut client = Client::new();
+    let (host, ca) = certified_host(&client, &[]);
+    let key = client.make_key("certified", &["-t", "rsa", "-b", "2048", "-N", ""]);
+    certify(&ca, &key, &["-n", host.user()]);
+    client.start_agent(&[&key]);
+    client.identity_files.clear();
+    let error = client.install(&host, &bundle()).unwrap_err();
+    assert!(error.to_string().contains("libssh2 cannot use RSA certificates of an agent"), "{error}");
+    assert!(!host.log().contains("Accepted certificate"), "{}", host.log());
 }
 
 #[test]

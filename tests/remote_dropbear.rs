@@ -16,9 +16,12 @@ use support::{Client, TestHost, content, files::bundle, public_of, require};
 /// Where the host's only programs are.
 const APPLETS: &str = "/mnt/busybox";
 
+const RIGHT: &str = "Vq7-right-horse-Xw2";
+
 /// A host whose server is dropbear and whose programs, from the login on, are busybox's.
 fn small_host(client: &Client) -> TestHost {
     let host = TestHost::builder("small").dropbear().start();
+    host.set_password("root", RIGHT);
     let busybox = require("busybox");
     host.must(&format!(
         "mkdir {APPLETS} && cp {} {APPLETS}/busybox && {APPLETS}/busybox --install -s {APPLETS}",
@@ -60,16 +63,15 @@ fn a_host_with_dropbear_and_busybox_is_installed_read_and_left_alone() {
 #[test]
 fn dropbear_takes_a_password_once() {
     need_root!();
-    let (right, wrong) = ("Vq7-right-horse-Xw2", "Vq7-wrong-horse-Xw2");
+    let wrong = "Vq7-wrong-horse-Xw2";
     let mut client = Client::new();
     let host = small_host(&client);
-    host.must(&format!("echo root:{right} | {APPLETS}/chpasswd -c sha256"));
     client.password = Some(Password::new(Secret::from(wrong)));
     let error = client.install(&host, &bundle()).unwrap_err();
     assert_eq!(error.code(), "auth_failed", "{error}");
     assert!(error.to_string().contains("the password (refused)"), "{error}");
     assert_eq!(host.log().matches("Bad password attempt").count(), 1, "{}", host.log());
-    client.password = Some(Password::new(Secret::from(right)));
+    client.password = Some(Password::new(Secret::from(RIGHT)));
     client.install(&host, &bundle()).unwrap_or_else(|e| panic!("{e}\n{}", host.log()));
 }
 

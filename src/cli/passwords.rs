@@ -13,7 +13,7 @@ use crate::{
 };
 use rustix::fs::{Mode, OFlags};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     fs::File,
     io::{self, IsTerminal},
     os::unix::fs::MetadataExt,
@@ -268,15 +268,15 @@ impl Reader<'_> {
             Failure::bad_input("password_unreadable", format!("cannot read {place}: {e}"))
                 .hint(format!("open it for kubemint, as in `kubemint … {number}<FILE`"))
         };
-        if !self.descriptors.contains_key(&number) {
-            let file = File::open(format!("/dev/fd/{number}")).map_err(unreadable)?;
-            if file.is_terminal() {
-                let what = format!("{place} is a terminal, which shows what is typed");
-                return Err(Failure::bad_input("password_unsafe", what).hint("--ask-pass and its likes ask there"));
-            }
-            self.descriptors.insert(number, file);
+        let file = match self.descriptors.entry(number) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(empty) => empty.insert(File::open(format!("/dev/fd/{number}")).map_err(unreadable)?),
+        };
+        if file.is_terminal() {
+            let what = format!("{place} is a terminal, which shows what is typed");
+            return Err(Failure::bad_input("password_unsafe", what).hint("--ask-pass and its likes ask there"));
         }
-        let line = self.descriptors.get_mut(&number).map(read_line).transpose().map_err(unreadable)?.flatten();
+        let line = read_line(file).map_err(unreadable)?;
         to_secret(line.unwrap_or_default(), &place)
     }
 }

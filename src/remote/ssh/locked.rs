@@ -127,7 +127,7 @@ mod tests {
             let key =
                 unlock(&path, &text, &Secret::from("a pass phrase")).unwrap_or_else(|e| panic!("{options:?} {e}"));
             let open = dir.path().join("open");
-            let mut file = std::fs::OpenOptions::new().write(true).create(true).mode(0o600).open(&open).unwrap();
+            let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&open).unwrap();
             std::io::Write::write_all(&mut file, key.expose_secret().as_bytes()).unwrap();
             let public = std::fs::read_to_string(path.with_extension("pub")).unwrap();
             assert!(public.starts_with(&public_of(&open)), "{options:?}");

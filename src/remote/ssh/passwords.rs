@@ -91,7 +91,7 @@ impl Login<'_> {
                 self.tried.push(format!("{NAME} (refused)"));
                 self.ended()
             }
-            other => other,
+            last @ Failure::Final(_) => last,
         }
     }
 
