@@ -17,7 +17,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 # A system libssh2 lacks fixes that the bundled one has.
 unexport LIBSSH2_SYS_USE_PKG_CONFIG
 
-.PHONY: help demo clean-demo test bench lint fmt clippy shellcheck typos deny needs
+.PHONY: help demo clean-demo test bench bench-fleet lint fmt clippy shellcheck typos deny needs
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -46,7 +46,13 @@ test: ## install what the tests need, and run them all
 
 bench: ## time 1,000 certificates and kubeconfigs beside openssl and kubectl
 	@.ci/needs.sh build test
-	@KUBECTL="$$(.ci/needs.sh kubectl)" && export KUBECTL && $(CARGO) bench --locked
+	@KUBECTL="$$(.ci/needs.sh kubectl)" && export KUBECTL && $(CARGO) bench --locked --bench credentials
+	@$(MAKE) --no-print-directory bench-fleet
+
+# As root. N hosts, ROUNDS, CONCURRENCY: make bench-fleet N=300 ROUNDS=7; FLEET_BENCH=quick is kubemint and the floor alone.
+bench-fleet: ## time distribution to N=100 real sshd beside ssh, scp, asyncssh and Ansible (as root)
+	@.ci/needs.sh build test
+	@$(CARGO) bench --locked --bench fleet
 
 lint: fmt clippy shellcheck typos ## what must be clean: format, clippy, shell scripts, spelling
 

@@ -95,6 +95,7 @@ look() {
             want acl has setfacl
             want e2fsprogs has chattr
             want bsdutils has script
+            want nftables has nft
             finds_kubectl || want python3-pip has_pip
             ;;
         lint)

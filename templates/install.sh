@@ -23,6 +23,9 @@ km_heed
 trap km_cleanup EXIT
 km_count=0
 km_refused=
+km_due=
+km_here=
+km_along=
 km_newline='
 '
 
@@ -31,9 +34,8 @@ km_say() { printf '%s %s\n' "$km_nonce" "$*"; }
 km_cleanup() {
   km_i=0
   while [ "$km_i" -lt "$km_count" ]; do
-    eval "km_temp=\${km_temp_$km_i:-} km_link=\${km_link_$km_i:-}"
+    eval "km_temp=\${km_temp_$km_i:-}"
     [ -z "$km_temp" ] || rm -f "$km_temp"
-    [ -z "$km_link" ] || rm -f "$km_link"
     km_i=$((km_i + 1))
   done
 }
@@ -64,13 +66,30 @@ km_begin() { # NUMBER-OF-FILES
   km_say begin
   km_count=$1
   [ "$(command -v printf)" = printf ] || km_missing 'printf builtin in sh'
-  km_uid=$(id -u) || km_missing id
-  km_gid=0
-  [ "$km_uid" = 0 ] || km_gid=$(id -g)
+  km_uid=
+  [ ! -r "/proc/$$/status" ] || km_own_ids <"/proc/$$/status"
+  if [ -z "$km_uid" ]; then
+    km_uid=$(id -u) || km_missing id
+    km_gid=$(id -g)
+  fi
+  [ "$km_uid" != 0 ] || km_gid=0
   for km_hash in 'sha256sum' 'shasum -a 256' 'openssl dgst -sha256 -r' ''; do
     ! command -v "${km_hash%% *}" >/dev/null || break
   done
   [ -n "$km_hash" ] || km_missing sha256sum
+}
+
+# The effective ones, without a fork; see proc_pid_status(5).
+km_own_ids() {
+  while read -r km_word km_real km_id km_line; do
+    case $km_word in
+      Uid:) km_uid=$km_id ;;
+      Gid:)
+        km_gid=$km_id
+        return
+        ;;
+    esac
+  done
 }
 
 km_sha256() { $km_hash "$@"; }
@@ -80,6 +99,7 @@ km_sha256() { $km_hash "$@"; }
 km_enter() { # DIRECTORY-INDEX ROOT DIR
   km_rest=${2#/}${2:+/}$3
   km_top=
+  km_here=
   cd / || km_fail_dir "$1" enter
   while :; do
     # Root answers for every directory on the way; others for those below their own root.
@@ -124,7 +144,8 @@ km_refuse_dir() { # DIRECTORY-INDEX WHY TEXT
 }
 
 # Refuses a directory when others than root and the caller could change it, or any directory above it up to km_top.
-# ls sorts its arguments, and a path sorts before whatever lies below it.
+# ls sorts its arguments: a path before whatever lies below it, and the files of km_along, which begin with a dot, before
+# all paths. One call of ls serves both.
 km_judge() { # DIRECTORY-INDEX DIRECTORY 1-IF-STICKY-WILL-DO
   km_dir=$1 km_at=$2 km_spare=$3
   set --
@@ -136,10 +157,19 @@ km_judge() { # DIRECTORY-INDEX DIRECTORY 1-IF-STICKY-WILL-DO
     km_at=${km_at%/*}
     km_at=${km_at:-/}
   done
-  km_list=$(ls -ldn "$@") || km_fail_dir "$km_dir" enter
+  # shellcheck disable=SC2086 # our names hold no blanks
+  km_list=$(ls -ldn "$@" $km_along) || km_fail_dir "$km_dir" enter
+  km_skip=0
+  for km_line in $km_along; do
+    km_skip=$((km_skip + 1))
+  done
   IFS=$km_newline
   for km_line in $km_list; do
     unset IFS
+    if [ "$km_skip" -gt 0 ]; then
+      km_skip=$((km_skip - 1))
+      continue
+    fi
     km_at=${1:-?}
     [ $# -eq 0 ] || shift
     # A sticky directory keeps its entries from being swapped, but does not keep new ones out.
@@ -164,6 +194,7 @@ km_judge_here() { # DIRECTORY-INDEX
 }
 
 km_judge_line() { # MODE LINKS UID GID ...
+  km_dir_perms=$1
   km_why=
   km_who=
   case $3 in
@@ -191,26 +222,56 @@ km_judge_line() { # MODE LINKS UID GID ...
   return 1
 }
 
-# Says what is there now, and sets each file's km_state: create, update, repair or same.
+# Says what is there now, and sets each file's km_state: create, update, repair or same; and km_due, where there is
+# anything to do.
 km_look() { # look|probe DIRECTORY-INDEX ROOT DIR, then for each file: INDEX NAME SHA256 KIND
   km_mode=$1
+  km_number=$2
   km_before=$km_refused
   km_refused=
+  km_names=
   km_enter "$2" "$3" "$4"
-  [ -n "$km_refused" ] || km_judge_here "$2"
   shift 4
+  if [ -z "$km_refused" ]; then
+    [ -n "$km_rest" ] || km_list_files "$@"
+    km_along=$km_names
+    km_judge_here "$km_number"
+    km_along=
+  fi
   if [ -n "$km_refused" ]; then
     return
   fi
   km_refused=$km_before
-  km_names=
+  [ -n "$km_rest" ] || km_here=$km_number
   km_types "$@"
+  km_find_stale
   [ -n "$km_names" ] || return 0
   # shellcheck disable=SC2086 # our names hold no blanks
-  km_list=$(ls -ldn $km_names)
-  # shellcheck disable=SC2086
   km_sums=$(km_sha256 $km_names)
+  unset km_authorities
   km_compare "$@"
+}
+
+# The targets that are regular files, into km_names.
+km_list_files() {
+  while [ $# -gt 0 ]; do
+    if [ -f "./$2" ] && [ ! -L "./$2" ]; then
+      km_names="$km_names ./$2"
+    fi
+    shift 4
+  done
+}
+
+# What a killed run left makes work, even where every file is as it should be.
+km_find_stale() {
+  [ "$km_mode" = look ] && [ -n "$km_here" ] || return 0
+  set +f
+  for km_stale in ./.kubemint-*.tmp; do
+    if [ -e "$km_stale" ] || [ -L "$km_stale" ]; then
+      km_due=yes
+    fi
+  done
+  set -f
 }
 
 km_types() {
@@ -223,7 +284,7 @@ km_types() {
     elif [ -d "./$2" ]; then
       km_type=directory
     elif [ -f "./$2" ]; then
-      km_names="$km_names ./$2"
+      :
     elif [ -e "./$2" ]; then
       km_type=special
     else
@@ -232,6 +293,7 @@ km_types() {
     case $km_type in
       '') ;;
       absent)
+        km_due=yes
         km_say found "$1" absent
         eval "km_state_$1=create"
         ;;
@@ -298,17 +360,44 @@ km_compare() {
       elif km_is_private; then
         [ "$km_state" != repair ] || km_state=same
         eval "km_loose_$1="
+        # This file system keeps owner and mode, and nothing in this directory gives new files others.
+        case $km_dir_perms in
+          d?????[sS]* | *+) ;;
+          *) eval "km_sure_$km_number=yes" ;;
+        esac
       else
         eval "km_loose_$1=yes"
       fi
+      [ "$km_state" = same ] || km_due=yes
       eval "km_state_$1=\$km_state"
       km_say found "$1" regular "$km_state" "$km_perms" "$km_owner" "$km_group" "$km_sum"
-      if [ "$km_sum" != "$3" ] && [ -r "./$2" ]; then
+      if [ "$km_sum" != "$3" ] && [ -r "./$2" ] && ! km_is_ours "./$2" "$4"; then
         km_read "$1" "./$2" "$4"
       fi
     fi
     shift 4
   done
+}
+
+# Whether a file is plainly a kubeconfig of our CA: it names one, in kubectl's own way of writing. To read it line by line
+# takes the shell a system call for each byte.
+km_is_ours() { # NAME KIND
+  [ "$km_mode/$2" = look/kubeconfig ] && [ -n "$km_our_ca" ] || return 1
+  if [ -z "${km_authorities+set}" ]; then
+    # shellcheck disable=SC2086 # our names hold no blanks
+    km_authorities=$(grep certificate-authority $km_names /dev/null 2>/dev/null)
+  fi
+  km_found=
+  IFS=$km_newline
+  for km_line in $km_authorities; do
+    unset IFS
+    case $km_line in
+      "$1:    certificate-authority-data: $km_our_ca") km_found=$km_found. ;;
+      "$1:"*) km_found=$km_found-other ;;
+    esac
+  done
+  unset IFS
+  [ "$km_found" = . ]
 }
 
 # Whether a file is another cluster's; when probing, its public facts too.
@@ -526,16 +615,56 @@ km_go_unless_refused() {
   [ -z "$km_refused" ] || km_quit
 }
 
-# Goes to DIR again, which must be there, and judges the way again: it was left in between.
-km_return() { # DIRECTORY-INDEX ROOT DIR
-  km_enter "$@"
-  [ -n "$km_refused" ] || [ -z "$km_rest" ] || km_fail_dir "$1" enter
-  [ -n "$km_refused" ] || km_judge_here "$1"
-  km_go_unless_refused
+km_quit_unless_due() {
+  [ -z "$km_due" ] || return 0
+  km_i=0
+  while [ "$km_i" -lt "$km_count" ]; do
+    km_say "done" "$km_i" same -
+    km_i=$((km_i + 1))
+  done
+  km_quit
 }
 
-# Makes what is missing of DIR, goes there, and sweeps what a killed run left.
+# Goes to DIR again, which must be there. If it was left in between, the way is judged again; if not, the names we use are
+# in the directory that was judged, whatever becomes of the way to it.
+km_return() { # DIRECTORY-INDEX ROOT DIR
+  if [ "$km_here" = "$1" ]; then
+    # shellcheck disable=SC3013 # dash, bash and busybox have -ef
+    if [ ! . -ef "$PWD" ]; then
+      # By their paths, km_cleanup would not find them any more.
+      set +f
+      rm -f "./.kubemint-$km_nonce-"*.tmp
+      set -f
+      [ -d "$PWD" ] || km_fail_dir "$1" enter
+      km_refuse_dir "$1" unsafe "$PWD was exchanged"
+    fi
+  else
+    km_enter "$@"
+    [ -n "$km_refused" ] || [ -z "$km_rest" ] || km_fail_dir "$1" enter
+    [ -n "$km_refused" ] || km_judge_here "$1"
+  fi
+  km_go_unless_refused
+  km_here=$1
+}
+
+# Goes to DIR, makes what is missing of it, and sweeps what a killed run left.
 km_open() { # DIRECTORY-INDEX ROOT DIR
+  km_number=$1
+  [ "$km_here" = "$1" ] || km_make "$@"
+  km_return "$@"
+  set +f
+  for km_stale in ./.kubemint-*.tmp; do
+    case $km_stale in
+      "./.kubemint-$km_nonce-"*) continue ;;
+    esac
+    if [ -f "$km_stale" ] || [ -L "$km_stale" ]; then
+      rm -f "$km_stale"
+    fi
+  done
+  set -f
+}
+
+km_make() { # DIRECTORY-INDEX ROOT DIR
   km_enter "$@"
   [ -n "$km_refused" ] || km_judge_here "$1"
   km_go_unless_refused
@@ -553,20 +682,10 @@ km_open() { # DIRECTORY-INDEX ROOT DIR
     esac
     km_shift_rest
   done
-  km_return "$@"
-  set +f
-  for km_stale in ./.kubemint-*.tmp; do
-    case $km_stale in
-      "./.kubemint-$km_nonce-"*) continue ;;
-    esac
-    if [ -f "$km_stale" ] || [ -L "$km_stale" ]; then
-      rm -f "$km_stale"
-    fi
-  done
-  set -f
 }
 
-# Empty temporary files first, so that no byte is written to one that others may read (default ACLs, setgid).
+# Empty temporary files first, so that no byte is written to one that others may read (default ACLs, setgid, file systems
+# that know no modes).
 km_create() { # INDEX...
   km_new=
   km_list=
@@ -583,7 +702,8 @@ km_create() { # INDEX...
     eval "km_temp_$km_index=\${PWD%/}/\${km_temp#./}"
     km_new="$km_new $km_temp"
   done
-  [ -n "$km_new" ] || return 0
+  eval "km_sure=\${km_sure_$km_number:-}"
+  [ -n "$km_new" ] && [ -z "$km_sure" ] || return 0
   # shellcheck disable=SC2086 # our names hold no blanks
   km_made=$(ls -ldn $km_new)
   for km_temp in $km_new; do
@@ -624,6 +744,7 @@ km_flush() { # for each file: INDEX SHA256
     if [ -n "$km_temp" ]; then
       km_pick_sum "./${km_temp##*/}"
       [ "$km_sum" = "$2" ] || km_fail "$1" digest
+      eval "km_sum_$1=\$km_sum"
     fi
     shift 2
   done
@@ -632,7 +753,7 @@ km_flush() { # for each file: INDEX SHA256
 # From here to km_heed no signal stops the work, nor a program it calls.
 km_hold() { trap '' HUP INT TERM; }
 
-# The version to be replaced will stay beside it: the same inode, made private first.
+# The version to be replaced stays beside it: the same inode, made private first.
 km_keep() { # INDEX NAME
   eval "km_state=\${km_state_$1:-} km_loose=\${km_loose_$1:-}"
   case $km_state in
@@ -649,36 +770,31 @@ km_keep() { # INDEX NAME
   # shellcheck disable=SC3013 # dash, bash and busybox have -ef; a killed run may have made the link already
   [ "./$2" -ef "$km_previous" ] && return
   [ ! -d "$km_previous" ] || km_fail "$1" previous
-  # The previous version that is there stays until the file is replaced.
-  km_temp=./.kubemint-$km_nonce-$1-previous.tmp
-  eval "km_link_$1=\${PWD%/}/\${km_temp#./}"
-  ln "./$2" "$km_temp" || km_fail "$1" link
+  ln -f "./$2" "$km_previous" || km_fail "$1" link
 }
 
 km_swap() { # INDEX NAME
-  eval "km_temp=\${km_temp_$1:-} km_link=\${km_link_$1:-}"
+  eval "km_temp=\${km_temp_$1:-}"
   [ -n "$km_temp" ] || return 0
   mv -f "./${km_temp##*/}" "./$2" || km_fail "$1" rename
-  eval "km_temp_$1= km_link_$1="
-  [ -z "$km_link" ] || mv -f "./${km_link##*/}" "./.$2.kubemint-previous" || km_fail "$1" previous
+  eval "km_temp_$1="
 }
 
 km_settle() { # for each file: INDEX NAME
+  eval "km_sure=\${km_sure_$km_here:-}"
   km_names=
+  km_suspects=
   km_index=$1
-  km_settle_names "$@"
-  km_sums=
-  if [ -n "$km_names" ]; then
-    sync . || km_fail "$km_index" sync
-    # shellcheck disable=SC2086 # our names hold no blanks
-    km_sums=$(km_sha256 $km_names)
-    # shellcheck disable=SC2086
-    km_all=$(ls -ldn $km_names)
-  fi
+  km_sort_files "$@"
+  [ -z "$km_names" ] || sync . || km_fail "$km_index" sync
+  # shellcheck disable=SC2086 # our names hold no blanks
+  [ -z "$km_suspects" ] || km_all=$(ls -ldn $km_suspects)
   while [ $# -gt 0 ]; do
-    eval "km_state=\${km_state_$1:-}"
-    [ "$km_state" = same ] || km_confirm "$1" "./$2"
-    km_pick_sum "./$2"
+    eval "km_state=\${km_state_$1:-} km_sum=\${km_sum_$1:--}"
+    case " $km_suspects " in
+      *" ./$2 "*) km_confirm "$1" "./$2" ;;
+    esac
+    [ -f "./$2" ] && [ ! -L "./$2" ] || km_fail "$1" attributes
     km_say "done" "$1" "$km_state" "$km_sum"
     shift 2
   done
@@ -693,11 +809,15 @@ km_confirm() { # INDEX NAME
   km_fail "$1" attributes
 }
 
-km_settle_names() {
+# km_names: what was worked on; km_suspects: of that, what may have another owner or mode than it was given.
+km_sort_files() {
   while [ $# -gt 0 ]; do
     eval "km_state=\${km_state_$1:-}"
     case $km_state in
       create | update | repair) km_names="$km_names ./$2" ;;
+    esac
+    case $km_state/$km_sure in
+      create/ | update/ | repair/*) km_suspects="$km_suspects ./$2" ;;
     esac
     shift 2
   done

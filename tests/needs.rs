@@ -27,6 +27,7 @@ const PRESENT: &[&str] = &[
     "setfacl",
     "chattr",
     "script",
+    "nft",
     "cc",
     "pkg-config",
     "sshd",

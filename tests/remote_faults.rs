@@ -120,10 +120,11 @@ fn owner_and_mode_that_do_not_stay_are_reported() {
         assert!(error.to_string().contains(if forgetful == "chmod" { "-rw-r--r--" } else { "1234:" }), "{error}");
         assert!(error.hint().contains("findmnt"), "{}", error.hint());
     }
-    // After a rename as well.
-    let (host, client) = installed();
+    // After a rename as well, where nothing has shown yet that this file system keeps what it is given.
+    let (host, client) = (TestHost::new("node-1"), Client::new());
+    client.meet(&host);
     host.replace_program("mv", "#!/bin/sh\n@REAL@ \"$@\" && chmod 644 \"$3\"\n");
-    let error = client.install(&host, &changed_bundle()).unwrap_err();
+    let error = client.install(&host, &bundle()).unwrap_err();
     assert_eq!(error.code(), "attributes_not_set", "{error}");
 }
 

@@ -96,17 +96,22 @@ fn a_link_is_followed_only_out_of_a_directory_that_others_cannot_change() {
 }
 
 #[test]
-fn a_directory_that_others_may_change_by_now_is_not_written_to() {
+fn a_directory_that_was_exchanged_by_now_is_not_written_to() {
     for shell in SHELLS {
         let (tree, tools) = (LocalTree::new(), tempfile::tempdir().unwrap());
         install_host(&LocalTree::remote_with(shell), &tree.host(), &bundle(), ForeignPolicy::Refuse, &OsEntropy)
             .unwrap();
         let before = tree.text(BOOTSTRAP);
         let directory = tree.path("/etc/kubernetes");
-        let remote = with_sync(shell, tools.path(), &format!("chmod 777 '{}'", directory.display()));
+        let exchange = format!("case $1 in *.tmp) mv '{0}' '{0}.old'; mkdir '{0}' ;; esac", directory.display());
+        let remote = with_sync(shell, tools.path(), &exchange);
         let files = [host_file(BOOTSTRAP, "changed")];
         let error = install_host(&remote, &tree.host(), &files, ForeignPolicy::Refuse, &OsEntropy).unwrap_err();
         assert_eq!(error.code(), "parent_unsafe", "{error}");
+        assert!(error.to_string().contains("was exchanged"), "{error}");
+        assert!(tree.names().is_empty(), "{:?}", tree.names());
+        fs::remove_dir(&directory).unwrap();
+        fs::rename(directory.with_extension("old"), &directory).unwrap();
         assert_eq!(tree.text(BOOTSTRAP), before);
         assert_eq!(tree.names(), ["bootstrap.kubeconfig", "kube-proxy.kubeconfig", "ssl", "token.csv"]);
     }

@@ -78,6 +78,13 @@ pub fn shown_path(host: &Host, path: &str) -> String {
     }
 }
 
+/// The files that `host` must hold: what each is, and where.
+pub fn targets(host: &Host) -> impl Iterator<Item = (FileKind, String)> {
+    let directory = host.directory.trim_end_matches('/');
+    let kinds = FileKind::ALL.into_iter().filter(|kind| kind.is_wanted_on(host));
+    kinds.map(move |kind| (kind, format!("{directory}/{}", kind.relative_path())))
+}
+
 /// Everything one host must hold.
 #[derive(Debug, Clone)]
 pub struct Bundle<'a> {
@@ -96,7 +103,7 @@ pub fn build_bundles<'a>(hosts: &[&'a Host], set: &CredentialSet) -> Result<Vec<
     let mut bundles = Vec::with_capacity(hosts.len());
     for host in hosts {
         let mut files = Vec::new();
-        for kind in FileKind::ALL.into_iter().filter(|kind| kind.is_wanted_on(host)) {
+        for (kind, path) in targets(host) {
             let key = (kind, kind.names_server().then_some(&host.server));
             let (content, sha256) = match rendered.get(&key) {
                 Some(known) => known.clone(),
@@ -106,7 +113,6 @@ pub fn build_bundles<'a>(hosts: &[&'a Host], set: &CredentialSet) -> Result<Vec<
                     rendered.entry(key).or_insert((Arc::new(content), sha256)).clone()
                 }
             };
-            let path = format!("{}/{}", host.directory.trim_end_matches('/'), kind.relative_path());
             files.push(HostFile { kind, path, content, sha256 });
         }
         bundles.push(Bundle { host, files });

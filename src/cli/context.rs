@@ -1,12 +1,19 @@
 //! What a command works with: the inventory, the store, the adapters. The only place that builds adapters and that looks
 //! at the environment and the working directory.
 
-use super::{args::Global, failure::Failure, hosts::HostArgs, output::Output, signals::Signals};
+use super::{
+    args::Global,
+    failure::Failure,
+    hosts::{HostArgs, counted},
+    output::Output,
+    shard::chosen_shard,
+    signals::Signals,
+};
 use crate::{
     clock::{Clock, SystemClock},
     entropy::OsEntropy,
-    inventory::{self, Host, Inventory, Location},
-    remote::{Deadlines, HostRemote, LocalRemote, SshConfig, SshRemote, installer::ForeignPolicy},
+    inventory::{self, Host, Inventory, Limits, Location, Pattern},
+    remote::{HostRemote, LocalRemote, SshConfig, SshRemote, installer::ForeignPolicy},
     secret::Secret,
     store::{self, Store},
     workflow::distribute::Fleet,
@@ -21,6 +28,8 @@ use zeroize::Zeroizing;
 const LARGEST_INVENTORY: u64 = 16 * 1024 * 1024;
 /// More than any token.csv, kubeconfig or template in use.
 const LARGEST_INPUT: u64 = 4 * 1024 * 1024;
+
+const LARGEST_REPORT: u64 = 512 << 20;
 
 pub(super) struct Context<'a> {
     pub(super) output: &'a Output,
@@ -79,27 +88,48 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The hosts that `--limit` leaves, in the order of the inventory.
+    /// The hosts that `--limit` and then `--shard` leave, in the order of the inventory. A part may be empty.
     pub(super) fn hosts<'h>(&self, inventory: &'h Inventory) -> Result<Vec<&'h Host>, Failure> {
         let mut patterns = Vec::new();
         for text in &self.global.limit {
             patterns.extend(inventory::parse_patterns(text)?);
         }
-        let patterns = inventory::resolve_files(patterns, |path| self.read_text(path, LARGEST_INVENTORY))?;
-        Ok(inventory::select_hosts(&inventory.hosts, &patterns)?)
+        let patterns = self.resolve(patterns)?;
+        let hosts = inventory::select_hosts(&inventory.hosts, &patterns)?;
+        let variable = |name: &str| env::var(name).ok();
+        let Some(shard) = chosen_shard(self.global.shard, self.global.shard_count, &variable)? else {
+            return Ok(hosts);
+        };
+        let all = hosts.len();
+        let part = shard.select(hosts);
+        if part.is_empty() {
+            self.output.note(&format!("part {shard} of {} is empty: there is nothing to do", counted(all, "host")));
+        }
+        Ok(part)
+    }
+
+    /// Patterns with those of each `@FILE` in its place.
+    pub(super) fn resolve(&self, patterns: Vec<Pattern>) -> Result<Vec<Pattern>, Failure> {
+        inventory::resolve_files(patterns, |path| self.read_text(path, LARGEST_INVENTORY))
     }
 
     /// Asks for what the flags say, and opens encrypted keys: before anything is begun.
-    pub(super) fn remote(&self, args: &HostArgs, hosts: &[&Host]) -> Result<HostRemote, Failure> {
+    pub(super) fn remote(
+        &self,
+        inventory: &Inventory,
+        args: &HostArgs,
+        hosts: &[&Host],
+    ) -> Result<HostRemote, Failure> {
+        let deadlines = inventory.deadlines;
         let passwords = args.passwords.read(self)?;
         let ssh = SshConfig {
             home: self.home.clone(),
             agent_socket: env::var_os("SSH_AUTH_SOCK").filter(|s| !s.is_empty()).map(PathBuf::from),
-            deadlines: Deadlines::default(),
+            deadlines,
             password: passwords.login.clone(),
             sudo_password: passwords.sudo.clone(),
         };
-        let local = LocalRemote::new(Deadlines::default()).with_sudo_password(passwords.sudo.clone());
+        let local = LocalRemote::new(deadlines).with_sudo_password(passwords.sudo.clone());
         let remote = HostRemote::new(SshRemote::new(ssh), local);
         passwords.unlock(&remote, hosts, self)?;
         Ok(remote)
@@ -115,6 +145,7 @@ impl<'a> Context<'a> {
             concurrency,
             interrupt: &self.signals.interrupt,
             foreign,
+            limits: Limits::default(),
         }
     }
 
@@ -141,6 +172,11 @@ impl<'a> Context<'a> {
             Failure::bad_input("file_unreadable", format!("{} is not UTF-8 text (byte {at})", path.display()))
                 .hint("save the file as UTF-8")
         })
+    }
+
+    /// A run's report, which may be one of 100,000 hosts.
+    pub(super) fn read_report(&self, path: &Path) -> Result<String, Failure> {
+        self.read_text(path, LARGEST_REPORT)
     }
 
     /// A file that the user named and that may hold secrets; `-` is standard input.

@@ -17,8 +17,13 @@ mod generate;
 mod hosts;
 mod init;
 mod kubeconfig;
+mod limits;
 mod man;
 mod plan;
+mod retry;
+mod rollback;
+mod runs;
+mod shard;
 mod status;
 mod token;
 mod verify;
@@ -67,6 +72,8 @@ fn dispatch(command: &Command, context: &Context) -> Result<Exit, Failure> {
         Command::Plan(args) => plan::run(args, context),
         Command::Apply(args) => distribute::run_apply(args, context),
         Command::Distribute(args) => distribute::run_distribute(args, context),
+        Command::Rollback(args) => rollback::run(args, context),
+        Command::Runs(args) => runs::run(args, context),
         Command::Status(args) => status::run(args, context),
         Command::Verify(args) => verify::run(args, context),
         Command::Token(args) => token::run(args, context),

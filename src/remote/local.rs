@@ -108,7 +108,9 @@ impl Remote for LocalRemote {
             }
         });
         match self.converse(stdin, &chunks, end, sudo, input) {
-            Ok((output, passwords)) => Ok(Reply { output, exit: exit_of(child.wait().map_err(failed)?), passwords }),
+            Ok((output, passwords)) => {
+                Ok(Reply { output, exit: exit_of(child.wait().map_err(failed)?), attempts: 1, passwords })
+            }
             Err(error) => {
                 kill_group(&child);
                 thread::spawn(move || child.wait());

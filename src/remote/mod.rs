@@ -5,6 +5,7 @@
 
 mod dispatch;
 mod error;
+mod file_error;
 pub mod installer;
 pub mod local;
 mod password;
@@ -12,16 +13,18 @@ pub mod ssh;
 mod sudo;
 
 pub use dispatch::HostRemote;
-pub use error::{Error, FileError, FileFault, KnownEntry, OfferedKey, RetryClass};
+pub use error::{Error, KnownEntry, OfferedKey, RetryClass};
+pub use file_error::{FileError, FileFault};
 pub use local::LocalRemote;
 pub use password::{Password, PasswordFate};
 pub use ssh::{SshConfig, SshRemote, UnlockError};
+
+pub use crate::inventory::Deadlines;
 
 use crate::{
     inventory::{Host, Privilege},
     secret::Secret,
 };
-use std::time::Duration;
 
 /// Runs the fixed shell command on a host.
 pub trait Remote: Send + Sync {
@@ -53,6 +56,16 @@ pub struct Reply {
     pub exit: Exit,
     /// What the host was given beside the script: it must not be quoted with them.
     pub passwords: Vec<Secret>,
+    /// How many connections it took, from 1.
+    pub attempts: u32,
+}
+
+impl Reply {
+    /// Of one connection, to a host that was given nothing beside the script.
+    #[must_use]
+    pub fn new(output: Vec<u8>, exit: Exit) -> Self {
+        Self { output, exit, attempts: 1, passwords: Vec::new() }
+    }
 }
 
 /// How a remote command ended.
@@ -61,30 +74,6 @@ pub enum Exit {
     Status(i32),
     /// The signal's name without `SIG`.
     Signal(String),
-}
-
-/// How long each step with a host may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Deadlines {
-    /// TCP connect, over all of a host's addresses together.
-    pub connect: Duration,
-    /// SSH greeting and key exchange.
-    pub handshake: Duration,
-    /// Silence from the host, at any later moment.
-    pub idle: Duration,
-    /// Everything together, retries included.
-    pub host: Duration,
-}
-
-impl Default for Deadlines {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(10),
-            handshake: Duration::from_secs(10),
-            idle: Duration::from_secs(30),
-            host: Duration::from_secs(120),
-        }
-    }
 }
 
 /// More output than this from one host, in bytes, is no reply to our script: four files and 50 rows make some 20 kB.

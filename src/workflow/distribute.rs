@@ -1,19 +1,20 @@
 //! Installing the credential set on hosts: many at a time, each in one login, none stopped by another's failure.
 
 use super::{
-    Interrupt, fanout,
-    fanout::Progress,
+    Interrupt,
+    journal::Entry,
+    limits::Breaker,
     report::{ErrorReport, FileReport, HostReport, HostStatus, RunReport, Summary},
+    waves::{Event, run_in_waves},
 };
 use crate::{
     bundle::Bundle,
     clock::Clock,
     entropy::Entropy,
+    inventory::{Host, Limits},
     remote::{self, Remote, installer},
     store::{self, Journal},
 };
-use jiff::Timestamp;
-use serde::Serialize;
 use std::time::{Duration, Instant};
 
 /// The adapters and limits of a run over hosts.
@@ -25,6 +26,7 @@ pub struct Fleet<'a> {
     /// What to do about another cluster's credentials on a host.
     pub foreign: installer::ForeignPolicy,
     pub interrupt: &'a Interrupt,
+    pub limits: Limits,
 }
 
 /// Who is told how a run comes along. Called on one thread.
@@ -35,18 +37,22 @@ pub trait Observer {
 
 /// What a run installs, for its journal and report.
 #[derive(Debug, Clone, Copy)]
-pub struct Order {
+pub struct Order<'a> {
     pub command: &'static str,
     pub generation: u64,
+    /// The earlier run that this one retries or puts back.
+    pub of: Option<&'a str>,
 }
 
-/// A line of journal.jsonl.
-#[derive(Debug, Serialize)]
-#[serde(tag = "event", rename_all = "lowercase")]
-enum Entry<'a> {
-    Started { at: Timestamp, command: &'static str, generation: u64, hosts: Vec<&'a str> },
-    Host { at: Timestamp, host: &'a HostReport },
-    Finished { at: Timestamp, summary: Summary },
+/// What is to be done on one host.
+pub trait Target: Sync {
+    fn host(&self) -> &Host;
+}
+
+impl Target for Bundle<'_> {
+    fn host(&self) -> &Host {
+        self.host
+    }
 }
 
 /// A run's report, and whether it could be kept.
@@ -69,34 +75,49 @@ pub fn run_distribution(
     journal: &Journal,
     observer: &dyn Observer,
 ) -> Result<Distribution, store::Error> {
+    run_on_hosts(fleet, bundles, order, journal, observer, |bundle, breaker| install(fleet, bundle, breaker))
+}
+
+/// Does `work` on every target's host, journaled and reported; `work` tells the breaker how it went.
+pub(super) fn run_on_hosts<T: Target>(
+    fleet: &Fleet,
+    targets: &[T],
+    order: Order,
+    journal: &Journal,
+    observer: &dyn Observer,
+    work: impl Fn(&T, &Breaker) -> HostReport + Sync,
+) -> Result<Distribution, store::Error> {
     let started = fleet.clock.now();
-    let names = bundles.iter().map(|bundle| bundle.host.name.as_str()).collect();
-    let Order { command, generation } = order;
-    journal.record(&Entry::Started { at: started, command, generation, hosts: names })?;
+    let hosts = targets.iter().map(|target| target.host().name.as_str()).collect();
+    let (Order { command, generation, of }, pid) = (order, std::process::id());
+    journal.record(&Entry::Started { at: started, command, generation, pid, of, hosts })?;
     let mut journaled = Ok(());
-    let results = fanout::run_on_each(
-        bundles,
-        fleet.concurrency,
-        fleet.interrupt,
-        |bundle| install(fleet, bundle),
-        |progress| match progress {
-            Progress::Started(index) => observer.host_started(bundles[*index].host.name.as_str()),
-            Progress::Done(_, report) => {
-                observer.host_finished(report);
-                if journaled.is_ok() {
-                    journaled = journal.record(&Entry::Host { at: fleet.clock.now(), host: report });
-                }
+    let hosts: Vec<&Host> = targets.iter().map(Target::host).collect();
+    let begin = |index: usize, breaker: &Breaker| {
+        let target = &targets[index];
+        // A host that is not noted as begun is retried all the same.
+        let _ = journal.note(&Entry::Begun { at: fleet.clock.now(), host: target.host().name.as_str() });
+        work(target, breaker)
+    };
+    let results = run_in_waves(fleet, &hosts, begin, |index, event| match event {
+        Event::Started => observer.host_started(targets[index].host().name.as_str()),
+        Event::Done(report) => {
+            observer.host_finished(report);
+            if journaled.is_ok() {
+                journaled = journal.record(&Entry::Host { at: fleet.clock.now(), host: report });
             }
-        },
-    );
+        }
+    });
+    let reports = results.into_iter().zip(targets);
     let hosts: Vec<HostReport> =
-        results.into_iter().zip(bundles).map(|(result, bundle)| result.unwrap_or_else(|| not_begun(bundle))).collect();
+        reports.map(|(result, target)| result.unwrap_or_else(|why| not_begun(target.host(), why))).collect();
     let (finished, summary) = (fleet.clock.now(), Summary::of(&hosts));
     let report = RunReport {
         schema: RunReport::SCHEMA,
         version: RunReport::VERSION,
         run_id: journal.id().as_str().to_owned(),
         command,
+        of: of.map(str::to_owned),
         started,
         finished,
         generation,
@@ -109,13 +130,19 @@ pub fn run_distribution(
     Ok(Distribution { report, unrecorded: recorded.err() })
 }
 
-fn install(fleet: &Fleet, bundle: &Bundle) -> HostReport {
+fn install(fleet: &Fleet, bundle: &Bundle, breaker: &Breaker) -> HostReport {
     let began = Instant::now();
     let result = installer::install_host(fleet.remote, bundle.host, &bundle.files, fleet.foreign, fleet.entropy);
     let took = began.elapsed();
     match result {
-        Ok(outcome) => installed(bundle, &outcome, took),
-        Err(error) => failed(bundle, &error, took),
+        Ok(outcome) => {
+            breaker.count_done();
+            installed(bundle, &outcome, took)
+        }
+        Err(error) => {
+            breaker.count_failed(&error);
+            failed(bundle.host, &error, took)
+        }
     }
 }
 
@@ -128,40 +155,38 @@ fn installed(bundle: &Bundle, outcome: &installer::HostOutcome, took: Duration) 
             path: file.shown_path(bundle.host),
             kind: file.kind,
             action: done.action,
-            sha256: done.sha256,
+            sha256: Some(done.sha256),
+            replaced: done.replaced,
         })
         .collect();
     let changed = outcome.files.iter().any(|file| file.action != installer::Action::Unchanged);
     let status = if changed { HostStatus::Changed } else { HostStatus::Unchanged };
-    host_report(bundle, status, files, None, took)
+    host_report(bundle.host, status, files, None, outcome.attempts, took)
 }
 
-fn failed(bundle: &Bundle, error: &remote::Error, took: Duration) -> HostReport {
-    tracing::info!(host = bundle.host.name.as_str(), code = error.code(), "{error}");
-    host_report(bundle, HostStatus::Failed, Vec::new(), Some(ErrorReport::of_host(bundle.host, error)), took)
+pub(super) fn failed(host: &Host, error: &remote::Error, took: Duration) -> HostReport {
+    tracing::info!(host = host.name.as_str(), code = error.code(), "{error}");
+    host_report(host, HostStatus::Failed, Vec::new(), Some(ErrorReport::of_host(error)), error.attempts(), took)
 }
 
-fn not_begun(bundle: &Bundle) -> HostReport {
-    let error = ErrorReport {
-        code: "interrupted",
-        message: "the run was interrupted before this host was begun".into(),
-        hint: "run the same command again".into(),
-    };
-    host_report(bundle, HostStatus::Skipped, Vec::new(), Some(error), Duration::ZERO)
+fn not_begun(host: &Host, why: ErrorReport) -> HostReport {
+    host_report(host, HostStatus::Skipped, Vec::new(), Some(why), 0, Duration::ZERO)
 }
 
-fn host_report(
-    bundle: &Bundle,
+pub(super) fn host_report(
+    host: &Host,
     status: HostStatus,
     files: Vec<FileReport>,
     error: Option<ErrorReport>,
+    attempts: u32,
     took: Duration,
 ) -> HostReport {
     HostReport {
-        name: bundle.host.name.as_str().to_owned(),
+        name: host.name.as_str().to_owned(),
         status,
         files,
         error,
+        attempts,
         duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     }
 }

@@ -9,7 +9,9 @@
 mod canary;
 mod client;
 mod env;
+mod fault;
 pub mod files;
+mod firewall;
 mod fleet;
 mod listener;
 mod local_tree;
@@ -17,6 +19,7 @@ mod recorder;
 mod relay;
 mod running;
 mod sampler;
+pub mod swarm;
 mod terminal;
 mod test_host;
 mod world;
@@ -24,8 +27,10 @@ mod world;
 pub use canary::Canaries;
 pub use client::{Agent, Client, public_of};
 pub use env::{CREDENTIALS, LOCAL_HOSTS, Ran, TestEnv};
+pub use fault::{FAULTY, HEALTHY, Trial};
 pub use files::{content, host_file};
-pub use fleet::{Fleet, Member, host_of, hosts_that_are};
+pub use firewall::Firewall;
+pub use fleet::{Fleet, Holding, Member, cluster_table, host_of, hosts_that_are};
 pub use listener::{Listener, Manner};
 pub use local_tree::{LocalTree, feed, host_value, tree_hash};
 pub use recorder::Recorder;
@@ -37,7 +42,7 @@ pub use test_host::{Builder, TestHost};
 pub use world::{is_isolated, kill};
 
 /// The Debian package of every program the tests call.
-const PACKAGES: [(&str, &str); 19] = [
+const PACKAGES: [(&str, &str); 20] = [
     ("dash", "dash"),
     ("bash", "bash"),
     ("busybox", "busybox"),
@@ -54,6 +59,7 @@ const PACKAGES: [(&str, &str); 19] = [
     ("setfacl", "acl"),
     ("chattr", "e2fsprogs"),
     ("script", "bsdutils"),
+    ("nft", "nftables"),
     ("setsid", "util-linux"),
     ("chpasswd", "passwd"),
     ("dropbear", "dropbear-bin"),

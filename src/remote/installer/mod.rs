@@ -7,11 +7,13 @@ mod failure;
 mod foreign;
 mod outcome;
 mod reply;
+mod restore;
 mod script;
 mod withhold;
 
 pub use foreign::ForeignPolicy;
 pub use outcome::{Action, Facts, FileOutcome, FileState, FileView, Found, HostOutcome, HostView, Regular, TokenRow};
+pub use restore::{KeptFile, RestoredFile, RestoredHost, Undo, restore_host};
 
 use super::{Error, Remote};
 use crate::{

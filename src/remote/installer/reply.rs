@@ -4,7 +4,11 @@
 use super::{
     failure::{failed_step, garbled, no_reply},
     foreign::pin_of,
-    outcome::{Action, Facts, FileOutcome, FileState, FileView, Found, HostOutcome, HostView, Regular, TokenRow},
+    outcome::{
+        Action, Facts, FileOutcome, FileState, FileView, Found, HostOutcome, HostView, Regular, TokenRow,
+        refuse_blocked,
+    },
+    restore::fault_of,
     script::Layout,
 };
 use crate::{
@@ -19,13 +23,13 @@ use jiff::Timestamp;
 /// As many rows of a token file as the script tells of.
 const MOST_ROWS: usize = 50;
 
-/// What probe and install have in common.
-struct Parsed {
+/// What all scripts' replies have in common.
+pub(super) struct Parsed {
     clock: Option<Timestamp>,
-    views: Vec<FileView>,
+    pub(super) views: Vec<FileView>,
     /// Whether the host has said anything of the file.
     seen: Vec<bool>,
-    done: Vec<Option<(Action, Option<Digest>)>>,
+    pub(super) done: Vec<Option<(Action, Option<Digest>)>>,
 }
 
 pub(super) fn parse_view(reply: &Reply, nonce: &str, host: &Host, layout: &Layout<'_>) -> Result<HostView, Error> {
@@ -40,29 +44,21 @@ pub(super) fn parse_outcome(
     layout: &Layout<'_>,
 ) -> Result<HostOutcome, Error> {
     let parsed = parse(reply, nonce, host, layout)?;
-    let mut blocked: Vec<FileError> = Vec::new();
-    for view in &parsed.views {
-        if let FileState::Blocked(error) = &view.state
-            && !blocked.contains(error)
-        {
-            blocked.push(error.clone());
-        }
-    }
-    if !blocked.is_empty() {
-        return Err(Error::Files(blocked));
-    }
+    refuse_blocked(&parsed.views)?;
     let mut files = Vec::new();
     for (((n, file), view), done) in layout.files.iter().enumerate().zip(parsed.views).zip(parsed.done) {
         let Some((action, read_back)) = done else {
             return Err(garbled("a file is missing from it", reply, nonce));
         };
-        let read_back = match (action, view.found) {
-            (Action::Unchanged | Action::Repaired, Found::Regular(regular)) => regular.sha256,
+        let found = view.sha256();
+        let read_back = match action {
+            Action::Unchanged | Action::Repaired => found,
             _ => read_back,
         };
         match read_back {
             Some(sha256) if sha256 == file.sha256 => {
-                files.push(FileOutcome { path: file.path.clone(), action, sha256 });
+                let replaced = found.filter(|found| action == Action::Updated && *found != sha256);
+                files.push(FileOutcome { path: file.path.clone(), action, sha256, replaced });
             }
             other => {
                 let detail = other.map(|d| format!("SHA-256 {d}")).unwrap_or_default();
@@ -72,10 +68,10 @@ pub(super) fn parse_outcome(
             }
         }
     }
-    Ok(HostOutcome { files })
+    Ok(HostOutcome { files, attempts: reply.attempts })
 }
 
-fn parse(reply: &Reply, nonce: &str, host: &Host, layout: &Layout<'_>) -> Result<Parsed, Error> {
+pub(super) fn parse(reply: &Reply, nonce: &str, host: &Host, layout: &Layout<'_>) -> Result<Parsed, Error> {
     let text = String::from_utf8_lossy(&reply.output);
     let unseen = |f: &HostFile| FileView { path: f.path.clone(), found: Found::Absent, state: FileState::Missing };
     let mut parsed = Parsed {
@@ -104,7 +100,8 @@ fn parse(reply: &Reply, nonce: &str, host: &Host, layout: &Layout<'_>) -> Result
         }
         said.clear();
     }
-    if !begun {
+    // A shell that was killed says nothing of itself, however early.
+    if !begun && !matches!(reply.exit, Exit::Signal(_)) {
         return Err(no_reply(&text, &reply.exit, host));
     }
     if ended && parsed.seen.contains(&false) {
@@ -185,15 +182,13 @@ fn take_view(words: &[&str], layout: &Layout<'_>, parsed: &mut Parsed) -> Option
             let error = FileError { path: layout.file_path(index)?, fault, detail };
             parsed.views.get_mut(index)?.state = FileState::Blocked(error);
         }
+        ["kept", index, why] => {
+            let (index, fault) = (index.parse::<usize>().ok()?, fault_of(why)?);
+            let error = FileError { path: layout.file_path(index)?, fault, detail: String::new() };
+            parsed.views.get_mut(index)?.state = FileState::Blocked(error);
+        }
         ["done", index, state, sum] => {
-            let action = match *state {
-                "create" => Action::Created,
-                "update" => Action::Updated,
-                "repair" => Action::Repaired,
-                "same" => Action::Unchanged,
-                _ => return None,
-            };
-            *parsed.done.get_mut(index.parse::<usize>().ok()?)? = Some((action, sum.parse().ok()));
+            *parsed.done.get_mut(index.parse::<usize>().ok()?)? = Some((Action::parse(state)?, sum.parse().ok()));
         }
         _ => return None,
     }
@@ -311,8 +306,7 @@ mod tests {
     }
 
     fn outcome(text: &str) -> Result<HostOutcome, Error> {
-        let reply =
-            Reply { output: text.replace('@', NONCE).into_bytes(), exit: Exit::Status(0), passwords: Vec::new() };
+        let reply = Reply::new(text.replace('@', NONCE).into_bytes(), Exit::Status(0));
         parse_outcome(
             &reply,
             NONCE,
@@ -357,8 +351,7 @@ mod tests {
         let view = |rows: usize| {
             let row = "@ fact 0 row 00000000 other 00000000\n".repeat(rows);
             let text = format!("@ begin\n@ found 0 regular update -rw------- 0 0 -\n{row}@ end\n");
-            let reply =
-                Reply { output: text.replace('@', NONCE).into_bytes(), exit: Exit::Status(0), passwords: Vec::new() };
+            let reply = Reply::new(text.replace('@', NONCE).into_bytes(), Exit::Status(0));
             let policy = crate::remote::installer::ForeignPolicy::Refuse;
             let layout_files = files();
             let layout = Layout::new(&host(), &layout_files, policy).unwrap();

@@ -12,10 +12,12 @@ use std::{fmt::Write, sync::LazyLock};
 
 /// templates/install.sh without what only people read: no line of it begins within quotes but one that holds the closing
 /// quote alone.
-static FUNCTIONS: LazyLock<String> = LazyLock::new(|| {
-    let lines = include_str!("../../../templates/install.sh").lines().map(|line| line.trim_start_matches(' '));
+static FUNCTIONS: LazyLock<String> = LazyLock::new(|| without_remarks(include_str!("../../../templates/install.sh")));
+
+pub(super) fn without_remarks(script: &str) -> String {
+    let lines = script.lines().map(|line| line.trim_start_matches(' '));
     lines.filter(|line| !line.is_empty() && !line.starts_with('#')).fold(String::new(), |text, line| text + line + "\n")
-});
+}
 
 /// The files of one host, grouped by directory.
 pub(super) struct Layout<'a> {
@@ -87,7 +89,7 @@ fn split_path(path: &str) -> Result<(&str, &str), Error> {
 }
 
 /// `text` as one word of a POSIX shell.
-fn quote_sh(text: &str) -> String {
+pub(super) fn quote_sh(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
@@ -104,7 +106,7 @@ pub(super) fn render_install(layout: &Layout<'_>, nonce: &str) -> Secret {
     let contents: usize = layout.files.iter().map(|f| f.content.expose_secret().len()).sum();
     let mut calls = String::with_capacity(contents * 2 + 4096 + layout.files.len() * 1024);
     push_looks(&mut calls, layout, "look");
-    calls.push_str("km_go_unless_refused\n");
+    calls.push_str("km_go_unless_refused\nkm_quit_unless_due\n");
     for (d, directory) in layout.directories.iter().enumerate() {
         push_enter(&mut calls, "km_open", d, directory, layout);
         push_call(&mut calls, "km_create", directory.files.iter().map(|(i, _)| i.to_string()));
@@ -135,7 +137,7 @@ pub(super) fn render_install(layout: &Layout<'_>, nonce: &str) -> Secret {
     script
 }
 
-fn wrap(layout: &Layout<'_>, nonce: &str, calls: &str) -> Secret {
+pub(super) fn wrap(layout: &Layout<'_>, nonce: &str, calls: &str) -> Secret {
     let mut script = String::with_capacity(FUNCTIONS.len() + calls.len() + 64 * 1024);
     let _ = writeln!(script, "{{\n{}km_nonce={nonce}\nkm_policy={}", *FUNCTIONS, layout.policy.word());
     let own = Own::of(layout.files);
@@ -150,25 +152,29 @@ fn wrap(layout: &Layout<'_>, nonce: &str, calls: &str) -> Secret {
 
 fn push_looks(calls: &mut String, layout: &Layout<'_>, mode: &str) {
     for (d, directory) in layout.directories.iter().enumerate() {
-        let _ = write!(calls, "km_look {mode} {d} {} {}", quote_sh(&layout.root), quote_sh(directory.path));
-        for (i, name) in &directory.files {
-            let file = &layout.files[*i];
-            let kind = match file.kind {
-                FileKind::BootstrapKubeconfig | FileKind::KubeProxyKubeconfig => "kubeconfig",
-                FileKind::TokenCsv => "tokens",
-                FileKind::CaCertificate => "ca",
-            };
-            let _ = write!(calls, " {i} {} {} {kind}", quote_sh(name), file.sha256);
-        }
-        calls.push('\n');
+        push_look(calls, layout, d, directory, mode);
     }
 }
 
-fn push_enter(calls: &mut String, function: &str, d: usize, directory: &Directory<'_>, layout: &Layout<'_>) {
+pub(super) fn push_look(calls: &mut String, layout: &Layout<'_>, d: usize, directory: &Directory<'_>, mode: &str) {
+    let _ = write!(calls, "km_look {mode} {d} {} {}", quote_sh(&layout.root), quote_sh(directory.path));
+    for (i, name) in &directory.files {
+        let file = &layout.files[*i];
+        let kind = match file.kind {
+            FileKind::BootstrapKubeconfig | FileKind::KubeProxyKubeconfig => "kubeconfig",
+            FileKind::TokenCsv => "tokens",
+            FileKind::CaCertificate => "ca",
+        };
+        let _ = write!(calls, " {i} {} {} {kind}", quote_sh(name), file.sha256);
+    }
+    calls.push('\n');
+}
+
+pub(super) fn push_enter(calls: &mut String, function: &str, d: usize, directory: &Directory<'_>, layout: &Layout<'_>) {
     let _ = writeln!(calls, "{function} {d} {} {}", quote_sh(&layout.root), quote_sh(directory.path));
 }
 
-fn push_call(calls: &mut String, function: &str, words: impl Iterator<Item = String>) {
+pub(super) fn push_call(calls: &mut String, function: &str, words: impl Iterator<Item = String>) {
     calls.push_str(function);
     for word in words {
         calls.push(' ');

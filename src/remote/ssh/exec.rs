@@ -71,7 +71,7 @@ fn converse(link: &Link, command: &str, input: &[u8], sudo: Option<Dialogue<'_>>
         None => Exit::Status(channel.exit_status().map_err(|e| link.failed(RUNNING, &e))?),
     };
     tracing::debug!("{}: ended with {}", link.endpoint, scrub(&format!("{exit:?}")));
-    Ok(Reply { output, exit, passwords })
+    Ok(Reply { output, exit, attempts: 1, passwords })
 }
 
 /// Waits for the answer to the request, where it has not come.

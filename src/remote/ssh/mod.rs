@@ -12,6 +12,8 @@ mod known_hosts;
 mod locked;
 mod passwords;
 mod pattern;
+mod resolve;
+mod retry;
 mod watchdog;
 
 pub use locked::UnlockError;
@@ -26,11 +28,12 @@ use connect::{Failure, Link};
 use host_key::HostKey;
 use keys::{FileCache, KeyContent, KeyFile};
 use known_hosts::{HostEntries, Verdict, lookup_name};
+use retry::Retries;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 use watchdog::Watchdog;
 
@@ -66,9 +69,6 @@ pub enum LockedKeys {
     All,
 }
 
-/// How often a server that hangs up before the login (MaxStartups) is tried again.
-const RETRIES: u32 = 3;
-const FIRST_PAUSE: Duration = Duration::from_millis(300);
 /// OpenSSH's own defaults, where a host names no key (ssh_config(5), IdentityFile).
 const USUAL_KEYS: [&str; 3] = [".ssh/id_ed25519", ".ssh/id_ecdsa", ".ssh/id_rsa"];
 
@@ -142,6 +142,7 @@ impl SshRemote {
             self.agent.as_ref(),
             self.config.password.as_ref(),
         )?;
+        link.logged_in();
         let input = script(&Peer { host_key: Some(host_key) })?;
         let mut reply = match (host.privilege, &self.config.sudo_password) {
             (Privilege::Sudo, Some(password)) => {
@@ -163,21 +164,18 @@ impl Remote for SshRemote {
         if let Some(jump) = target.settings.jump.first() {
             return Err(Error::JumpUnsupported { jump: jump.clone() });
         }
-        let end = Instant::now() + self.config.deadlines.host;
-        let mut pause = FIRST_PAUSE;
-        for _ in 0..RETRIES {
-            match self.attempt(target, host, script, end) {
-                Err(Failure::DroppedBeforeLogin(error)) if Instant::now() + pause * 2 < end => {
-                    // Jitter: hosts behind one busy server must not all come back at once.
-                    let wait = pause.mul_f64(0.5 + rand::random::<f64>());
-                    tracing::debug!("{error}; once more in {} ms", wait.as_millis());
-                    thread::sleep(wait);
-                    pause *= 2;
-                }
-                other => return other.map_err(Failure::into_error),
-            }
+        let mut retries = Retries::begin(self.config.deadlines);
+        loop {
+            let failure = match self.attempt(target, host, script, retries.end()) {
+                Ok(reply) => return Ok(Reply { attempts: retries.attempts(), ..reply }),
+                Err(failure) => failure,
+            };
+            let Some(pause) = retries.pause_after(&failure, Instant::now(), rand::random()) else {
+                return Err(retries.give_up(failure));
+            };
+            tracing::debug!("{}: once more in {} ms: {}", host.name, pause.as_millis(), failure.into_error());
+            thread::sleep(pause);
         }
-        self.attempt(target, host, script, end).map_err(Failure::into_error)
     }
 }
 
