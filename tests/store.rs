@@ -520,12 +520,15 @@ fn a_directory_open_to_others_is_found_and_closed() {
 #[test]
 fn leftovers_of_killed_runs_are_swept_and_nothing_else_is() {
     let env = generated();
-    for name in ["state/.kubemint-abc.tmp", "state/certs/.kubemint-def.tmp", "state/notes.tmp", "state/.kubemint-notes"]
+    let run = "state/runs/20260101T000000Z-000000/.kubemint-ghi.tmp";
+    for name in
+        ["state/.kubemint-abc.tmp", "state/certs/.kubemint-def.tmp", run, "state/notes.tmp", "state/.kubemint-notes"]
     {
         env.write(name, "x");
     }
     env.write("inventory.toml", other_server());
     env.ok(&["generate"]);
     assert!(!env.path("state/.kubemint-abc.tmp").exists() && !env.path("state/certs/.kubemint-def.tmp").exists());
+    assert!(!env.path(run).exists());
     assert!(env.path("state/notes.tmp").exists() && env.path("state/.kubemint-notes").exists());
 }
