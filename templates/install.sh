@@ -80,6 +80,25 @@ km_begin() { # NUMBER-OF-FILES
   [ -n "$km_hash" ] || km_missing sha256sum
 }
 
+# Says which machine this is, where it has a machine-id(5); ends when it is one of KNOWN, which were written already.
+km_machine() { # KNOWN: SHA-256...
+  km_id=
+  [ ! -r /etc/machine-id ] || read -r km_id </etc/machine-id || :
+  case $km_id in
+    '' | *[!0-9a-f]*) return 0 ;;
+  esac
+  km_say machine "$km_id"
+  [ $# -gt 0 ] || return 0
+  km_sum=$(printf %s "$km_id" | km_sha256)
+  km_sum=${km_sum%% *}
+  for km_known; do
+    if [ "$km_known" = "$km_sum" ]; then
+      km_say twin "$km_sum"
+      km_quit
+    fi
+  done
+}
+
 # The effective ones, without a fork; see proc_pid_status(5).
 km_own_ids() {
   while read -r km_word km_real km_id km_line; do
@@ -637,6 +656,30 @@ km_quit_unless_due() {
     km_i=$((km_i + 1))
   done
   km_quit
+}
+
+# A host is given no certificate that its own clock calls expired or not yet valid. Asked only where something is to be
+# written, since it takes a fork. A clock that cannot be read is nobody's fault here.
+km_check_clock() { # NOT-BEFORE NOT-AFTER INDEX...
+  km_from=$1 km_until=$2
+  shift 2
+  km_list=
+  for km_index; do
+    eval "km_list=\$km_list\${km_state_$km_index:-}"
+  done
+  case $km_list in
+    *create* | *update*) ;;
+    *) return 0 ;;
+  esac
+  km_now=$(date +%s) || return 0
+  case $km_now in
+    '' | *[!0-9]*) return 0 ;;
+  esac
+  km_say clock "$km_now"
+  if [ "$km_now" -lt "$km_from" ] || [ "$km_now" -gt "$km_until" ]; then
+    km_say untimely
+    km_quit
+  fi
 }
 
 # Goes to DIR again, which must be there. If it was left in between, the way is judged again; if not, the names we use are

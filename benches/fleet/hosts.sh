@@ -13,7 +13,7 @@ authorized=$(cat "$2")
 mount -t tmpfs -o mode=755 tmpfs /mnt
 mkdir /mnt/upper /mnt/work
 mount -t overlay overlay -o lowerdir=/etc,upperdir=/mnt/upper,workdir=/mnt/work /etc
-mkdir -p -m 755 /etc/kubernetes
+mkdir -p /etc/kubernetes
 chmod 755 /etc /etc/kubernetes
 : >/etc/machine-id
 mount -t tmpfs -o mode=755 tmpfs /run

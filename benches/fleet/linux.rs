@@ -15,6 +15,7 @@ mod trips;
 
 use comparison::Comparison;
 use contenders::{Contender, Kubemint};
+use delay::Delay;
 use report::say;
 use rivals::Rivals;
 use std::{
@@ -43,7 +44,9 @@ enum Scope {
 
 /// Of one host alone, at each distance.
 const REPETITIONS: usize = 7;
-const MANY_ROUNDS: usize = 3;
+const FEW_ROUNDS: usize = 3;
+/// Round-trip time to a far data centre, ms.
+const AFAR: u32 = 20;
 
 impl Settings {
     fn read() -> Result<Self, String> {
@@ -99,13 +102,15 @@ fn measure_everything(settings: &Settings, dir: &Path) -> Result<(), String> {
     report::print_comparison(&comparison, &title(settings.hosts));
     let alone = trips::measure_alone(&field.bed, &field.kubemint, &field.dir, REPETITIONS)?;
     report::print_alone(&alone);
+    let (line, afar) = (format!("{}, {AFAR} ms away", title(settings.hosts)), measure_afar(&field));
+    report::print_afar(&afar, &line);
     let memory = memory::measure_memory(&field.bed, &field.kubemint);
     report::print_memory(&memory);
+    report::print_aims(&comparison, &alone, &memory);
     drop(field);
-    let many = Field::new(settings.many, settings, &dir.join("many"))?.ours(MANY_ROUNDS);
+    let many = Field::new(settings.many, settings, &dir.join("many"))?.ours(FEW_ROUNDS);
     report::print_comparison(&many, &title(settings.many));
     report::print_extrapolation(&many, &alone);
-    report::print_targets(&comparison, &alone, &memory);
     Ok(())
 }
 
@@ -113,6 +118,26 @@ fn with_rivals(field: &Field, settings: &Settings) -> Result<Comparison, String>
     let rivals = Rivals::new(&field.bed, &field.kubemint, &field.dir, settings.concurrency)?;
     let contenders: Vec<_> = field.contenders().into_iter().chain(rivals.contenders()).collect();
     Ok(Comparison::run(settings.hosts, &contenders, settings.rounds))
+}
+
+/// The whole field behind a line.
+fn measure_afar(field: &Field) -> Result<Comparison, String> {
+    let hosts = field.bed.hosts.len();
+    let at_once = hosts.min(1024).to_string();
+    let (every, arguments) = (field.dir.join("addresses"), ["--concurrency", &at_once]);
+    let some = field.concurrency;
+    let contenders = [
+        Contender::new("bare login", || contenders::bare(&field.bed, &every, some)),
+        Contender::new("bare login, all hosts at once", || contenders::bare(&field.bed, &every, hosts)),
+        Contender::new(contenders::CHANGED, || field.kubemint.apply_changed(&[])),
+        Contender::new("kubemint apply, changed, all hosts at once", || field.kubemint.apply_changed(&arguments)),
+        Contender::new(contenders::UNCHANGED, || field.kubemint.apply_unchanged(&[])),
+        Contender::new("kubemint apply, unchanged, all hosts at once", || field.kubemint.apply_unchanged(&arguments)),
+    ];
+    field.kubemint.apply_everywhere()?;
+    let mut line = Delay::start(&field.bed)?;
+    line.set(AFAR)?;
+    Ok(Comparison::run(hosts, &contenders, FEW_ROUNDS))
 }
 
 fn title(hosts: usize) -> String {
@@ -136,7 +161,7 @@ impl Field {
         fs::write(dir.join("addresses"), addresses).map_err(|e| e.to_string())?;
         let kubemint = Kubemint::new(&bed, dir, settings.concurrency)?;
         // Makes the credentials, and warms the hosts up.
-        kubemint.apply_changed(&[])?;
+        kubemint.apply_everywhere()?;
         Ok(Self { bed, kubemint, dir: dir.to_owned(), concurrency: settings.concurrency })
     }
 

@@ -116,6 +116,11 @@ impl<'a> Context<'a> {
         HostRemote::new(SshRemote::new(ssh), LocalRemote::new(deadlines))
     }
 
+    /// How many files this process may have open; `None`: as many as it likes.
+    pub(super) fn descriptors() -> Option<u64> {
+        rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+    }
+
     /// From here on signals are asked for, not obeyed at once.
     pub(super) fn fleet<'f>(&'f self, remote: &'f HostRemote, concurrency: usize, foreign: ForeignPolicy) -> Fleet<'f> {
         self.signals.listen();

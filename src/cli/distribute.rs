@@ -197,6 +197,11 @@ fn install(run: &Run, args: &Args, context: &Context, inventory: &Inventory, hos
     let done = distribute::run_distribution(&fleet, &bundles, order, journal, &progress)?;
     progress.finish();
     let (report, exit) = close_run(context, done);
+    warn_of_clocks(context.output, &report);
+    // What failed for it says so itself.
+    let done = report.hosts.iter().filter(|host| host.status != HostStatus::Failed);
+    let twins = hosts::twin_warnings(done.map(|host| (host.name.as_str(), &host.twin)));
+    twins.iter().for_each(|warning| context.output.warn(warning));
     let next_steps = due_restarts(inventory, hosts, &report);
     let document = Document { report: &report, steps: &generated.steps, next_steps: &next_steps };
     context.output.answer(&document, || closing_text(context.output, &report, &next_steps))?;
@@ -214,6 +219,15 @@ pub(super) fn close_run(context: &Context, done: Distribution) -> (RunReport, Ex
         exit => exit,
     };
     (report, exit)
+}
+
+/// The certificates hold there today, and will seem to begin late or end early.
+fn warn_of_clocks(output: &Output, report: &RunReport) {
+    let off = report.hosts.iter().filter_map(|host| Some((host.name.as_str(), host.clock_skew_seconds?)));
+    let off: Vec<(&str, i64)> = off.collect();
+    let Some((_, skew)) = off.first() else { return };
+    let names: Vec<&str> = off.iter().map(|(name, _)| *name).collect();
+    output.warn(&format!("{}: the clock is {skew:+} s off; `kubemint doctor` tells more", hosts::listed(&names)));
 }
 
 fn exit_of(context: &Context, report: &RunReport) -> Exit {

@@ -3,6 +3,8 @@
 //! through [`crate::secret::scrub`].
 
 use super::file_error::FileError;
+use crate::bundle::Validity;
+use jiff::Timestamp;
 use std::{fmt, path::PathBuf};
 
 /// What may be done about an [`Error`].
@@ -109,6 +111,13 @@ pub enum Error {
     PathUnusable { path: String, reason: &'static str },
     #[error("the host has no usable {tool}")]
     ToolMissing { tool: String },
+    #[error(
+        "the host's clock says {clock}, but the certificates to be installed hold from {} to {}",
+        .validity.not_before, .validity.not_after
+    )]
+    ClockOutsideValidity { clock: Timestamp, validity: Validity },
+    #[error("it is the machine of {name}, by host key and machine-id: nothing was written under this name")]
+    SameMachine { name: String },
     #[error("{}", joined(.0))]
     Files(Vec<FileError>),
     /// What the last of several attempts came to; never nested.
@@ -166,6 +175,8 @@ impl Error {
             Self::Entropy(_) => "entropy_failed",
             Self::PathUnusable { .. } => "path_unusable",
             Self::ToolMissing { .. } => "tool_missing",
+            Self::ClockOutsideValidity { .. } => "clock_outside_validity",
+            Self::SameMachine { .. } => "same_machine",
             Self::Files(files) => files.first().map_or("write_failed", FileError::code),
         }
     }
@@ -191,6 +202,7 @@ impl Error {
             | Self::ShellUnusable { .. }
             | Self::ProtocolGarbled { .. }
             | Self::ToolMissing { .. }
+            | Self::ClockOutsideValidity { .. }
             | Self::Files(_) => RetryClass::HostFault,
             Self::KnownHostsUnreadable { .. }
             | Self::KeyUnreadable { .. }
@@ -198,6 +210,7 @@ impl Error {
             | Self::JumpUnsupported { .. }
             | Self::LocalShell { .. }
             | Self::Entropy(_)
+            | Self::SameMachine { .. }
             | Self::PathUnusable { .. } => RetryClass::Misconfigured,
         }
     }
@@ -264,7 +277,13 @@ impl Error {
                 "paths below root may hold letters, digits and . _ - + @ only; root may hold no control characters"
                     .into()
             }
+            Self::ClockOutsideValidity { .. } => {
+                "nothing was changed; set the host's clock (look with `timedatectl`; chrony or systemd-timesyncd keep it \
+                 right), and check this machine's too, then run again"
+                    .into()
+            }
             Self::ToolMissing { tool } => format!("install {tool} on the host (coreutils or busybox)"),
+            Self::SameMachine { .. } => "list it once, with all of its roles; or mend the address of one".into(),
             Self::Files(files) => files.first().map(FileError::hint).unwrap_or_default(),
         }
     }

@@ -4,15 +4,17 @@ use super::{
     Interrupt,
     journal::Entry,
     limits::Breaker,
-    report::{ErrorReport, FileReport, HostReport, HostStatus, RunReport, Summary},
+    report::{ErrorReport, FileReport, HostReport, HostStatus, RunReport, Summary, Twin, TwinKind},
+    skew,
+    twins::{Twins, Visit},
     waves::{Event, run_in_waves},
 };
 use crate::{
-    bundle::Bundle,
+    bundle::{Bundle, HostFile},
     clock::Clock,
     entropy::Entropy,
     inventory::{Host, Limits},
-    remote::{self, Remote, installer},
+    remote::{self, Peer, Remote, installer},
     store::{self, Journal},
 };
 use std::time::{Duration, Instant};
@@ -75,17 +77,20 @@ pub fn run_distribution(
     journal: &Journal,
     observer: &dyn Observer,
 ) -> Result<Distribution, store::Error> {
-    run_on_hosts(fleet, bundles, order, journal, observer, |bundle, breaker| install(fleet, bundle, breaker))
+    let twins = Twins::new(bundles);
+    let install =
+        |index: usize, breaker: &Breaker| install(fleet, &bundles[index], &twins, &twins.visit(index), breaker);
+    run_on_hosts(fleet, bundles, order, journal, observer, install)
 }
 
-/// Does `work` on every target's host, journaled and reported; `work` tells the breaker how it went.
+/// Does `work` on every target's host, by its index, journaled and reported; `work` tells the breaker how it went.
 pub(super) fn run_on_hosts<T: Target>(
     fleet: &Fleet,
     targets: &[T],
     order: Order,
     journal: &Journal,
     observer: &dyn Observer,
-    work: impl Fn(&T, &Breaker) -> HostReport + Sync,
+    work: impl Fn(usize, &Breaker) -> HostReport + Sync,
 ) -> Result<Distribution, store::Error> {
     let started = fleet.clock.now();
     let hosts = targets.iter().map(|target| target.host().name.as_str()).collect();
@@ -94,10 +99,9 @@ pub(super) fn run_on_hosts<T: Target>(
     let mut journaled = Ok(());
     let hosts: Vec<&Host> = targets.iter().map(Target::host).collect();
     let begin = |index: usize, breaker: &Breaker| {
-        let target = &targets[index];
         // A host that is not noted as begun is retried all the same.
-        let _ = journal.note(&Entry::Begun { at: fleet.clock.now(), host: target.host().name.as_str() });
-        work(target, breaker)
+        let _ = journal.note(&Entry::Begun { at: fleet.clock.now(), host: targets[index].host().name.as_str() });
+        work(index, breaker)
     };
     let results = run_in_waves(fleet, &hosts, begin, |index, event| match event {
         Event::Started => observer.host_started(targets[index].host().name.as_str()),
@@ -130,20 +134,55 @@ pub(super) fn run_on_hosts<T: Target>(
     Ok(Distribution { report, unrecorded: recorded.err() })
 }
 
-fn install(fleet: &Fleet, bundle: &Bundle, breaker: &Breaker) -> HostReport {
-    let began = Instant::now();
-    let result = installer::install_host(fleet.remote, bundle.host, &bundle.files, fleet.foreign, fleet.entropy);
+fn install(fleet: &Fleet, bundle: &Bundle, twins: &Twins, visit: &Visit, breaker: &Breaker) -> HostReport {
+    let (began, before) = (Instant::now(), fleet.clock.now());
+    let roster = |peer: &Peer| visit.enter(peer);
+    let (host, files) = (bundle.host, &bundle.files);
+    let result = installer::install_once(fleet.remote, host, files, fleet.foreign, fleet.entropy, &roster);
     let took = began.elapsed();
     match result {
         Ok(outcome) => {
             breaker.count_done();
-            installed(bundle, &outcome, took)
+            let skew = outcome.clock.map(|clock| skew::skew_seconds(clock, (before, fleet.clock.now())));
+            let clock_skew_seconds = skew.filter(|skew| skew::is_notable(*skew));
+            let installed = installed(bundle, &outcome, took);
+            HostReport { clock_skew_seconds, twin: visit.end_well(outcome.machine), ..installed }
         }
-        Err(error) => {
-            breaker.count_failed(&error);
-            failed(bundle.host, &error, took)
-        }
+        Err(error) => match error.cause() {
+            remote::Error::SameMachine { name } if twins.want_the_same(bundle, name) => {
+                breaker.count_done();
+                written_as(bundle, name, error.attempts(), took)
+            }
+            cause => {
+                breaker.count_failed(&error);
+                let twin = match cause {
+                    remote::Error::SameMachine { name } => Some(same_machine(name)),
+                    _ => None,
+                };
+                HostReport { twin, ..failed(bundle.host, &error, took) }
+            }
+        },
     }
+}
+
+/// The files are there already, under the machine's other name.
+fn written_as(bundle: &Bundle, name: &str, attempts: u32, took: Duration) -> HostReport {
+    let report = |file: &HostFile| FileReport {
+        path: file.shown_path(bundle.host),
+        kind: file.kind,
+        action: installer::Action::Unchanged,
+        sha256: Some(file.sha256),
+        replaced: None,
+    };
+    let files = bundle.files.iter().map(report).collect();
+    HostReport {
+        twin: Some(same_machine(name)),
+        ..host_report(bundle.host, HostStatus::Unchanged, files, None, attempts, took)
+    }
+}
+
+fn same_machine(name: &str) -> Twin {
+    Twin { kind: TwinKind::SameMachine, host: name.to_owned() }
 }
 
 fn installed(bundle: &Bundle, outcome: &installer::HostOutcome, took: Duration) -> HostReport {
@@ -187,6 +226,8 @@ pub(super) fn host_report(
         files,
         error,
         attempts,
+        clock_skew_seconds: None,
+        twin: None,
         duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod combine;
 pub mod distribute;
+pub mod doctor;
 mod fanout;
 pub mod generate;
 mod journal;
@@ -12,8 +13,10 @@ pub mod report;
 pub mod restarts;
 pub mod rollback;
 pub mod runs;
+pub mod skew;
 pub mod stored;
 pub mod survey;
+mod twins;
 pub mod verify;
 mod waves;
 

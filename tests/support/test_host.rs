@@ -195,6 +195,16 @@ impl TestHost {
         self.start();
     }
 
+    /// Gives the host the key of another, as when both were made from one image.
+    pub fn clone_host_key(&mut self, other: &Self) {
+        self.stop();
+        for name in ["host_ed25519", "host_ed25519.pub"] {
+            let of = |host: &Self| host.path(&format!("{}/{name}", host.world.ssh_dir()));
+            fs::copy(of(other), of(self)).unwrap();
+        }
+        self.start();
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }

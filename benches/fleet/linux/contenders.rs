@@ -78,6 +78,11 @@ impl Kubemint {
         command
     }
 
+    /// Brings all hosts to one state, whatever they have.
+    pub fn apply_everywhere(&self) -> Result<(), String> {
+        measure(&self.bed, &mut self.command(&["apply", "--yes"])).map(|_| ())
+    }
+
     /// Every host gets other content than it has.
     pub fn apply_changed(&self, arguments: &[&str]) -> Result<Sample, String> {
         self.generation.set(1 - self.generation.get());

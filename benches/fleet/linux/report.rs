@@ -57,6 +57,22 @@ pub fn print_comparison(comparison: &Comparison, title: &str) {
     print(&format!("\nPeak memory of kubemint, changed, {hosts} hosts: {} MB.", shown(peak, 1)));
 }
 
+/// Behind a line; the program that makes the line takes its share of the processors.
+pub fn print_afar(comparison: &Result<Comparison, String>, title: &str) {
+    print(&format!("\n### {title}\n"));
+    let comparison = match comparison {
+        Ok(comparison) => comparison,
+        Err(error) => return print(&format!("not available: {error}")),
+    };
+    print("| | rounds | wall, s |\n|---|---:|---:|");
+    for name in &comparison.names {
+        let wall = comparison
+            .error(name)
+            .map_or_else(|| shown(comparison.wall(name), 3), |error| format!("not available: {error}"));
+        print(&format!("| {name} | {} | {wall} |", comparison.rounds(name)));
+    }
+}
+
 pub fn print_alone(alone: &[Alone]) {
     print("\n### One host\n\n| | wall, ms | round trips |\n|---|---:|---:|");
     for one in alone {
@@ -84,7 +100,7 @@ pub fn print_memory(memory: &Result<Memory, String>) {
 }
 
 /// A figure that was aimed for.
-struct Target {
+struct Aim {
     what: &'static str,
     value: Option<f64>,
     limit: Limit,
@@ -99,28 +115,28 @@ enum Limit {
 }
 
 /// Aims and figures side by side; met or not, it only says so.
-pub fn print_targets(comparison: &Comparison, alone: &[Alone], memory: &Result<Memory, String>) {
+pub fn print_aims(comparison: &Comparison, alone: &[Alone], memory: &Result<Memory, String>) {
     use Limit::{AtLeast, AtMost};
     let alone =
         |name: &str, value: fn(&Alone) -> Option<f64>| alone.iter().find(|one| one.name == name).and_then(value);
     let faster = |rival: &str| comparison.ratio(rival, CHANGED);
-    let target = |what, value, limit, prototype, digits| Target { what, value, limit, prototype, digits };
-    let targets = [
-        target("wall, changed, x bare login", comparison.ratio(CHANGED, BARE), AtMost(1.15), "1.13", 2),
-        target("wall, unchanged, x bare login", comparison.ratio(UNCHANGED, BARE), AtMost(1.08), "1.05-1.15", 2),
-        target("client CPU, ms a host", comparison.client(CHANGED), AtMost(2.2), "2.2", 2),
-        target("memory, MB a session", memory.as_ref().ok().map(|m| m.per_session() / 1e6), AtMost(0.13), "0.12", 3),
-        target("round trips, changed", alone(CHANGED, |one| one.trips), AtMost(11.0), "11.2", 1),
-        target("round trips, unchanged", alone(UNCHANGED, |one| one.trips), AtMost(10.0), "10.0", 1),
-        target("one host, changed, ms", alone(CHANGED, |one| Some(one.wall? * 1000.0)), AtMost(45.0), "30-41", 0),
-        target("x faster than xargs ssh", faster(SSH), AtLeast(5.0), "4.9", 2),
-        target("x faster than xargs ssh, curve25519", faster(SSH_CURVE), AtLeast(1.7), "1.7", 2),
-        target("x faster than asyncssh", faster(ASYNCSSH), AtLeast(1.6), "1.6", 2),
-        target("x faster than Ansible copy", faster(ANSIBLE), AtLeast(40.0), "35-50", 1),
+    let aim = |what, value, limit, prototype, digits| Aim { what, value, limit, prototype, digits };
+    let aims = [
+        aim("wall, changed, x bare login", comparison.ratio(CHANGED, BARE), AtMost(1.15), "1.13", 2),
+        aim("wall, unchanged, x bare login", comparison.ratio(UNCHANGED, BARE), AtMost(1.08), "1.05-1.15", 2),
+        aim("client CPU, ms a host", comparison.client(CHANGED), AtMost(2.2), "2.2", 2),
+        aim("memory, MB a session", memory.as_ref().ok().map(|m| m.per_session() / 1e6), AtMost(0.13), "0.12", 3),
+        aim("round trips, changed", alone(CHANGED, |one| one.trips), AtMost(11.0), "11.2", 1),
+        aim("round trips, unchanged", alone(UNCHANGED, |one| one.trips), AtMost(10.0), "10.0", 1),
+        aim("one host, changed, ms", alone(CHANGED, |one| Some(one.wall? * 1000.0)), AtMost(45.0), "30-41", 0),
+        aim("x faster than xargs ssh", faster(SSH), AtLeast(5.0), "4.9", 2),
+        aim("x faster than xargs ssh, curve25519", faster(SSH_CURVE), AtLeast(1.7), "1.7", 2),
+        aim("x faster than asyncssh", faster(ASYNCSSH), AtLeast(1.6), "1.6", 2),
+        aim("x faster than Ansible copy", faster(ANSIBLE), AtLeast(40.0), "35-50", 1),
     ];
     print("\n### Aims\n\n| | aim | first prototype | measured | |\n|---|---:|---:|---:|---|");
-    for Target { what, value, limit, prototype, digits } in targets {
-        let (aim, met) = match limit {
+    for Aim { what, value, limit, prototype, digits } in aims {
+        let (limit, met) = match limit {
             AtMost(most) => (format!("<= {most}"), value.map(|value| value <= most)),
             AtLeast(least) => (format!(">= {least}"), value.map(|value| value >= least)),
         };
@@ -129,7 +145,7 @@ pub fn print_targets(comparison: &Comparison, alone: &[Alone], memory: &Result<M
             Some(true) => "met",
             Some(false) => "not met",
         };
-        print(&format!("| {what} | {aim} | {prototype} | {} | {verdict} |", shown(value, digits)));
+        print(&format!("| {what} | {limit} | {prototype} | {} | {verdict} |", shown(value, digits)));
     }
 }
 

@@ -197,6 +197,7 @@ pub fn find_package(name: &str) -> Option<PathBuf> {
         .ok()?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(&prefix)))
+        .filter(|path| path.extension().is_none_or(|extension| extension != "part"))
         .collect();
     found.sort();
     found.pop()

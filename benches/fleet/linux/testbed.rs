@@ -143,10 +143,14 @@ impl Testbed {
 
 impl Drop for Testbed {
     fn drop(&mut self) {
-        ending::note(ending::end_hosts);
         for holder in &mut self.holders {
+            drop(holder.stdin.take());
             let _ = holder.wait();
         }
+        ending::note(|present| {
+            present.servers = None;
+            ending::end_hosts(present);
+        });
     }
 }
 

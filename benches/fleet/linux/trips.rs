@@ -1,5 +1,5 @@
 //! One host alone: how long a run takes, and how many round trips it makes. The slope of its time over an added delay is
-//! the number of round trips, whatever else it does.
+//! the number of round trips, whatever else it does; the fastest of several runs at each distance is taken.
 
 use super::{
     contenders::{BARE, CHANGED, Contender, Kubemint, UNCHANGED, bare},
@@ -34,8 +34,8 @@ pub fn measure_alone(bed: &Testbed, kubemint: &Kubemint, dir: &Path, repetitions
     let mut results: Vec<Alone> =
         contenders.iter().map(|contender| Alone { name: contender.name, wall: None, trips: None }).collect();
     say("one host alone");
-    for (result, wall) in results.iter_mut().zip(medians(&contenders, repetitions)?) {
-        result.wall = wall;
+    for (result, walls) in results.iter_mut().zip(walls(&contenders, repetitions)?) {
+        result.wall = median(&walls);
     }
     let mut points = vec![Vec::new(); contenders.len()];
     match Delay::start(bed) {
@@ -44,8 +44,9 @@ pub fn measure_alone(bed: &Testbed, kubemint: &Kubemint, dir: &Path, repetitions
             for delay in DELAYS {
                 say(&format!("one host alone, {delay} ms away"));
                 line.set(delay)?;
-                for (points, wall) in points.iter_mut().zip(medians(&contenders, repetitions)?) {
-                    points.extend(wall.map(|wall| (f64::from(delay) / 1000.0, wall)));
+                for (points, walls) in points.iter_mut().zip(walls(&contenders, repetitions)?) {
+                    // Whatever disturbs a run makes it longer.
+                    points.extend(walls.into_iter().reduce(f64::min).map(|wall| (f64::from(delay) / 1000.0, wall)));
                 }
             }
         }
@@ -56,7 +57,8 @@ pub fn measure_alone(bed: &Testbed, kubemint: &Kubemint, dir: &Path, repetitions
     Ok(results)
 }
 
-fn medians(contenders: &[Contender], repetitions: usize) -> Result<Vec<Option<f64>>, String> {
+/// Seconds of each repetition of each contender, who take turns.
+fn walls(contenders: &[Contender], repetitions: usize) -> Result<Vec<Vec<f64>>, String> {
     let mut walls = vec![Vec::new(); contenders.len()];
     for _ in 0..repetitions {
         for (walls, contender) in walls.iter_mut().zip(contenders) {
@@ -64,7 +66,7 @@ fn medians(contenders: &[Contender], repetitions: usize) -> Result<Vec<Option<f6
             walls.push(wall.as_secs_f64());
         }
     }
-    Ok(walls.iter().map(|walls| median(walls)).collect())
+    Ok(walls)
 }
 
 /// Of the straight line with the least squares.

@@ -92,7 +92,13 @@ impl KeptFile {
             Undo::Exchange { installed, .. } | Undo::Remove { installed } => installed,
             Undo::ExchangeAny => Digest::of(""),
         };
-        HostFile { kind: self.kind, path: self.path.clone(), content: Arc::new(Secret::from("")), sha256 }
+        HostFile {
+            kind: self.kind,
+            path: self.path.clone(),
+            content: Arc::new(Secret::from("")),
+            sha256,
+            validity: None,
+        }
     }
 }
 
@@ -109,9 +115,9 @@ impl Undo {
 }
 
 fn render(layout: &Layout<'_>, files: &[KeptFile], nonce: &str) -> Secret {
-    let mut calls = FUNCTIONS.clone() + "km_count_twice\n";
+    let mut calls = String::from("km_count_twice\n");
     for (d, directory) in layout.directories.iter().enumerate() {
-        script::push_look(&mut calls, layout, d, directory, "look");
+        script::push_look(&mut calls, layout, d, "look");
         let weighed =
             directory.files.iter().map(|(i, name)| format!("{i} {} {}", quote_sh(name), files[*i].undo.words()));
         script::push_call(&mut calls, "km_weigh", std::iter::once(d.to_string()).chain(weighed));
@@ -140,7 +146,7 @@ fn render(layout: &Layout<'_>, files: &[KeptFile], nonce: &str) -> Secret {
     }
     script::push_call(&mut calls, "km_report", (0..files.len()).map(|i| i.to_string()));
     calls.push_str("km_heed\n");
-    script::wrap(layout, nonce, &calls)
+    script::wrap(layout, nonce, &FUNCTIONS, &calls)
 }
 
 fn parse(

@@ -329,7 +329,7 @@ fn host_key_order(known: &[String]) -> String {
     order.join(",")
 }
 
-fn connect(target: &SshTarget, endpoint: &str, limit: Duration) -> Result<TcpStream, Error> {
+fn connect(target: &SshTarget, endpoint: &str, limit: Duration) -> Result<TcpStream, Failure> {
     let end = Instant::now() + limit;
     let addresses = resolve(&target.address, target.port, limit)?;
     let mut worst: Option<io::Error> = None;
@@ -354,13 +354,20 @@ fn connect(target: &SshTarget, endpoint: &str, limit: Duration) -> Result<TcpStr
             Err(_) => {}
         }
     }
-    let endpoint = endpoint.to_owned();
-    Err(match worst {
+    let name = endpoint.to_owned();
+    Err(Failure::Final(match worst {
         None => Error::DnsFailed { address: target.address.clone(), reason: "the name has no address".to_owned() },
-        Some(e) if e.kind() == io::ErrorKind::ConnectionRefused => Error::ConnectRefused { endpoint },
-        Some(e) if e.kind() == io::ErrorKind::TimedOut => Error::ConnectTimeout { endpoint, seconds: limit.as_secs() },
-        Some(e) => Error::Unreachable { endpoint, reason: e.to_string() },
-    })
+        Some(e) => match e.kind() {
+            io::ErrorKind::ConnectionRefused => Error::ConnectRefused { endpoint: name },
+            io::ErrorKind::TimedOut => Error::ConnectTimeout { endpoint: name, seconds: limit.as_secs() },
+            // It was there, and hung up before we looked.
+            io::ErrorKind::ConnectionReset => {
+                let error = handshake_error(endpoint, &format!("it hung up before the login: {e}"));
+                return Err(Failure::DroppedBeforeLogin(error));
+            }
+            _ => Error::Unreachable { endpoint: name, reason: e.to_string() },
+        },
+    }))
 }
 
 #[cfg(test)]
