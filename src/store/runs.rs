@@ -180,6 +180,12 @@ pub(super) fn entries(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     }
 }
 
+/// The directories of runs that ended before they wrote their report.
+pub(super) fn unreported(store: &Path) -> Result<Vec<PathBuf>, Error> {
+    let is_own = |run: &PathBuf| fs::symlink_metadata(run).is_ok_and(|meta| meta.is_dir());
+    Ok(directories(store)?.into_iter().filter(|run| is_own(run) && !run.join(REPORT).exists()).collect())
+}
+
 /// A state older than what a recorded run worked with was restored from a backup.
 pub(super) fn refuse_older_generation(store: &Path, generation: u64) -> Result<(), Error> {
     match newest_recorded(store)? {
