@@ -203,7 +203,8 @@ fn what_is_put_back_is_private_and_what_was_repaired_stays_so() {
     let env = applied_twice();
     let path = "hosts/node-1/etc/kubernetes/bootstrap.kubeconfig";
     let kept = "hosts/node-1/etc/kubernetes/.bootstrap.kubeconfig.kubemint-previous";
-    (env.set_mode(path, 0o640), env.set_mode(kept, 0o644));
+    env.set_mode(path, 0o640);
+    env.set_mode(kept, 0o644);
     env.ok(&["rollback", "last"]);
     assert_eq!((env.mode(path), env.mode(kept)), (0o600, 0o600));
     assert!(env.read(path).contains(".113"));

@@ -4,7 +4,6 @@
 mod support;
 
 use serde_json::{Value, json};
-use std::fs;
 use support::{Fleet, Relays, TestEnv, eventually, host_of, hosts_that_are, kill};
 
 fn ids(env: &TestEnv) -> Vec<String> {
@@ -68,11 +67,7 @@ fn a_damaged_record_is_named_and_hides_no_other() {
     assert_eq!((code, &run["state"], &run["command"]), (0, &"interrupted".into(), &Value::Null), "{run:#}");
     env.ok(&["distribute", "--retry", &runs[0]]).says(&["nothing to retry"]);
 
-    fs::set_permissions(
-        env.path(format!("state/runs/{}", runs[0])),
-        fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o777)),
-    )
-    .unwrap();
+    env.set_mode(format!("state/runs/{}", runs[0]), 0o777);
     env.run(&["runs", "show", &runs[0]]).expect(4).says(&["can be written by others"]);
 }
 
