@@ -2,8 +2,8 @@
 //! the list of commands. Nothing here reads a file or the environment but through clap.
 
 use super::{
-    cert, completions, distribute, generate, init, kubeconfig, man, plan, rollback, runs, shard::ShardWish, status,
-    token, verify,
+    cert, completions, distribute, doctor, generate, init, kubeconfig, man, plan, rollback, runs, shard::ShardWish,
+    status, token, verify,
 };
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
@@ -106,6 +106,7 @@ pub(super) enum Command {
     Runs(runs::Args),
     Status(status::Args),
     Verify(verify::Args),
+    Doctor(doctor::Args),
     Token(token::Args),
     Cert(cert::Args),
     Kubeconfig(kubeconfig::Args),

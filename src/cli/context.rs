@@ -5,8 +5,8 @@ use super::{args::Global, failure::Failure, hosts::counted, output::Output, shar
 use crate::{
     clock::{Clock, SystemClock},
     entropy::OsEntropy,
-    inventory::{self, Host, Inventory, Location, Pattern},
-    remote::{Deadlines, HostRemote, LocalRemote, SshConfig, SshRemote, installer::ForeignPolicy},
+    inventory::{self, Host, Inventory, Limits, Location, Pattern},
+    remote::{HostRemote, LocalRemote, SshConfig, SshRemote, installer::ForeignPolicy},
     secret::Secret,
     store::{self, Store},
     workflow::distribute::Fleet,
@@ -106,13 +106,19 @@ impl<'a> Context<'a> {
         inventory::resolve_files(patterns, |path| self.read_text(path, LARGEST_INVENTORY))
     }
 
-    pub(super) fn remote(&self) -> HostRemote {
+    pub(super) fn remote(&self, inventory: &Inventory) -> HostRemote {
+        let deadlines = inventory.deadlines;
         let ssh = SshConfig {
             home: self.home.clone(),
             agent_socket: env::var_os("SSH_AUTH_SOCK").filter(|s| !s.is_empty()).map(PathBuf::from),
-            deadlines: Deadlines::default(),
+            deadlines,
         };
-        HostRemote::new(SshRemote::new(ssh), LocalRemote::new(Deadlines::default()))
+        HostRemote::new(SshRemote::new(ssh), LocalRemote::new(deadlines))
+    }
+
+    /// How many files this process may have open; `None`: as many as it likes.
+    pub(super) fn descriptors() -> Option<u64> {
+        rustix::process::getrlimit(rustix::process::Resource::Nofile).current
     }
 
     /// From here on signals are asked for, not obeyed at once.
@@ -125,6 +131,7 @@ impl<'a> Context<'a> {
             concurrency,
             interrupt: &self.signals.interrupt,
             foreign,
+            limits: Limits::default(),
         }
     }
 

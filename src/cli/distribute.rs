@@ -6,6 +6,7 @@ use super::{
     failure::{Exit, Failure},
     generate::{Generated, Locked, Prepared},
     hosts::{self, InstallArgs, LONGEST_TABLE, counted},
+    limits::LimitArgs,
     output::{Output, Tone},
     progress::Progress,
     retry::{self, Retried},
@@ -29,7 +30,7 @@ use std::io::IsTerminal;
 pub(super) const DISTRIBUTE_ABOUT: &str = "Install the generated credentials on the hosts.\n\n\
     Refuses (exit 4) when the stored credentials are not what the inventory asks for: `apply` makes them so first. \
     Each host is one connection, one login, one command; what is equal there is not touched; one host's failure stops \
-    no other.\n\n\
+    no other, unless --max-failures says so. The control plane comes before the nodes (distribute.order).\n\n\
     With --retry only the hosts that an earlier run did not bring to an end: failed, not begun, or in flight when it was \
     killed. With --runs-dir the credential directory is only read, and may be read-only: journal and report go to DIR, \
     and several such runs, each with its own --shard, work at once.";
@@ -37,6 +38,7 @@ pub(super) const DISTRIBUTE_ABOUT: &str = "Install the generated credentials on 
 pub(super) const DISTRIBUTE_EXAMPLES: &str = "\
 Examples:
   kubemint distribute --limit role:node
+  kubemint distribute --batch 10% --max-failures 2%
   kubemint distribute --limit @failed-hosts.txt -o json > report.json
   kubemint distribute --retry last
   kubemint distribute --shard 1/4 --runs-dir runs-of-shards -o json > shard-1.json";
@@ -50,11 +52,14 @@ Examples:
 Examples:
   kubemint apply --yes                     everything, on every host
   kubemint apply --limit node042           one host
+  kubemint apply --batch 50 --max-failures 0  fifty at a time; after the first failure, no other
   kubemint apply -o json | jq .summary     counts: hosts, changed, unchanged, failed, skipped"
 )]
 pub(super) struct Args {
     #[command(flatten)]
     install: InstallArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -184,13 +189,19 @@ fn confirm(context: &Context, hosts: &[&Host], steps: &[Step]) -> Result<(), Fai
 fn install(run: &Run, args: &Args, context: &Context, inventory: &Inventory, hosts: &[&Host]) -> Result<Exit, Failure> {
     let Run { command, of, generated, journal } = run;
     let bundles = bundle::build_bundles(hosts, &generated.set)?;
-    let remote = context.remote();
+    let remote = context.remote(inventory);
     let progress = Progress::new(context.output, hosts.len());
     let order = Order { command, generation: generated.state.generation, of: of.as_deref() };
-    let fleet = context.fleet(&remote, args.install.hosts.concurrency(inventory), args.install.foreign());
+    let mut fleet = context.fleet(&remote, args.install.hosts.concurrency(inventory), args.install.foreign());
+    fleet.limits = args.limits.limits(inventory);
     let done = distribute::run_distribution(&fleet, &bundles, order, journal, &progress)?;
     progress.finish();
     let (report, exit) = close_run(context, done);
+    warn_of_clocks(context.output, &report);
+    // What failed for it says so itself.
+    let done = report.hosts.iter().filter(|host| host.status != HostStatus::Failed);
+    let twins = hosts::twin_warnings(done.map(|host| (host.name.as_str(), &host.twin)));
+    twins.iter().for_each(|warning| context.output.warn(warning));
     let next_steps = due_restarts(inventory, hosts, &report);
     let document = Document { report: &report, steps: &generated.steps, next_steps: &next_steps };
     context.output.answer(&document, || closing_text(context.output, &report, &next_steps))?;
@@ -210,6 +221,15 @@ pub(super) fn close_run(context: &Context, done: Distribution) -> (RunReport, Ex
     (report, exit)
 }
 
+/// The certificates hold there today, and will seem to begin late or end early.
+fn warn_of_clocks(output: &Output, report: &RunReport) {
+    let off = report.hosts.iter().filter_map(|host| Some((host.name.as_str(), host.clock_skew_seconds?)));
+    let off: Vec<(&str, i64)> = off.collect();
+    let Some((_, skew)) = off.first() else { return };
+    let names: Vec<&str> = off.iter().map(|(name, _)| *name).collect();
+    output.warn(&format!("{}: the clock is {skew:+} s off; `kubemint doctor` tells more", hosts::listed(&names)));
+}
+
 fn exit_of(context: &Context, report: &RunReport) -> Exit {
     if let Some(interrupted) = context.signals.exit() {
         return interrupted;
@@ -217,7 +237,9 @@ fn exit_of(context: &Context, report: &RunReport) -> Exit {
     let no_name_resolves = |host: &HostReport| host.error.as_ref().is_some_and(|error| error.code == "dns_failed");
     match report.summary.failed {
         0 => Exit::Done,
-        _ if report.hosts.iter().all(no_name_resolves) => Exit::Refused,
+        _ if report.hosts.iter().filter(|host| host.status != HostStatus::Skipped).all(no_name_resolves) => {
+            Exit::Refused
+        }
         _ => Exit::HostsFailed,
     }
 }
@@ -227,14 +249,14 @@ pub(super) fn closing_text(output: &Output, report: &RunReport, next_steps: &[Du
     let rows: Vec<_> = report
         .hosts
         .iter()
-        .filter(|host| all || host.status != HostStatus::Unchanged)
+        .filter(|host| all || (host.status != HostStatus::Unchanged && !is_held_back(host)))
         .map(|host| row(output, host))
         .collect();
     let mut text = String::new();
     if !rows.is_empty() {
         text += &Output::table(["HOST", "STATUS", "FILES", "TIME"], rows);
     }
-    let failed = report.hosts.iter().filter(|host| host.status == HostStatus::Failed);
+    let failed = report.hosts.iter().filter(|host| host.status == HostStatus::Failed || is_held_back(host));
     text += &hosts::failures(failed.filter_map(|host| Some((host.name.as_str(), host.error.as_ref()?))));
     let s = &report.summary;
     text += &format!(
@@ -256,6 +278,11 @@ pub(super) fn closing_text(output: &Output, report: &RunReport, next_steps: &[Du
         text += &format!("next: {reason}: restart it{how} on {}\n", hosts::listed(&names));
     }
     text
+}
+
+/// Not begun, and not because somebody interrupted the run.
+fn is_held_back(host: &HostReport) -> bool {
+    host.error.as_ref().is_some_and(|error| error.code == "not_started")
 }
 
 fn row(output: &Output, host: &HostReport) -> [String; 4] {

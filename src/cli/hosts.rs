@@ -1,6 +1,10 @@
 //! What the commands over hosts share: their flags, and how many hosts and their failures are put into words.
 
-use crate::{inventory::Inventory, remote::installer::ForeignPolicy, workflow::report::ErrorReport};
+use crate::{
+    inventory::Inventory,
+    remote::installer::ForeignPolicy,
+    workflow::report::{ErrorReport, Twin, TwinKind},
+};
 use std::{collections::BTreeMap, fmt::Write};
 
 #[derive(Debug, clap::Args)]
@@ -81,6 +85,27 @@ pub(super) fn told_failures<'a>(failed: impl IntoIterator<Item = (&'a str, Told<
         let _ = write!(text, "\n{}: {code}\n  {of}{}\n  hint: {hint}\n", listed(&names), error.message);
     }
     text
+}
+
+/// One line for each machine that goes by several names, or host key that several machines have.
+pub(super) fn twin_warnings<'a>(hosts: impl IntoIterator<Item = (&'a str, &'a Option<Twin>)>) -> Vec<String> {
+    let mut kinds: BTreeMap<(TwinKind, &str), Vec<&str>> = BTreeMap::new();
+    for (name, twin) in hosts {
+        if let Some(twin) = twin {
+            kinds.entry((twin.kind, &twin.host)).or_default().push(name);
+        }
+    }
+    let warning = |((kind, host), names): ((TwinKind, &str), Vec<&str>)| match kind {
+        TwinKind::SameMachine => {
+            format!("{} and {host} are one machine, by host key and machine-id: list it once", listed(&names))
+        }
+        TwinKind::SameHostKey => format!(
+            "{} and {host} show the same host key: whoever holds one can pose as the others; make new keys with \
+             `ssh-keygen -A` after removing the old ones",
+            listed(&names)
+        ),
+    };
+    kinds.into_iter().map(warning).collect()
 }
 
 #[cfg(test)]

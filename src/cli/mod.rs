@@ -11,10 +11,12 @@ mod signals;
 mod cert;
 mod completions;
 mod distribute;
+mod doctor;
 mod generate;
 mod hosts;
 mod init;
 mod kubeconfig;
+mod limits;
 mod man;
 mod plan;
 mod retry;
@@ -73,6 +75,7 @@ fn dispatch(command: &Command, context: &Context) -> Result<Exit, Failure> {
         Command::Runs(args) => runs::run(args, context),
         Command::Status(args) => status::run(args, context),
         Command::Verify(args) => verify::run(args, context),
+        Command::Doctor(args) => doctor::run(args, context),
         Command::Token(args) => token::run(args, context),
         Command::Cert(args) => cert::run(args, context),
         Command::Kubeconfig(args) => kubeconfig::run(args, context),

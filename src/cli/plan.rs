@@ -13,7 +13,7 @@ use crate::{
     clock::day,
     workflow::{
         generate::{Step, StepAction},
-        report::ErrorReport,
+        report::{ErrorReport, Twin},
         survey::{self, Facts, FileSurvey, HostSurvey, RowFact, State, Unmade, Verdict},
     },
 };
@@ -52,6 +52,8 @@ struct PlannedHost<'a> {
     name: &'a str,
     error: &'a Option<ErrorReport>,
     files: Vec<PlannedFile<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    twin: Option<&'a Twin>,
 }
 
 #[derive(Serialize)]
@@ -77,11 +79,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let hosts = context.hosts(&inventory)?;
     let Prepared { plan, .. } = Prepared::new(context, &inventory)?;
     let bundles = bundle::build_bundles(&hosts, &plan.set)?;
-    let remote = context.remote();
+    let remote = context.remote(&inventory);
     let progress = Progress::new(context.output, hosts.len());
     let fleet = context.fleet(&remote, args.install.hosts.concurrency(&inventory), args.install.foreign());
     let surveys = survey::survey_hosts(&fleet, &bundles, &plan.set, unmade(&plan.steps), &progress);
     progress.finish();
+    let twins = hosts::twin_warnings(surveys.iter().map(|survey| (survey.name.as_str(), &survey.twin)));
+    twins.iter().for_each(|warning| context.output.warn(warning));
     let document = Document {
         schema: "kubemint/plan",
         version: 1,
@@ -106,7 +110,7 @@ fn unmade(steps: &[Step]) -> Unmade {
 
 fn planned(survey: &HostSurvey) -> PlannedHost<'_> {
     let files = survey.files.iter().map(|file| PlannedFile { action: file.state.action(), survey: file });
-    PlannedHost { name: &survey.name, error: &survey.error, files: files.collect() }
+    PlannedHost { name: &survey.name, error: &survey.error, files: files.collect(), twin: survey.twin.as_ref() }
 }
 
 fn summarize(surveys: &[HostSurvey]) -> Summary {

@@ -80,7 +80,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         return Err(Failure::nothing_generated(store.dir()));
     };
     let journal = args.runs.start(context, &store)?;
-    let remote = context.remote();
+    let remote = context.remote(&inventory);
     let progress = Progress::new(context.output, plan.targets.len());
     let order = Order { command: "rollback", generation: state.generation, of: of.as_deref() };
     // Whose files they are was judged when they were installed.

@@ -14,6 +14,7 @@ use crate::{
     remote::installer::ForeignPolicy,
     workflow::{
         generate::{Step, StepAction},
+        skew,
         stored::read_stored_set,
         survey::{self, FileSurvey, HostSurvey, State, Unmade, Verdict},
     },
@@ -34,9 +35,6 @@ pub(super) struct Args {
     #[command(flatten)]
     hosts: HostArgs,
 }
-
-/// A clock further off than this makes fresh certificates look not yet valid (they are backdated by 5 minutes).
-const NOTABLE_SKEW_SECONDS: i64 = 300;
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -77,11 +75,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         Failure::refused("not_current", error.to_string()).hint("run `kubemint generate`, which makes it again")
     })?;
     let bundles = bundle::build_bundles(&hosts, &set)?;
-    let remote = context.remote();
+    let remote = context.remote(&inventory);
     let progress = Progress::new(context.output, hosts.len());
     let fleet = context.fleet(&remote, args.hosts.concurrency(&inventory), ForeignPolicy::Refuse);
     let surveys = survey::survey_hosts(&fleet, &bundles, &set, Unmade::default(), &progress);
     progress.finish();
+    let twins = hosts::twin_warnings(surveys.iter().map(|survey| (survey.name.as_str(), &survey.twin)));
+    twins.iter().for_each(|warning| context.output.warn(warning));
     let count = |verdicts: &[Verdict]| surveys.iter().filter(|survey| verdicts.contains(&survey.verdict())).count();
     let summary = Summary {
         hosts: surveys.len(),
@@ -165,7 +165,7 @@ fn remark(survey: &HostSurvey) -> String {
     let right = survey.files.iter().filter(|file| file.state == State::Same).count();
     let files = format!("{right} of {} files as they should be", survey.files.len());
     match survey.clock_skew_seconds {
-        Some(skew) if skew.abs() > NOTABLE_SKEW_SECONDS => format!("{files}; its clock is {skew:+} s off"),
+        Some(skew) if skew::is_notable(skew) => format!("{files}; its clock is {skew:+} s off"),
         _ => files,
     }
 }

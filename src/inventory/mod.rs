@@ -1,11 +1,12 @@
 //! The inventory: TOML in, validated values out.
 //!
 //! [`parse_inventory`] is the only way to an [`Inventory`]; it reads no file and no environment, and reports every
-//! mistake of a file at once. `schema` lists the keys, `reader` walks the document by it, `settings`, `access` and
-//! `hosts` give the values their meaning, `select` picks hosts for `--limit`.
+//! mistake of a file at once. `schema` lists the keys, `reader` walks the document by it, `settings`, `pace`, `access`
+//! and `hosts` give the values their meaning, `select` picks hosts for `--limit`.
 
 mod access;
 mod address;
+mod amount;
 mod block;
 mod diagnostics;
 mod glob;
@@ -13,6 +14,7 @@ mod hosts;
 mod identity;
 mod model;
 mod names;
+mod pace;
 mod paths;
 mod range;
 mod reader;
@@ -24,6 +26,7 @@ mod shard;
 mod unique;
 
 pub use address::{AddressError, JumpHost, parse_address};
+pub use amount::{Amount, AmountError};
 pub use diagnostics::{Diagnostic, Diagnostics};
 pub use glob::Glob;
 pub use identity::{is_reserved_group, is_reserved_user};
@@ -91,7 +94,9 @@ fn read_inventory(document: &DeTable<'_>, location: &Location, mistakes: &mut Mi
         ca: settings::read_ca(&top, location, mistakes),
         token: settings::read_token(&top, mistakes),
         kube_proxy: settings::read_kube_proxy(&top, mistakes),
-        concurrency: settings::read_concurrency(&top, mistakes),
+        concurrency: pace::read_concurrency(&top, mistakes),
+        deadlines: pace::read_deadlines(&top, mistakes),
+        limits: pace::read_limits(&top, mistakes),
         services: settings::read_services(&top),
         hosts: hosts.into_iter().map(|placed| placed.host).collect(),
     }

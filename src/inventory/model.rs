@@ -1,6 +1,7 @@
 //! What an inventory says, once it is known to be valid: plain values, every default and override already applied.
 //! An [`Inventory`] exists only when valid, so nothing downstream checks again. This module knows no TOML.
 
+use super::amount::Amount;
 use crate::pki::Algorithm;
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -17,6 +18,8 @@ pub struct Inventory {
     pub kube_proxy: CertificateSettings,
     /// How many hosts are worked on at a time, at least 1.
     pub concurrency: usize,
+    pub deadlines: Deadlines,
+    pub limits: Limits,
     pub services: Services,
     /// In the order of the file, ranges expanded; names are unique.
     pub hosts: Vec<Host>,
@@ -94,6 +97,72 @@ pub struct Services {
     pub kube_apiserver: Option<String>,
     pub kubelet: Option<String>,
     pub kube_proxy: Option<String>,
+}
+
+/// How long each step with a host may take, and how often a host is tried again that was not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    /// Name lookup and TCP connect, over all of a host's addresses together.
+    pub connect: Duration,
+    /// SSH greeting and key exchange.
+    pub handshake: Duration,
+    /// From the TCP connection to the end of the login.
+    pub login: Duration,
+    /// Silence from the host, at any later moment.
+    pub idle: Duration,
+    /// Everything together, retries included.
+    pub host: Duration,
+    /// Attempts after the first.
+    pub retries: u32,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            handshake: Duration::from_secs(10),
+            login: Duration::from_secs(30),
+            idle: Duration::from_secs(30),
+            host: Duration::from_secs(120),
+            retries: 3,
+        }
+    }
+}
+
+/// In which order a run goes over its hosts, and when it stops.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    pub sequence: Sequence,
+    /// How many hosts are begun before all of them have to be done; `None`: all.
+    pub batch: Option<Amount>,
+    /// When more hosts than this have failed, no other is begun; `None`: all are.
+    pub max_failures: Option<Amount>,
+}
+
+/// Which hosts of a run come first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Sequence {
+    /// Nodes begin when every control-plane host is done.
+    #[default]
+    ControlPlaneFirst,
+    /// Control-plane hosts begin when every host that is only a node is done.
+    NodesFirst,
+    /// One after the other as the inventory lists them.
+    AsListed,
+}
+
+impl Sequence {
+    pub(super) const ALL: [Self; 3] = [Self::ControlPlaneFirst, Self::NodesFirst, Self::AsListed];
+
+    /// As the inventory writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ControlPlaneFirst => "control-plane-first",
+            Self::NodesFirst => "nodes-first",
+            Self::AsListed => "as-listed",
+        }
+    }
 }
 
 /// One host, with defaults and its own overrides merged.

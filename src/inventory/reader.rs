@@ -181,7 +181,9 @@ fn unknown_key(name: &str, section: &'static Section) -> Mistake {
 fn check_value(key: &Key, value: &Spanned<DeValue<'_>>, mistakes: &mut Mistakes<'_>) {
     let at = value.span().start;
     match (key.kind, value.get_ref()) {
-        (Kind::Text | Kind::TextOrTexts, DeValue::String(text)) => check_text(key, text, at, mistakes),
+        (Kind::Text | Kind::TextOrTexts | Kind::IntegerOrText, DeValue::String(text)) => {
+            check_text(key, text, at, mistakes)
+        }
         (Kind::Texts | Kind::TextOrTexts, DeValue::Array(items)) => {
             for item in items {
                 match item.get_ref() {
@@ -193,7 +195,7 @@ fn check_value(key: &Key, value: &Spanned<DeValue<'_>>, mistakes: &mut Mistakes<
                 }
             }
         }
-        (Kind::Integer, DeValue::Integer(_)) | (Kind::Flag, DeValue::Boolean(_)) => {}
+        (Kind::Integer | Kind::IntegerOrText, DeValue::Integer(_)) | (Kind::Flag, DeValue::Boolean(_)) => {}
         (Kind::Map, DeValue::Table(table)) => check_map(key, table, mistakes),
         (Kind::Table(section), DeValue::Table(table)) => check_table(table, section, mistakes),
         (Kind::Tables(section), DeValue::Array(items)) => check_tables(key, section, items.iter(), mistakes),
@@ -237,6 +239,7 @@ fn wrong_kind(key: &Key, found: &DeValue<'_>) -> Mistake {
         Kind::Texts => ("a list of strings", sample(key)),
         Kind::TextOrTexts => ("a string or a list of strings", sample(key)),
         Kind::Integer => ("a whole number", sample(key)),
+        Kind::IntegerOrText => ("a whole number or a string", sample(key)),
         Kind::Flag => ("true or false", sample(key)),
         Kind::Map => ("a table of strings", sample(key)),
         Kind::Table(section) => ("a table", format!("write {} on a line of its own", section.heading)),

@@ -14,6 +14,8 @@ pub(super) enum Kind {
     TextOrTexts,
     /// A whole number.
     Integer,
+    /// A whole number or a string.
+    IntegerOrText,
     /// `true` or `false`.
     Flag,
     /// A table of strings under free names.
@@ -129,6 +131,14 @@ static DISTRIBUTE: Section = Section {
     keys: &[
         key("directory", Kind::Text, r#""/etc/kubernetes""#),
         key("concurrency", Kind::Integer, "64"),
+        key("order", Kind::Text, r#""control-plane-first""#),
+        key("batch", Kind::IntegerOrText, r#""10%""#),
+        key("max_failures", Kind::IntegerOrText, r#""5%""#),
+        key("connect_timeout", Kind::Text, r#""10s""#),
+        key("login_timeout", Kind::Text, r#""30s""#),
+        key("idle_timeout", Kind::Text, r#""30s""#),
+        key("host_timeout", Kind::Text, r#""2m""#),
+        key("retries", Kind::Integer, "3"),
         key("token_csv_on_nodes", Kind::Flag, "true"),
         key("install_ca", Kind::Flag, "true"),
     ],
@@ -225,6 +235,7 @@ mod tests {
                         Kind::Text | Kind::TextOrTexts => value.is_str(),
                         Kind::Texts => value.is_array(),
                         Kind::Integer => value.is_integer(),
+                        Kind::IntegerOrText => value.is_integer() || value.is_str(),
                         Kind::Flag => value.is_bool(),
                         Kind::Map => value.is_table(),
                         Kind::Table(_) | Kind::Tables(_) => false,

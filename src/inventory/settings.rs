@@ -1,4 +1,4 @@
-//! What holds for the whole inventory: cluster, CA, token, certificate, services, concurrency.
+//! What holds for the whole inventory: cluster, CA, token, certificate, services.
 //!
 //! Every function reads one table, reports what is wrong with it, and returns a value in any case: a stand-in where
 //! there was a mistake, so that reading goes on and all mistakes are found. The caller drops it then.
@@ -19,8 +19,6 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The kubelet's signer has the same floor (600 s).
 const SHORTEST_VALIDITY: Duration = Duration::from_secs(10 * 60);
 const LONGEST_VALIDITY: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
-const DEFAULT_CONCURRENCY: usize = 64;
-const MOST_CONCURRENCY: i64 = 1024;
 /// ub-common-name and ub-organization-name of RFC 5280, appendix A.1.
 const LONGEST_NAME: usize = 64;
 /// Who is in this group is cluster admin, whatever RBAC says.
@@ -207,16 +205,6 @@ pub(super) fn read_services(top: &Reader<'_>) -> Services {
         kubelet: command("kubelet"),
         kube_proxy: command("kube-proxy"),
     }
-}
-
-pub(super) fn read_concurrency(top: &Reader<'_>, mistakes: &mut Mistakes<'_>) -> usize {
-    let Some(number) = top.table("distribute").integer("concurrency") else { return DEFAULT_CONCURRENCY };
-    let in_bounds = (1..=MOST_CONCURRENCY).contains(&number.value).then_some(number.value);
-    let concurrency = in_bounds.and_then(|number| usize::try_from(number).ok()).ok_or_else(|| {
-        Mistake::new(format!("concurrency must be from 1 to {MOST_CONCURRENCY}"))
-            .hint(format!("the default is {DEFAULT_CONCURRENCY}"))
-    });
-    mistakes.keep(number.at, concurrency).unwrap_or(DEFAULT_CONCURRENCY)
 }
 
 #[cfg(test)]

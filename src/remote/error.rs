@@ -3,13 +3,17 @@
 //! through [`crate::secret::scrub`].
 
 use super::file_error::FileError;
+use crate::bundle::Validity;
+use jiff::Timestamp;
 use std::{fmt, path::PathBuf};
 
 /// What may be done about an [`Error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryClass {
-    /// The network or the host was not there: the same run may succeed later.
+    /// Nothing was begun on the host, and the cause may pass by itself: tried again within the run.
     Retryable,
+    /// The host was not there, or was lost: not tried again, but another run may succeed.
+    Unavailable,
     /// An identity was refused, ours or the host's: never retried, a person must look.
     Refused,
     /// Something on the host must be mended first.
@@ -53,6 +57,8 @@ impl fmt::Display for OfferedKey {
 pub enum Error {
     #[error("cannot resolve {address}: {reason}")]
     DnsFailed { address: String, reason: String },
+    #[error("cannot resolve {address} for the moment: {reason}")]
+    DnsBusy { address: String, reason: String },
     #[error("{endpoint} refused the connection")]
     ConnectRefused { endpoint: String },
     #[error("no answer from {endpoint} within {seconds} s")]
@@ -105,8 +111,18 @@ pub enum Error {
     PathUnusable { path: String, reason: &'static str },
     #[error("the host has no usable {tool}")]
     ToolMissing { tool: String },
+    #[error(
+        "the host's clock says {clock}, but the certificates to be installed hold from {} to {}",
+        .validity.not_before, .validity.not_after
+    )]
+    ClockOutsideValidity { clock: Timestamp, validity: Validity },
+    #[error("it is the machine of {name}, by host key and machine-id: nothing was written under this name")]
+    SameMachine { name: String },
     #[error("{}", joined(.0))]
     Files(Vec<FileError>),
+    /// What the last of several attempts came to; never nested.
+    #[error("{last} (tried {attempts} times)")]
+    Retried { attempts: u32, last: Box<Error> },
 }
 
 fn known_types(known: &[KnownEntry]) -> String {
@@ -119,11 +135,24 @@ fn joined(errors: &[FileError]) -> String {
 }
 
 impl Error {
+    /// The error itself, however often the host was tried.
+    #[must_use]
+    pub fn cause(&self) -> &Self {
+        if let Self::Retried { last, .. } = self { last } else { self }
+    }
+
+    /// How many connections were tried, from 1.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        if let Self::Retried { attempts, .. } = self { *attempts } else { 1 }
+    }
+
     /// The stable name scripts rely on.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::DnsFailed { .. } => "dns_failed",
+            Self::Retried { last, .. } => last.code(),
+            Self::DnsFailed { .. } | Self::DnsBusy { .. } => "dns_failed",
             Self::ConnectRefused { .. } => "connect_refused",
             Self::ConnectTimeout { .. } => "connect_timeout",
             Self::Unreachable { .. } => "unreachable",
@@ -146,6 +175,8 @@ impl Error {
             Self::Entropy(_) => "entropy_failed",
             Self::PathUnusable { .. } => "path_unusable",
             Self::ToolMissing { .. } => "tool_missing",
+            Self::ClockOutsideValidity { .. } => "clock_outside_validity",
+            Self::SameMachine { .. } => "same_machine",
             Self::Files(files) => files.first().map_or("write_failed", FileError::code),
         }
     }
@@ -154,13 +185,14 @@ impl Error {
     #[must_use]
     pub fn retry_class(&self) -> RetryClass {
         match self {
+            Self::Retried { last, .. } => last.retry_class(),
+            Self::DnsBusy { .. } | Self::ConnectRefused { .. } => RetryClass::Retryable,
             Self::DnsFailed { .. }
-            | Self::ConnectRefused { .. }
             | Self::ConnectTimeout { .. }
             | Self::Unreachable { .. }
             | Self::HandshakeFailed { .. }
             | Self::ConnectionLost { .. }
-            | Self::TimedOut { .. } => RetryClass::Retryable,
+            | Self::TimedOut { .. } => RetryClass::Unavailable,
             Self::HostKeyUnknown { .. }
             | Self::HostKeyChanged { .. }
             | Self::HostKeyRevoked { .. }
@@ -170,6 +202,7 @@ impl Error {
             | Self::ShellUnusable { .. }
             | Self::ProtocolGarbled { .. }
             | Self::ToolMissing { .. }
+            | Self::ClockOutsideValidity { .. }
             | Self::Files(_) => RetryClass::HostFault,
             Self::KnownHostsUnreadable { .. }
             | Self::KeyUnreadable { .. }
@@ -177,6 +210,7 @@ impl Error {
             | Self::JumpUnsupported { .. }
             | Self::LocalShell { .. }
             | Self::Entropy(_)
+            | Self::SameMachine { .. }
             | Self::PathUnusable { .. } => RetryClass::Misconfigured,
         }
     }
@@ -185,7 +219,10 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::DnsFailed { .. } => "check the host's address in the inventory and this machine's DNS".into(),
+            Self::Retried { last, .. } => last.hint(),
+            Self::DnsFailed { .. } | Self::DnsBusy { .. } => {
+                "check the host's address in the inventory and this machine's DNS".into()
+            }
             Self::ConnectRefused { .. } => {
                 "check that sshd runs there and that the port in the inventory is right".into()
             }
@@ -227,7 +264,9 @@ impl Error {
                  in sudoers, no requiretty"
             ),
             Self::ShellUnusable { .. } => {
-                "the user needs a login shell that runs commands (not nologin, no ForceCommand)".into()
+                "the user needs a login shell that runs commands (not nologin, no ForceCommand) and, with PAM, a password \
+                 that has not expired"
+                    .into()
             }
             Self::ConnectionLost { .. } => "run again: what is done stays done, and leftovers are swept".into(),
             Self::TimedOut { .. } => "look at the host's load and disks, then run again".into(),
@@ -238,7 +277,13 @@ impl Error {
                 "paths below root may hold letters, digits and . _ - + @ only; root may hold no control characters"
                     .into()
             }
+            Self::ClockOutsideValidity { .. } => {
+                "nothing was changed; set the host's clock (look with `timedatectl`; chrony or systemd-timesyncd keep it \
+                 right), and check this machine's too, then run again"
+                    .into()
+            }
             Self::ToolMissing { tool } => format!("install {tool} on the host (coreutils or busybox)"),
+            Self::SameMachine { .. } => "list it once, with all of its roles; or mend the address of one".into(),
             Self::Files(files) => files.first().map(FileError::hint).unwrap_or_default(),
         }
     }

@@ -76,7 +76,7 @@ impl Remote for LocalRemote {
             }
         });
         match self.collect(&chunks, end) {
-            Ok(output) => Ok(Reply { output, exit: exit_of(child.wait().map_err(failed)?) }),
+            Ok(output) => Ok(Reply { output, exit: exit_of(child.wait().map_err(failed)?), attempts: 1 }),
             Err(error) => {
                 kill_group(&child);
                 thread::spawn(move || child.wait());

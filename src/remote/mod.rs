@@ -16,11 +16,12 @@ pub use file_error::{FileError, FileFault};
 pub use local::LocalRemote;
 pub use ssh::{SshConfig, SshRemote};
 
+pub use crate::inventory::Deadlines;
+
 use crate::{
     inventory::{Host, Privilege},
     secret::Secret,
 };
-use std::time::Duration;
 
 /// Runs the fixed shell command on a host.
 pub trait Remote: Send + Sync {
@@ -50,6 +51,8 @@ pub struct Reply {
     /// Standard output and standard error, in the order they came.
     pub output: Vec<u8>,
     pub exit: Exit,
+    /// How many connections it took, from 1.
+    pub attempts: u32,
 }
 
 /// How a remote command ended.
@@ -58,30 +61,6 @@ pub enum Exit {
     Status(i32),
     /// The signal's name without `SIG`.
     Signal(String),
-}
-
-/// How long each step with a host may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Deadlines {
-    /// TCP connect, over all of a host's addresses together.
-    pub connect: Duration,
-    /// SSH greeting and key exchange.
-    pub handshake: Duration,
-    /// Silence from the host, at any later moment.
-    pub idle: Duration,
-    /// Everything together, retries included.
-    pub host: Duration,
-}
-
-impl Default for Deadlines {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(10),
-            handshake: Duration::from_secs(10),
-            idle: Duration::from_secs(30),
-            host: Duration::from_secs(120),
-        }
-    }
 }
 
 /// More output than this from one host, in bytes, is no reply to our script: four files and 50 rows make some 20 kB.

@@ -11,6 +11,7 @@ mod input;
 mod kept_runs;
 mod lock;
 mod runs;
+mod space;
 mod state;
 mod trust;
 
@@ -21,6 +22,7 @@ pub use input::{read_bytes, read_capped, read_stream, read_text};
 pub use kept_runs::{RunRecord, Runs, read_record};
 pub use lock::Lock;
 pub use runs::{Journal, RunId};
+pub use space::Space;
 pub use state::{CaOrigin, CaRecord, CertificateRecord, RowRecord, State, TokenRecord};
 pub use trust::{Distrust, mode_open_to_others};
 
@@ -143,6 +145,12 @@ impl Store {
         fs::symlink_metadata(&self.dir).is_ok_and(ours)
             && trust::survey(&self.dir).is_ok_and(|readable| readable.is_empty())
             && !Lock::is_held(&self.dir)
+    }
+
+    /// Whether another process is writing.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        Lock::is_held(&self.dir)
     }
 
     /// Reads state.json and every file it names, and holds the one against the other. While another process is writing

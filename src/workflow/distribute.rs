@@ -1,17 +1,20 @@
 //! Installing the credential set on hosts: many at a time, each in one login, none stopped by another's failure.
 
 use super::{
-    Interrupt, fanout,
-    fanout::Progress,
+    Interrupt,
     journal::Entry,
-    report::{ErrorReport, FileReport, HostReport, HostStatus, RunReport, Summary},
+    limits::Breaker,
+    report::{ErrorReport, FileReport, HostReport, HostStatus, RunReport, Summary, Twin, TwinKind},
+    skew,
+    twins::{Twins, Visit},
+    waves::{Event, run_in_waves},
 };
 use crate::{
-    bundle::Bundle,
+    bundle::{Bundle, HostFile},
     clock::Clock,
     entropy::Entropy,
-    inventory::Host,
-    remote::{self, Remote, installer},
+    inventory::{Host, Limits},
+    remote::{self, Peer, Remote, installer},
     store::{self, Journal},
 };
 use std::time::{Duration, Instant};
@@ -25,6 +28,7 @@ pub struct Fleet<'a> {
     /// What to do about another cluster's credentials on a host.
     pub foreign: installer::ForeignPolicy,
     pub interrupt: &'a Interrupt,
+    pub limits: Limits,
 }
 
 /// Who is told how a run comes along. Called on one thread.
@@ -73,47 +77,44 @@ pub fn run_distribution(
     journal: &Journal,
     observer: &dyn Observer,
 ) -> Result<Distribution, store::Error> {
-    run_on_hosts(fleet, bundles, order, journal, observer, |bundle| install(fleet, bundle))
+    let twins = Twins::new(bundles);
+    let install =
+        |index: usize, breaker: &Breaker| install(fleet, &bundles[index], &twins, &twins.visit(index), breaker);
+    run_on_hosts(fleet, bundles, order, journal, observer, install)
 }
 
-/// Does `work` on every target's host, journaled and reported.
+/// Does `work` on every target's host, by its index, journaled and reported; `work` tells the breaker how it went.
 pub(super) fn run_on_hosts<T: Target>(
     fleet: &Fleet,
     targets: &[T],
     order: Order,
     journal: &Journal,
     observer: &dyn Observer,
-    work: impl Fn(&T) -> HostReport + Sync,
+    work: impl Fn(usize, &Breaker) -> HostReport + Sync,
 ) -> Result<Distribution, store::Error> {
     let started = fleet.clock.now();
     let hosts = targets.iter().map(|target| target.host().name.as_str()).collect();
     let (Order { command, generation, of }, pid) = (order, std::process::id());
     journal.record(&Entry::Started { at: started, command, generation, pid, of, hosts })?;
     let mut journaled = Ok(());
-    let results = fanout::run_on_each(
-        targets,
-        fleet.concurrency,
-        fleet.interrupt,
-        |target| {
-            // A host that is not noted as begun is retried all the same.
-            let _ = journal.note(&Entry::Begun { at: fleet.clock.now(), host: target.host().name.as_str() });
-            work(target)
-        },
-        |progress| match progress {
-            Progress::Started(index) => observer.host_started(targets[*index].host().name.as_str()),
-            Progress::Done(_, report) => {
-                observer.host_finished(report);
-                if journaled.is_ok() {
-                    journaled = journal.record(&Entry::Host { at: fleet.clock.now(), host: report });
-                }
+    let hosts: Vec<&Host> = targets.iter().map(Target::host).collect();
+    let begin = |index: usize, breaker: &Breaker| {
+        // A host that is not noted as begun is retried all the same.
+        let _ = journal.note(&Entry::Begun { at: fleet.clock.now(), host: targets[index].host().name.as_str() });
+        work(index, breaker)
+    };
+    let results = run_in_waves(fleet, &hosts, begin, |index, event| match event {
+        Event::Started => observer.host_started(targets[index].host().name.as_str()),
+        Event::Done(report) => {
+            observer.host_finished(report);
+            if journaled.is_ok() {
+                journaled = journal.record(&Entry::Host { at: fleet.clock.now(), host: report });
             }
-        },
-    );
-    let hosts: Vec<HostReport> = results
-        .into_iter()
-        .zip(targets)
-        .map(|(done, target)| done.unwrap_or_else(|| not_begun(target.host())))
-        .collect();
+        }
+    });
+    let reports = results.into_iter().zip(targets);
+    let hosts: Vec<HostReport> =
+        reports.map(|(result, target)| result.unwrap_or_else(|why| not_begun(target.host(), why))).collect();
     let (finished, summary) = (fleet.clock.now(), Summary::of(&hosts));
     let report = RunReport {
         schema: RunReport::SCHEMA,
@@ -133,14 +134,55 @@ pub(super) fn run_on_hosts<T: Target>(
     Ok(Distribution { report, unrecorded: recorded.err() })
 }
 
-fn install(fleet: &Fleet, bundle: &Bundle) -> HostReport {
-    let began = Instant::now();
-    let result = installer::install_host(fleet.remote, bundle.host, &bundle.files, fleet.foreign, fleet.entropy);
+fn install(fleet: &Fleet, bundle: &Bundle, twins: &Twins, visit: &Visit, breaker: &Breaker) -> HostReport {
+    let (began, before) = (Instant::now(), fleet.clock.now());
+    let roster = |peer: &Peer| visit.enter(peer);
+    let (host, files) = (bundle.host, &bundle.files);
+    let result = installer::install_once(fleet.remote, host, files, fleet.foreign, fleet.entropy, &roster);
     let took = began.elapsed();
     match result {
-        Ok(outcome) => installed(bundle, &outcome, took),
-        Err(error) => failed(bundle.host, &error, took),
+        Ok(outcome) => {
+            breaker.count_done();
+            let skew = outcome.clock.map(|clock| skew::skew_seconds(clock, (before, fleet.clock.now())));
+            let clock_skew_seconds = skew.filter(|skew| skew::is_notable(*skew));
+            let installed = installed(bundle, &outcome, took);
+            HostReport { clock_skew_seconds, twin: visit.end_well(outcome.machine), ..installed }
+        }
+        Err(error) => match error.cause() {
+            remote::Error::SameMachine { name } if twins.want_the_same(bundle, name) => {
+                breaker.count_done();
+                written_as(bundle, name, error.attempts(), took)
+            }
+            cause => {
+                breaker.count_failed(&error);
+                let twin = match cause {
+                    remote::Error::SameMachine { name } => Some(same_machine(name)),
+                    _ => None,
+                };
+                HostReport { twin, ..failed(bundle.host, &error, took) }
+            }
+        },
     }
+}
+
+/// The files are there already, under the machine's other name.
+fn written_as(bundle: &Bundle, name: &str, attempts: u32, took: Duration) -> HostReport {
+    let report = |file: &HostFile| FileReport {
+        path: file.shown_path(bundle.host),
+        kind: file.kind,
+        action: installer::Action::Unchanged,
+        sha256: Some(file.sha256),
+        replaced: None,
+    };
+    let files = bundle.files.iter().map(report).collect();
+    HostReport {
+        twin: Some(same_machine(name)),
+        ..host_report(bundle.host, HostStatus::Unchanged, files, None, attempts, took)
+    }
+}
+
+fn same_machine(name: &str) -> Twin {
+    Twin { kind: TwinKind::SameMachine, host: name.to_owned() }
 }
 
 fn installed(bundle: &Bundle, outcome: &installer::HostOutcome, took: Duration) -> HostReport {
@@ -158,21 +200,16 @@ fn installed(bundle: &Bundle, outcome: &installer::HostOutcome, took: Duration) 
         .collect();
     let changed = outcome.files.iter().any(|file| file.action != installer::Action::Unchanged);
     let status = if changed { HostStatus::Changed } else { HostStatus::Unchanged };
-    host_report(bundle.host, status, files, None, took)
+    host_report(bundle.host, status, files, None, outcome.attempts, took)
 }
 
 pub(super) fn failed(host: &Host, error: &remote::Error, took: Duration) -> HostReport {
     tracing::info!(host = host.name.as_str(), code = error.code(), "{error}");
-    host_report(host, HostStatus::Failed, Vec::new(), Some(ErrorReport::of_host(error)), took)
+    host_report(host, HostStatus::Failed, Vec::new(), Some(ErrorReport::of_host(error)), error.attempts(), took)
 }
 
-fn not_begun(host: &Host) -> HostReport {
-    let error = ErrorReport {
-        code: "interrupted",
-        message: "the run was interrupted before this host was begun".into(),
-        hint: "run the same command again".into(),
-    };
-    host_report(host, HostStatus::Skipped, Vec::new(), Some(error), Duration::ZERO)
+fn not_begun(host: &Host, why: ErrorReport) -> HostReport {
+    host_report(host, HostStatus::Skipped, Vec::new(), Some(why), 0, Duration::ZERO)
 }
 
 pub(super) fn host_report(
@@ -180,6 +217,7 @@ pub(super) fn host_report(
     status: HostStatus,
     files: Vec<FileReport>,
     error: Option<ErrorReport>,
+    attempts: u32,
     took: Duration,
 ) -> HostReport {
     HostReport {
@@ -187,6 +225,9 @@ pub(super) fn host_report(
         status,
         files,
         error,
+        attempts,
+        clock_skew_seconds: None,
+        twin: None,
         duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     }
 }

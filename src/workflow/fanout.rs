@@ -20,6 +20,17 @@ impl Interrupt {
     }
 }
 
+/// Says that no further item may be begun. Asked by every thread before each item.
+pub(super) trait Brake: Sync {
+    fn is_on(&self) -> bool;
+}
+
+impl Brake for Interrupt {
+    fn is_on(&self) -> bool {
+        self.is_requested()
+    }
+}
+
 /// What the threads report back.
 pub(super) enum Progress<T> {
     Started(usize),
@@ -27,11 +38,11 @@ pub(super) enum Progress<T> {
 }
 
 /// Runs `work` on every item, at most `concurrency` at a time, and hands each beginning and end to `observe` on this
-/// thread. Returns the results in the order of `items`; `None` for an item that was not begun, because of an interrupt.
+/// thread. Returns the results in the order of `items`; `None` for an item that was not begun, because of the brake.
 pub(super) fn run_on_each<I: Sync, T: Send>(
     items: &[I],
     concurrency: usize,
-    interrupt: &Interrupt,
+    brake: &dyn Brake,
     work: impl Fn(&I) -> T + Sync,
     mut observe: impl FnMut(&Progress<T>),
 ) -> Vec<Option<T>> {
@@ -42,7 +53,7 @@ pub(super) fn run_on_each<I: Sync, T: Send>(
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(item) = items.get(index) else { return };
-            if interrupt.is_requested() || sender.send(Progress::Started(index)).is_err() {
+            if brake.is_on() || sender.send(Progress::Started(index)).is_err() {
                 return;
             }
             let _ = sender.send(Progress::Done(index, work(item)));

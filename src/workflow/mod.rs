@@ -2,16 +2,22 @@
 
 pub mod combine;
 pub mod distribute;
+pub mod doctor;
 mod fanout;
 pub mod generate;
 mod journal;
+mod limits;
 pub mod merge;
+mod order;
 pub mod report;
 pub mod restarts;
 pub mod rollback;
 pub mod runs;
+pub mod skew;
 pub mod stored;
 pub mod survey;
+mod twins;
 pub mod verify;
+mod waves;
 
 pub use fanout::Interrupt;

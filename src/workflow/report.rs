@@ -39,7 +39,7 @@ pub enum HostStatus {
     Changed,
     Unchanged,
     Failed,
-    /// Not begun, because the run was interrupted.
+    /// Not begun: the run was interrupted, or stopped before its turn.
     Skipped,
     /// Begun, and not known to have ended: only of a run that was killed, or is under way.
     InFlight,
@@ -64,7 +64,34 @@ pub struct HostReport {
     pub status: HostStatus,
     pub files: Vec<FileReport>,
     pub error: Option<ErrorReport>,
+    /// Connections tried; 0 for a host that was not begun.
+    #[serde(default)]
+    pub attempts: u32,
+    /// The host's clock minus ours, where it is further off than certificates bear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_skew_seconds: Option<i64>,
+    /// Another name of the inventory that may be the same machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub twin: Option<Twin>,
     pub duration_ms: u64,
+}
+
+/// A host that shows the host key of another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Twin {
+    pub kind: TwinKind,
+    /// The other's name: one that was done before.
+    pub host: String,
+}
+
+/// What two names of the inventory have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TwinKind {
+    /// Host key and machine-id.
+    SameMachine,
+    /// The host key only: machines made from one image, or of which one has no machine-id.
+    SameHostKey,
 }
 
 #[derive(Debug, Clone, Serialize)]

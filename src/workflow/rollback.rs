@@ -5,6 +5,7 @@
 
 use super::{
     distribute::{self, Distribution, Fleet, Observer, Order, Target},
+    limits::Breaker,
     report::{FileReport, HostReport, HostStatus},
     runs::{KeptHost, KeptRun},
 };
@@ -115,24 +116,33 @@ pub fn run_rollback(
     journal: &Journal,
     observer: &dyn Observer,
 ) -> Result<Distribution, store::Error> {
-    distribute::run_on_hosts(fleet, targets, order, journal, observer, |target| restore(fleet, target))
+    distribute::run_on_hosts(fleet, targets, order, journal, observer, |index, breaker| {
+        restore(fleet, &targets[index], breaker)
+    })
 }
 
-fn restore(fleet: &Fleet, target: &Restoration) -> HostReport {
+fn restore(fleet: &Fleet, target: &Restoration, breaker: &Breaker) -> HostReport {
     let began = Instant::now();
+    let failed = |error: &remote::Error, took: Duration| {
+        breaker.count_failed(error);
+        distribute::failed(target.host, error, took)
+    };
     if let Some(refusal) = &target.refusal {
-        return distribute::failed(target.host, &remote::Error::Files(vec![refusal.clone()]), Duration::ZERO);
+        return failed(&remote::Error::Files(vec![refusal.clone()]), Duration::ZERO);
     }
     let result = installer::restore_host(fleet.remote, target.host, &target.files, fleet.entropy);
     let took = began.elapsed();
     match result {
-        Ok(restored) if has_nothing_kept(target, &restored) => {
+        Ok(restored) if has_nothing_kept(target, &restored.files) => {
             let path = bundle::shown_path(target.host, &target.host.directory);
             let error = FileError { path, fault: FileFault::NothingToRestore, detail: String::new() };
-            distribute::failed(target.host, &remote::Error::Files(vec![error]), took)
+            failed(&remote::Error::Files(vec![error]), took)
         }
-        Ok(restored) => restored_report(target, &restored, took),
-        Err(error) => distribute::failed(target.host, &error, took),
+        Ok(restored) => {
+            breaker.count_done();
+            restored_report(target, &restored, took)
+        }
+        Err(error) => failed(&error, took),
     }
 }
 
@@ -142,11 +152,11 @@ fn has_nothing_kept(target: &Restoration, restored: &[installer::RestoredFile]) 
         && restored.iter().all(|file| file.action == Action::Unchanged)
 }
 
-fn restored_report(target: &Restoration, restored: &[installer::RestoredFile], took: Duration) -> HostReport {
+fn restored_report(target: &Restoration, restored: &installer::RestoredHost, took: Duration) -> HostReport {
     let files: Vec<FileReport> = target
         .files
         .iter()
-        .zip(restored)
+        .zip(&restored.files)
         .map(|(file, done)| FileReport {
             path: bundle::shown_path(target.host, &file.path),
             kind: file.kind,
@@ -155,7 +165,7 @@ fn restored_report(target: &Restoration, restored: &[installer::RestoredFile], t
             replaced: done.replaced,
         })
         .collect();
-    let changed = restored.iter().any(|file| file.action != Action::Unchanged);
+    let changed = restored.files.iter().any(|file| file.action != Action::Unchanged);
     let status = if changed { HostStatus::Changed } else { HostStatus::Unchanged };
-    distribute::host_report(target.host, status, files, None, took)
+    distribute::host_report(target.host, status, files, None, restored.attempts, took)
 }

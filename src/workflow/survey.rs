@@ -4,7 +4,8 @@
 use super::{
     distribute::Fleet,
     fanout::{self, Progress},
-    report::ErrorReport,
+    report::{ErrorReport, Twin},
+    twins::{Identity, find_twins},
 };
 use crate::{
     bundle::{Bundle, CredentialSet, FileKind, HostFile},
@@ -25,6 +26,9 @@ pub struct HostSurvey {
     /// The host's clock minus ours, in seconds, where the host told.
     pub clock_skew_seconds: Option<i64>,
     pub files: Vec<FileSurvey>,
+    /// Another name of the inventory that may be the same machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub twin: Option<Twin>,
 }
 
 impl HostSurvey {
@@ -161,12 +165,12 @@ pub fn survey_hosts(
         |bundle| {
             let view = installer::probe_host(fleet.remote, bundle.host, &bundle.files, fleet.foreign, fleet.entropy);
             match view {
-                Ok(view) => describe(bundle, &view, &own, fleet.clock.now()),
-                Err(error) => unread(bundle, ErrorReport::of_host(&error)),
+                Ok(view) => (describe(bundle, &view, &own, fleet.clock.now()), Some(Identity::of(&view))),
+                Err(error) => (unread(bundle, ErrorReport::of_host(&error)), None),
             }
         },
         |progress| {
-            if let Progress::Done(_, survey) = progress {
+            if let Progress::Done(_, (survey, _)) = progress {
                 observer.host_surveyed(survey);
             }
         },
@@ -176,13 +180,20 @@ pub fn survey_hosts(
         message: "interrupted before this host was read".into(),
         hint: "run the same command again".into(),
     };
-    let surveys = results.into_iter().zip(bundles);
-    surveys.map(|(survey, bundle)| survey.unwrap_or_else(|| unread(bundle, interrupted()))).collect()
+    let results: Vec<_> = results.into_iter().zip(bundles).collect();
+    let (mut surveys, identities): (Vec<HostSurvey>, Vec<_>) = results
+        .into_iter()
+        .map(|(result, bundle)| result.unwrap_or_else(|| (unread(bundle, interrupted()), None)))
+        .unzip();
+    for (survey, twin) in surveys.iter_mut().zip(find_twins(bundles, &identities)) {
+        survey.twin = twin;
+    }
+    surveys
 }
 
 fn unread(bundle: &Bundle, error: ErrorReport) -> HostSurvey {
     let name = bundle.host.name.as_str().to_owned();
-    HostSurvey { name, error: Some(error), clock_skew_seconds: None, files: Vec::new() }
+    HostSurvey { name, error: Some(error), clock_skew_seconds: None, files: Vec::new(), twin: None }
 }
 
 fn describe(bundle: &Bundle, view: &HostView, own: &OwnFacts, now: Timestamp) -> HostSurvey {
@@ -192,6 +203,7 @@ fn describe(bundle: &Bundle, view: &HostView, own: &OwnFacts, now: Timestamp) ->
         error: None,
         clock_skew_seconds: view.clock.map(|clock| clock.duration_since(now).as_secs()),
         files: files.map(|(file, found)| describe_file(bundle, file, found, own)).collect(),
+        twin: None,
     }
 }
 

@@ -177,10 +177,31 @@ impl TestHost {
         self.sshd = None;
     }
 
+    /// Sets one more line of sshd_config, before all others, or takes it away, and starts sshd anew.
+    pub fn set_option(&mut self, line: Option<&str>) {
+        const MARK: &str = "# from here on as it was at first\n";
+        self.stop();
+        let path = format!("{}/sshd_config", self.world.ssh_dir());
+        let config = self.read(&path);
+        let first = config.split_once(MARK).map_or(config.as_str(), |(_, first)| first);
+        self.write(&path, &format!("{}\n{MARK}{first}", line.unwrap_or_default()));
+        self.start();
+    }
+
     /// Gives the host another key of the same type, as when it was reinstalled.
     pub fn replace_host_key(&mut self) {
         self.stop();
         self.make_host_key("ed25519");
+        self.start();
+    }
+
+    /// Gives the host the key of another, as when both were made from one image.
+    pub fn clone_host_key(&mut self, other: &Self) {
+        self.stop();
+        for name in ["host_ed25519", "host_ed25519.pub"] {
+            let of = |host: &Self| host.path(&format!("{}/{name}", host.world.ssh_dir()));
+            fs::copy(of(other), of(self)).unwrap();
+        }
         self.start();
     }
 

@@ -3,8 +3,11 @@
 //! Every target is checked before any is written: if one is refused, the host is left as it was. A probe changes nothing
 //! and carries no secret, only paths, digests, our CA and the names of our users. How a host is reached is [`Remote`]'s affair.
 
+pub mod examine;
+mod fact;
 mod failure;
 mod foreign;
+mod machine;
 mod outcome;
 mod reply;
 mod restore;
@@ -12,8 +15,9 @@ mod script;
 mod withhold;
 
 pub use foreign::ForeignPolicy;
+pub use machine::{MachineId, Roster, Written};
 pub use outcome::{Action, Facts, FileOutcome, FileState, FileView, Found, HostOutcome, HostView, Regular, TokenRow};
-pub use restore::{KeptFile, RestoredFile, Undo, restore_host};
+pub use restore::{KeptFile, RestoredFile, RestoredHost, Undo, restore_host};
 
 use super::{Error, Remote};
 use crate::{
@@ -22,6 +26,8 @@ use crate::{
     entropy::{Entropy, random_bytes},
     inventory::Host,
 };
+use machine::Told;
+use std::cell::RefCell;
 use withhold::withhold_secrets;
 
 /// Reads what `host` holds at the places of `files`, without changing anything.
@@ -38,8 +44,14 @@ pub fn probe_host(
 ) -> Result<HostView, Error> {
     let nonce = draw_nonce(entropy)?;
     let layout = script::Layout::new(host, files, policy)?;
-    let reply = remote.run_script(host, &|_| Ok(script::render_probe(&layout, &nonce)))?;
-    reply::parse_view(&withhold_secrets(reply, &nonce, files), &nonce, host, &layout)
+    let host_key = RefCell::default();
+    let reply = remote.run_script(host, &|peer| {
+        host_key.replace(peer.host_key.clone());
+        Ok(script::render_probe(&layout, &nonce))
+    })?;
+    let told = Told::by(withhold_secrets(reply, &nonce, files), &nonce);
+    let view = reply::parse_view(&told.reply, &nonce, host, &layout)?;
+    Ok(HostView { host_key: host_key.into_inner(), machine: told.machine, ..view })
 }
 
 /// Makes `host` hold `files`: content, owner and mode. What is right already is not touched.
@@ -53,10 +65,31 @@ pub fn install_host(
     policy: ForeignPolicy,
     entropy: &dyn Entropy,
 ) -> Result<HostOutcome, Error> {
+    install_once(remote, host, files, policy, entropy, &|_| Vec::new())
+}
+
+/// As [`install_host`], unless the machine was written already under another name that `roster` gives.
+///
+/// # Errors
+/// As [`install_host`], and [`Error::SameMachine`]: nothing was written then.
+pub fn install_once(
+    remote: &dyn Remote,
+    host: &Host,
+    files: &[HostFile],
+    policy: ForeignPolicy,
+    entropy: &dyn Entropy,
+    roster: &Roster<'_>,
+) -> Result<HostOutcome, Error> {
     let nonce = draw_nonce(entropy)?;
     let layout = script::Layout::new(host, files, policy)?;
-    let reply = remote.run_script(host, &|_| Ok(script::render_install(&layout, &nonce)))?;
-    reply::parse_outcome(&withhold_secrets(reply, &nonce, files), &nonce, host, &layout)
+    let written = RefCell::new(Vec::new());
+    let reply = remote.run_script(host, &|peer| {
+        written.replace(roster(peer));
+        Ok(script::render_install(&layout, &nonce, &written.borrow()))
+    })?;
+    let told = Told::by(withhold_secrets(reply, &nonce, files), &nonce).refuse_twin(&written.borrow())?;
+    let outcome = reply::parse_outcome(&told.reply, &nonce, host, &layout)?;
+    Ok(HostOutcome { machine: told.machine, ..outcome })
 }
 
 /// Marks our lines in the reply, and makes temporary names unguessable.

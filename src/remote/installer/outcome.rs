@@ -1,6 +1,7 @@
 //! What a host holds, and what was done there: plain values for plans, reports and `status`. No secrets: a token is
 //! named by its fingerprint.
 
+use super::machine::MachineId;
 use crate::{
     digest::{Digest, Fingerprint},
     remote::{Error, FileError},
@@ -8,12 +9,15 @@ use crate::{
 use jiff::Timestamp;
 
 /// What a probe saw.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct HostView {
     /// The host's own clock, where it could be read.
     pub clock: Option<Timestamp>,
     /// In the order asked for.
     pub files: Vec<FileView>,
+    /// The fingerprint of its host key, `SHA256:…`; `None` for this machine.
+    pub host_key: Option<String>,
+    pub machine: Option<MachineId>,
 }
 
 /// One file as a probe saw it.
@@ -113,10 +117,16 @@ pub struct TokenRow {
 }
 
 /// What an install did.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct HostOutcome {
+    /// The host's own clock, where something was written and it could be read.
+    pub clock: Option<Timestamp>,
     /// In the order asked for.
     pub files: Vec<FileOutcome>,
+    /// How many connections it took, from 1.
+    pub attempts: u32,
+    /// Where it told.
+    pub machine: Option<MachineId>,
 }
 
 /// What an install did about one file.

@@ -2,26 +2,21 @@
 //! programs print) is kept only to quote it. The host is not trusted: nothing it says may panic or mislead by index.
 
 use super::{
+    fact::take_fact,
     failure::{failed_step, garbled, no_reply},
     foreign::pin_of,
-    outcome::{
-        Action, Facts, FileOutcome, FileState, FileView, Found, HostOutcome, HostView, Regular, TokenRow,
-        refuse_blocked,
-    },
+    outcome::{Action, Facts, FileOutcome, FileState, FileView, Found, HostOutcome, HostView, Regular, refuse_blocked},
     restore::fault_of,
     script::Layout,
 };
 use crate::{
     bundle::HostFile,
-    digest::{Digest, Fingerprint},
+    digest::Digest,
     inventory::Host,
     remote::{Error, Exit, FileError, FileFault, Reply},
-    secret::{redact_url, scrub},
+    secret::scrub,
 };
 use jiff::Timestamp;
-
-/// As many rows of a token file as the script tells of.
-const MOST_ROWS: usize = 50;
 
 /// What all scripts' replies have in common.
 pub(super) struct Parsed {
@@ -34,7 +29,7 @@ pub(super) struct Parsed {
 
 pub(super) fn parse_view(reply: &Reply, nonce: &str, host: &Host, layout: &Layout<'_>) -> Result<HostView, Error> {
     let parsed = parse(reply, nonce, host, layout)?;
-    Ok(HostView { clock: parsed.clock, files: parsed.views })
+    Ok(HostView { clock: parsed.clock, files: parsed.views, ..HostView::default() })
 }
 
 pub(super) fn parse_outcome(
@@ -68,7 +63,7 @@ pub(super) fn parse_outcome(
             }
         }
     }
-    Ok(HostOutcome { files })
+    Ok(HostOutcome { clock: parsed.clock, files, attempts: reply.attempts, machine: None })
 }
 
 pub(super) fn parse(reply: &Reply, nonce: &str, host: &Host, layout: &Layout<'_>) -> Result<Parsed, Error> {
@@ -100,7 +95,8 @@ pub(super) fn parse(reply: &Reply, nonce: &str, host: &Host, layout: &Layout<'_>
         }
         said.clear();
     }
-    if !begun {
+    // A shell that was killed says nothing of itself, however early.
+    if !begun && !matches!(reply.exit, Exit::Signal(_)) {
         return Err(no_reply(&text, &reply.exit, host));
     }
     if ended && parsed.seen.contains(&false) {
@@ -129,6 +125,10 @@ fn take(words: &[&str], said: &str, layout: &Layout<'_>, parsed: &mut Parsed) ->
         ["faildir", index, step] => {
             let Some(path) = index.parse().ok().and_then(|d| layout.directory_path(d)) else { return Ok(None) };
             return Err(Error::Files(vec![failed_step(path, step, said)]));
+        }
+        ["untimely"] => {
+            let (Some(clock), Some(validity)) = (parsed.clock, layout.validity) else { return Ok(None) };
+            return Err(Error::ClockOutsideValidity { clock, validity });
         }
         _ => {}
     }
@@ -226,36 +226,6 @@ fn take_found(view: &mut FileView, path: &str, kind: &str, rest: &[&str]) -> Opt
     Some(())
 }
 
-fn base64(value: &str) -> Option<String> {
-    value.chars().all(|c| c.is_ascii_alphanumeric() || "+/=".contains(c)).then(|| value.to_owned())
-}
-
-fn take_fact(facts: &mut Facts, name: &str, value: &str) -> Option<()> {
-    match name {
-        "server" => facts.server = Some(scrub(&redact_url(value))),
-        "certificate" => facts.client_certificate = base64(value),
-        "authority" => facts.certificate_authority = base64(value),
-        "token" => facts.token = Some(parse_fingerprint(value)?),
-        "row" => {
-            let (token, user) = value.split_once(' ')?;
-            let user = match user.split_once(' ')? {
-                ("is", name) => scrub(name),
-                ("other", fingerprint) => format!("another user {}", parse_fingerprint(fingerprint)?),
-                _ => return None,
-            };
-            if facts.token_rows.len() < MOST_ROWS {
-                facts.token_rows.push(TokenRow { token: parse_fingerprint(token)?, user });
-            }
-        }
-        _ => return None,
-    }
-    Some(())
-}
-
-fn parse_fingerprint(text: &str) -> Option<Fingerprint> {
-    Fingerprint::try_from(text.to_owned()).ok()
-}
-
 /// `-rw-r--r--.` -> 0o644, as `ls -l` writes it (POSIX, ls, "STDOUT").
 fn parse_mode(permissions: &str) -> Option<u32> {
     let bits = permissions.as_bytes().get(1..10)?;
@@ -301,11 +271,11 @@ mod tests {
 
     fn files() -> [HostFile; 1] {
         let content = std::sync::Arc::new(Secret::from("x"));
-        [HostFile { kind: FileKind::TokenCsv, path: "/etc/t".into(), content, sha256: Digest::of("x") }]
+        [HostFile { kind: FileKind::TokenCsv, path: "/etc/t".into(), content, sha256: Digest::of("x"), validity: None }]
     }
 
     fn outcome(text: &str) -> Result<HostOutcome, Error> {
-        let reply = Reply { output: text.replace('@', NONCE).into_bytes(), exit: Exit::Status(0) };
+        let reply = Reply { output: text.replace('@', NONCE).into_bytes(), exit: Exit::Status(0), attempts: 1 };
         parse_outcome(
             &reply,
             NONCE,
@@ -350,7 +320,7 @@ mod tests {
         let view = |rows: usize| {
             let row = "@ fact 0 row 00000000 other 00000000\n".repeat(rows);
             let text = format!("@ begin\n@ found 0 regular update -rw------- 0 0 -\n{row}@ end\n");
-            let reply = Reply { output: text.replace('@', NONCE).into_bytes(), exit: Exit::Status(0) };
+            let reply = Reply { output: text.replace('@', NONCE).into_bytes(), exit: Exit::Status(0), attempts: 1 };
             let policy = crate::remote::installer::ForeignPolicy::Refuse;
             let layout_files = files();
             let layout = Layout::new(&host(), &layout_files, policy).unwrap();

@@ -56,6 +56,15 @@ pub struct RestoredFile {
     pub replaced: Option<Digest>,
 }
 
+/// What became of a host.
+#[derive(Debug)]
+pub struct RestoredHost {
+    /// In the order asked for.
+    pub files: Vec<RestoredFile>,
+    /// How many connections it took, from 1.
+    pub attempts: u32,
+}
+
 /// Puts `files` back, in the order given: all of them, or none.
 ///
 /// # Errors
@@ -65,13 +74,15 @@ pub fn restore_host(
     host: &Host,
     files: &[KeptFile],
     entropy: &dyn Entropy,
-) -> Result<Vec<RestoredFile>, Error> {
+) -> Result<RestoredHost, Error> {
     let nonce = draw_nonce(entropy)?;
     let expected: Vec<HostFile> = files.iter().map(KeptFile::expectation).collect();
     // Whose the file is was judged when it was installed; here it is only compared.
     let layout = Layout::new(host, &expected, ForeignPolicy::Replace)?;
     let reply = remote.run_script(host, &|_| Ok(render(&layout, files, &nonce)))?;
-    parse(&withhold_secrets(reply, &nonce, &expected), &nonce, host, &layout, files)
+    let attempts = reply.attempts;
+    let files = parse(&withhold_secrets(reply, &nonce, &expected), &nonce, host, &layout, files)?;
+    Ok(RestoredHost { files, attempts })
 }
 
 impl KeptFile {
@@ -81,7 +92,13 @@ impl KeptFile {
             Undo::Exchange { installed, .. } | Undo::Remove { installed } => installed,
             Undo::ExchangeAny => Digest::of(""),
         };
-        HostFile { kind: self.kind, path: self.path.clone(), content: Arc::new(Secret::from("")), sha256 }
+        HostFile {
+            kind: self.kind,
+            path: self.path.clone(),
+            content: Arc::new(Secret::from("")),
+            sha256,
+            validity: None,
+        }
     }
 }
 
@@ -98,9 +115,9 @@ impl Undo {
 }
 
 fn render(layout: &Layout<'_>, files: &[KeptFile], nonce: &str) -> Secret {
-    let mut calls = FUNCTIONS.clone() + "km_count_twice\n";
+    let mut calls = String::from("km_count_twice\n");
     for (d, directory) in layout.directories.iter().enumerate() {
-        script::push_look(&mut calls, layout, d, directory, "look");
+        script::push_look(&mut calls, layout, d, "look");
         let weighed =
             directory.files.iter().map(|(i, name)| format!("{i} {} {}", quote_sh(name), files[*i].undo.words()));
         script::push_call(&mut calls, "km_weigh", std::iter::once(d.to_string()).chain(weighed));
@@ -129,7 +146,7 @@ fn render(layout: &Layout<'_>, files: &[KeptFile], nonce: &str) -> Secret {
     }
     script::push_call(&mut calls, "km_report", (0..files.len()).map(|i| i.to_string()));
     calls.push_str("km_heed\n");
-    script::wrap(layout, nonce, &calls)
+    script::wrap(layout, nonce, &FUNCTIONS, &calls)
 }
 
 fn parse(

@@ -1,9 +1,12 @@
 //! Renders what goes to a host's `sh`: templates/install.sh and the calls that carry the data, as one brace group, so
 //! that a transfer which breaks off executes nothing. The only place that quotes words for a shell.
 
-use super::foreign::{ForeignPolicy, Own};
+use super::{
+    foreign::{ForeignPolicy, Own},
+    machine::{self, Written},
+};
 use crate::{
-    bundle::{FileKind, HostFile},
+    bundle::{FileKind, HostFile, Validity},
     inventory::{Connection, Host},
     remote::Error,
     secret::{ExposeSecret, Secret},
@@ -26,6 +29,8 @@ pub(super) struct Layout<'a> {
     /// Without a trailing slash; empty for `/`.
     pub root: String,
     pub directories: Vec<Directory<'a>>,
+    /// When all certificates of the files hold; `None` where there are none.
+    pub validity: Option<Validity>,
 }
 
 /// One directory and the files in it.
@@ -48,7 +53,8 @@ impl<'a> Layout<'a> {
                 None => directories.push(Directory { path, files: vec![(index, name)] }),
             }
         }
-        Ok(Self { files, policy, root: local_root(host)?, directories })
+        let validity = files.iter().filter_map(|file| file.validity).reduce(Validity::overlap);
+        Ok(Self { files, policy, root: local_root(host)?, directories, validity })
     }
 
     /// Where the directory with this index is on the host, root included.
@@ -95,18 +101,25 @@ pub(super) fn quote_sh(text: &str) -> String {
 
 /// The script that only looks.
 pub(super) fn render_probe(layout: &Layout<'_>, nonce: &str) -> Secret {
-    let mut calls = String::from("km_say clock \"$(date +%s)\"\n");
+    let mut calls = machine::render_call(&[]) + "km_say clock \"$(date +%s)\"\n";
     push_looks(&mut calls, layout, "probe");
-    wrap(layout, nonce, &calls)
+    wrap(layout, nonce, "", &calls)
 }
 
-/// The script that looks, and installs when nothing stands in the way. It holds every file's content.
-pub(super) fn render_install(layout: &Layout<'_>, nonce: &str) -> Secret {
+/// The script that looks, and installs when nothing stands in the way, unless the machine is one of `written`. It holds
+/// every file's content.
+pub(super) fn render_install(layout: &Layout<'_>, nonce: &str, written: &[Written]) -> Secret {
     // Room for all of it: a buffer that grew would leave copies of secrets behind.
     let contents: usize = layout.files.iter().map(|f| f.content.expose_secret().len()).sum();
-    let mut calls = String::with_capacity(contents * 2 + 4096 + layout.files.len() * 1024);
+    let machine = machine::render_call(written);
+    let mut calls = String::with_capacity(contents * 2 + machine.len() + 4096 + layout.files.len() * 1024);
+    calls.push_str(&machine);
     push_looks(&mut calls, layout, "look");
     calls.push_str("km_go_unless_refused\nkm_quit_unless_due\n");
+    if let Some(validity) = layout.validity {
+        let _ = write!(calls, "km_check_clock {} {}", validity.not_before.as_second(), validity.not_after.as_second());
+        push_call(&mut calls, "", (0..layout.files.len()).map(|index| index.to_string()));
+    }
     for (d, directory) in layout.directories.iter().enumerate() {
         push_enter(&mut calls, "km_open", d, directory, layout);
         push_call(&mut calls, "km_create", directory.files.iter().map(|(i, _)| i.to_string()));
@@ -132,14 +145,15 @@ pub(super) fn render_install(layout: &Layout<'_>, nonce: &str) -> Secret {
         }
     }
     calls.push_str("km_heed\n");
-    let script = wrap(layout, nonce, &calls);
+    let script = wrap(layout, nonce, "", &calls);
     drop(Secret::from(calls));
     script
 }
 
-pub(super) fn wrap(layout: &Layout<'_>, nonce: &str, calls: &str) -> Secret {
-    let mut script = String::with_capacity(FUNCTIONS.len() + calls.len() + 64 * 1024);
-    let _ = writeln!(script, "{{\n{}km_nonce={nonce}\nkm_policy={}", *FUNCTIONS, layout.policy.word());
+/// Everything between braces: our functions, `more` of them, and the calls.
+pub(super) fn wrap(layout: &Layout<'_>, nonce: &str, more: &str, calls: &str) -> Secret {
+    let mut script = String::with_capacity(FUNCTIONS.len() + more.len() + calls.len() + 64 * 1024);
+    let _ = writeln!(script, "{{\n{}{more}km_nonce={nonce}\nkm_policy={}", *FUNCTIONS, layout.policy.word());
     let own = Own::of(layout.files);
     for (name, value) in [("our_ca", &own.authority), ("our_pem", &own.pem), ("our_users", &own.users)] {
         let _ = writeln!(script, "km_{name}={}", quote_sh(value));
@@ -151,12 +165,14 @@ pub(super) fn wrap(layout: &Layout<'_>, nonce: &str, calls: &str) -> Secret {
 }
 
 fn push_looks(calls: &mut String, layout: &Layout<'_>, mode: &str) {
-    for (d, directory) in layout.directories.iter().enumerate() {
-        push_look(calls, layout, d, directory, mode);
+    for d in 0..layout.directories.len() {
+        push_look(calls, layout, d, mode);
     }
 }
 
-pub(super) fn push_look(calls: &mut String, layout: &Layout<'_>, d: usize, directory: &Directory<'_>, mode: &str) {
+/// The call that judges one directory and looks at its files.
+pub(super) fn push_look(calls: &mut String, layout: &Layout<'_>, d: usize, mode: &str) {
+    let directory = &layout.directories[d];
     let _ = write!(calls, "km_look {mode} {d} {} {}", quote_sh(&layout.root), quote_sh(directory.path));
     for (i, name) in &directory.files {
         let file = &layout.files[*i];

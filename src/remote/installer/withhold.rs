@@ -51,7 +51,7 @@ pub(super) fn withhold_secrets(reply: Reply, nonce: &str, files: &[HostFile]) ->
         }
         output.push_str(frame);
     }
-    Reply { output: output.into_bytes(), exit: reply.exit }
+    Reply { output: output.into_bytes(), ..reply }
 }
 
 /// Hashes of the pieces, by their length: no copy of a secret.
@@ -136,8 +136,9 @@ mod tests {
 
     fn withheld_of(rows: &str, said: &str) -> String {
         let content = Arc::new(Secret::from(rows));
-        let file = HostFile { kind: FileKind::TokenCsv, path: "/t".into(), content, sha256: Digest::of(rows) };
-        let reply = Reply { output: said.replace('@', NONCE).into_bytes(), exit: Exit::Status(0) };
+        let file =
+            HostFile { kind: FileKind::TokenCsv, path: "/t".into(), content, sha256: Digest::of(rows), validity: None };
+        let reply = Reply { output: said.replace('@', NONCE).into_bytes(), exit: Exit::Status(0), attempts: 1 };
         let output = withhold_secrets(reply, NONCE, &[file]).output;
         String::from_utf8(output).unwrap().replace(NONCE, "@").replace(INSTEAD, "#")
     }

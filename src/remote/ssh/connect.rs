@@ -2,6 +2,7 @@
 
 use super::{
     known_hosts::HostEntries,
+    resolve::resolve,
     watchdog::{Watch, Watchdog},
 };
 use crate::{
@@ -14,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use ssh2::{BlockDirections, ErrorCode, MethodType, Session};
 use std::{
     io,
-    net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs},
+    net::{Shutdown, TcpStream},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -65,9 +66,14 @@ pub(super) struct Link {
     /// For messages: `address:port`.
     pub endpoint: String,
     deadlines: Deadlines,
+    /// Of the host's whole time.
     end: Instant,
-    /// Over the handshake first, then over everything: until the session is freed.
+    /// Of what is under way: the login, or everything.
+    until: Instant,
+    /// Over the handshake first, then over the login, then over everything: until the session is freed.
     watch: Watch,
+    /// Those to come, the next one last.
+    later: Vec<Watch>,
 }
 
 struct HangUp(Arc<TcpStream>);
@@ -88,16 +94,31 @@ impl Link {
         watchdog: &Watchdog,
     ) -> Result<Self, Failure> {
         let endpoint = display_endpoint(&target.address, target.port);
-        let stream = Arc::new(connect(target, &endpoint, deadlines.connect)?);
+        let left = end.saturating_duration_since(Instant::now());
+        let stream = Arc::new(connect(target, &endpoint, deadlines.connect.min(left))?);
         let session = Session::new().map_err(|e| handshake_error(&endpoint, e.message()))?;
-        let unwatched = |e: io::Error| handshake_error(&endpoint, &format!("nothing can watch over its time: {e}"));
-        let handshake_end = end.min(Instant::now() + deadlines.handshake);
-        let watch = watchdog.watch(&stream, handshake_end).map_err(unwatched)?;
-        let whole = watchdog.watch(&stream, end).map_err(unwatched)?;
-        let mut link = Self { socket: HangUp(Arc::clone(&stream)), session, endpoint, deadlines, end, watch };
+        let name = endpoint.clone();
+        let unwatched = |e: io::Error| handshake_error(&name, &format!("nothing can watch over its time: {e}"));
+        let (now, socket) = (Instant::now(), HangUp(Arc::clone(&stream)));
+        let watch = |until: Instant| watchdog.watch(&stream, until.min(end)).map_err(unwatched);
+        let (first, later) = (watch(now + deadlines.handshake)?, vec![watch(end)?, watch(now + deadlines.login)?]);
+        let mut link = Self { socket, session, endpoint, deadlines, end, until: end, watch: first, later };
         link.agree_on_keys(stream, known)?;
-        link.watch = whole;
+        link.watch_next();
+        link.until = end.min(now + deadlines.login);
         Ok(link)
+    }
+
+    /// The login's own time does not count any more.
+    pub fn logged_in(&mut self) {
+        self.watch_next();
+        self.until = self.end;
+    }
+
+    fn watch_next(&mut self) {
+        if let Some(next) = self.later.pop() {
+            self.watch = next;
+        }
     }
 
     fn agree_on_keys(&mut self, stream: Arc<TcpStream>, known: &HostEntries) -> Result<(), Failure> {
@@ -166,15 +187,15 @@ impl Link {
         }
     }
 
-    /// Of the host's whole time.
+    /// Of the login's time, or of the host's whole time after it.
     pub fn time_left(&self) -> Duration {
-        self.end.saturating_duration_since(Instant::now())
+        self.until.saturating_duration_since(Instant::now())
     }
 
     /// Gives the next call to libssh2 as much time as is left for it, and says how much.
     ///
     /// # Errors
-    /// [`Error::TimedOut`] when the host's whole time is over.
+    /// [`Error::TimedOut`] when that time is over.
     pub fn allow(&self, during: &'static str) -> Result<Duration, Error> {
         let left = self.time_left();
         if left.is_zero() {
@@ -204,10 +225,10 @@ impl Link {
         false
     }
 
-    /// Whether the host's whole time is over: every error is then ours, whatever libssh2 makes of the cut line.
+    /// Whether the time is over: every error is then ours, whatever libssh2 makes of the cut line.
     pub fn is_over(&self) -> bool {
         // libssh2 gives up a little early.
-        Instant::now() + Duration::from_millis(100) >= self.end
+        Instant::now() + Duration::from_millis(100) >= self.until
     }
 
     /// What a libssh2 error after the handshake means.
@@ -220,10 +241,10 @@ impl Link {
     }
 
     pub fn timed_out(&self, during: &'static str) -> Error {
-        let reason = if self.is_over() {
-            format!("not done after {} s", self.deadlines.host.as_secs())
-        } else {
-            format!("nothing heard for {} s", self.deadlines.idle.as_secs())
+        let reason = match self.is_over() {
+            true if self.until < self.end => format!("not done after {} s", self.deadlines.login.as_secs()),
+            true => format!("not done after {} s", self.deadlines.host.as_secs()),
+            false => format!("nothing heard for {} s", self.deadlines.idle.as_secs()),
         };
         Error::TimedOut { during, reason }
     }
@@ -308,11 +329,9 @@ fn host_key_order(known: &[String]) -> String {
     order.join(",")
 }
 
-fn connect(target: &SshTarget, endpoint: &str, limit: Duration) -> Result<TcpStream, Error> {
-    let resolved = (target.address.as_str(), target.port).to_socket_addrs();
-    let dns_failed = |reason: String| Error::DnsFailed { address: target.address.clone(), reason };
-    let addresses: Vec<SocketAddr> = resolved.map_err(|e| dns_failed(scrub(&e.to_string())))?.collect();
+fn connect(target: &SshTarget, endpoint: &str, limit: Duration) -> Result<TcpStream, Failure> {
     let end = Instant::now() + limit;
+    let addresses = resolve(&target.address, target.port, limit)?;
     let mut worst: Option<io::Error> = None;
     let started = Instant::now();
     for (n, address) in addresses.iter().enumerate() {
@@ -335,13 +354,20 @@ fn connect(target: &SshTarget, endpoint: &str, limit: Duration) -> Result<TcpStr
             Err(_) => {}
         }
     }
-    let endpoint = endpoint.to_owned();
-    Err(match worst {
-        None => dns_failed("the name has no address".to_owned()),
-        Some(e) if e.kind() == io::ErrorKind::ConnectionRefused => Error::ConnectRefused { endpoint },
-        Some(e) if e.kind() == io::ErrorKind::TimedOut => Error::ConnectTimeout { endpoint, seconds: limit.as_secs() },
-        Some(e) => Error::Unreachable { endpoint, reason: e.to_string() },
-    })
+    let name = endpoint.to_owned();
+    Err(Failure::Final(match worst {
+        None => Error::DnsFailed { address: target.address.clone(), reason: "the name has no address".to_owned() },
+        Some(e) => match e.kind() {
+            io::ErrorKind::ConnectionRefused => Error::ConnectRefused { endpoint: name },
+            io::ErrorKind::TimedOut => Error::ConnectTimeout { endpoint: name, seconds: limit.as_secs() },
+            // It was there, and hung up before we looked.
+            io::ErrorKind::ConnectionReset => {
+                let error = handshake_error(endpoint, &format!("it hung up before the login: {e}"));
+                return Err(Failure::DroppedBeforeLogin(error));
+            }
+            _ => Error::Unreachable { endpoint: name, reason: e.to_string() },
+        },
+    }))
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ fn converse(link: &Link, command: &str, input: &[u8]) -> Result<Reply, Error> {
         None => Exit::Status(channel.exit_status().map_err(|e| link.failed(RUNNING, &e))?),
     };
     tracing::debug!("{}: ended with {}", link.endpoint, scrub(&format!("{exit:?}")));
-    Ok(Reply { output, exit })
+    Ok(Reply { output, exit, attempts: 1 })
 }
 
 /// Calls libssh2 until it no longer waits for the peer. The outer error: our time is over.

@@ -8,8 +8,15 @@ mod exec;
 mod host_key;
 mod keys;
 mod known_hosts;
+mod material;
 mod pattern;
+mod resolve;
+mod retry;
+mod scan;
 mod watchdog;
+
+pub use material::{Material, MaterialState};
+pub use scan::{Extent, HostScan, KeyState, ScannedKey};
 
 use super::{Deadlines, Error, OfferedKey, Peer, Remote, Reply, Script};
 use crate::inventory::{Connection, Host, SshTarget};
@@ -18,11 +25,8 @@ use connect::{Failure, Link};
 use host_key::HostKey;
 use keys::FileCache;
 use known_hosts::{HostEntries, Verdict, lookup_name};
-use std::{
-    path::PathBuf,
-    thread,
-    time::{Duration, Instant},
-};
+use retry::Retries;
+use std::{path::PathBuf, thread, time::Instant};
 use watchdog::Watchdog;
 
 /// What SSH needs to know of this machine.
@@ -44,9 +48,6 @@ pub struct SshRemote {
     agent: Option<AgentSocket>,
 }
 
-/// How often a server that hangs up before the login (MaxStartups) is tried again.
-const RETRIES: u32 = 3;
-const FIRST_PAUSE: Duration = Duration::from_millis(300);
 /// OpenSSH's own defaults, where a host names no key (ssh_config(5), IdentityFile).
 const USUAL_KEYS: [&str; 3] = [".ssh/id_ed25519", ".ssh/id_ecdsa", ".ssh/id_rsa"];
 
@@ -77,6 +78,7 @@ impl SshRemote {
             &self.files.keys(&self.identity_files(target)),
             self.agent.as_ref(),
         )?;
+        link.logged_in();
         let input = script(&Peer { host_key: Some(host_key) })?;
         Ok(exec::run(&mut link, &super::command_line(host.privilege), &input)?)
     }
@@ -90,21 +92,18 @@ impl Remote for SshRemote {
         if let Some(jump) = target.settings.jump.first() {
             return Err(Error::JumpUnsupported { jump: jump.clone() });
         }
-        let end = Instant::now() + self.config.deadlines.host;
-        let mut pause = FIRST_PAUSE;
-        for _ in 0..RETRIES {
-            match self.attempt(target, host, script, end) {
-                Err(Failure::DroppedBeforeLogin(error)) if Instant::now() + pause * 2 < end => {
-                    // Jitter: hosts behind one busy server must not all come back at once.
-                    let wait = pause.mul_f64(0.5 + rand::random::<f64>());
-                    tracing::debug!("{error}; once more in {} ms", wait.as_millis());
-                    thread::sleep(wait);
-                    pause *= 2;
-                }
-                other => return other.map_err(Failure::into_error),
-            }
+        let mut retries = Retries::begin(self.config.deadlines);
+        loop {
+            let failure = match self.attempt(target, host, script, retries.end()) {
+                Ok(reply) => return Ok(Reply { attempts: retries.attempts(), ..reply }),
+                Err(failure) => failure,
+            };
+            let Some(pause) = retries.pause_after(&failure, Instant::now(), rand::random()) else {
+                return Err(retries.give_up(failure));
+            };
+            tracing::debug!("{}: once more in {} ms: {}", host.name, pause.as_millis(), failure.into_error());
+            thread::sleep(pause);
         }
-        self.attempt(target, host, script, end).map_err(Failure::into_error)
     }
 }
 

@@ -1,0 +1,124 @@
+//! Which machine answers, whatever the inventory calls it: systemd's /etc/machine-id, where there is one. It is not secret,
+//! but not to be shown either (machine-id(5)): here it is only ever compared, by its digest. A machine that was written
+//! under another name says so itself, before anything is written.
+
+use crate::{
+    digest::Digest,
+    remote::{Error, Peer, Reply},
+};
+
+/// The digest of a machine-id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MachineId(Digest);
+
+/// A machine that was written in this run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    pub machine: MachineId,
+    /// Its name in the inventory.
+    pub name: String,
+}
+
+/// Gives the machines that were written under other names and show the host key of this peer. May wait for them.
+pub type Roster<'a> = dyn Fn(&Peer) -> Vec<Written> + 'a;
+
+/// The digits of a machine-id.
+const LENGTH: usize = 32;
+
+/// The call that lets the script say which machine it runs on, and end where that is one of `written`.
+pub(super) fn render_call(written: &[Written]) -> String {
+    let known: String = written.iter().map(|written| format!(" {}", written.machine.0)).collect();
+    format!("km_machine{known}\n")
+}
+
+/// What a reply tells of the machine.
+pub(super) struct Told {
+    /// The reply without it.
+    pub reply: Reply,
+    pub machine: Option<MachineId>,
+    twin: Option<Digest>,
+}
+
+impl Told {
+    /// Takes out of `reply` the lines about the machine.
+    pub fn by(reply: Reply, nonce: &str) -> Self {
+        let text = String::from_utf8_lossy(&reply.output);
+        let (mut machine, mut twin) = (None, None);
+        let mut rest = String::with_capacity(text.len());
+        for line in text.split_inclusive('\n') {
+            let frame = line.split_once(nonce).map(|(noise, frame)| (noise, frame.trim_ascii()));
+            let said = frame.and_then(|(noise, frame)| Some((noise, frame.split_once(' ')?)));
+            match said {
+                Some((noise, ("machine", id))) => {
+                    machine = is_id(id).then(|| MachineId(Digest::of(id)));
+                    rest.push_str(noise);
+                }
+                Some((noise, ("twin", digest))) => {
+                    twin = digest.parse().ok();
+                    rest.push_str(noise);
+                }
+                _ => rest.push_str(line),
+            }
+        }
+        Self { reply: Reply { output: rest.into_bytes(), ..reply }, machine, twin }
+    }
+
+    /// # Errors
+    /// [`Error::SameMachine`] when the host says that it is one of `written`.
+    pub fn refuse_twin(self, written: &[Written]) -> Result<Self, Error> {
+        let same = |written: &&Written| self.twin == Some(written.machine.0);
+        match written.iter().find(same) {
+            Some(written) => Err(Error::SameMachine { name: written.name.clone() }),
+            None => Ok(self),
+        }
+    }
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == LENGTH && text.bytes().all(|byte| byte.is_ascii_hexdigit()) && text.bytes().any(|byte| byte != b'0')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remote::Exit;
+
+    const NONCE: &str = "0f0f";
+    const ID: &str = "0123456789abcdef0123456789abcdef";
+
+    fn told(text: &str) -> Told {
+        let output = text.replace('@', NONCE).into_bytes();
+        Told::by(Reply { output, exit: Exit::Status(0), attempts: 1 }, NONCE)
+    }
+
+    fn written(name: &str, id: &str) -> Written {
+        Written { machine: MachineId(Digest::of(id)), name: name.into() }
+    }
+
+    #[test]
+    fn the_machine_is_taken_out_of_the_reply_and_the_rest_stays() {
+        let told = told(&format!("hello\n@ begin\nnoise@ machine {ID}\n@ found 0 absent\n@ end\n"));
+        assert_eq!(told.machine, Some(MachineId(Digest::of(ID))));
+        let rest = String::from_utf8(told.reply.output).unwrap();
+        assert_eq!(rest, "hello\n0f0f begin\nnoise0f0f found 0 absent\n0f0f end\n");
+    }
+
+    #[test]
+    fn what_is_no_machine_id_is_none() {
+        for id in ["", "uninitialized", &ID[1..], &format!("{ID}0"), &"0".repeat(32), &"g".repeat(32)] {
+            assert_eq!(told(&format!("@ begin\n@ machine {id}\n")).machine, None, "{id}");
+        }
+        assert_eq!(told("@ begin\n@ end\n").machine, None);
+    }
+
+    #[test]
+    fn a_host_is_believed_only_about_machines_it_was_asked_for() {
+        let known = [written("node-1", "x"), written("node-2", ID)];
+        let says = |digest: &str| told(&format!("@ begin\n@ twin {digest}\n@ end\n")).refuse_twin(&known).map(|_| ());
+        let error = says(&Digest::of(ID).to_string()).unwrap_err();
+        assert!(matches!(error, Error::SameMachine { name } if name == "node-2"));
+        assert!(says(&Digest::of("other").to_string()).is_ok() && says("nonsense").is_ok());
+        assert_eq!(render_call(&[]), "km_machine\n");
+        assert_eq!(render_call(&known[..1]), format!("km_machine {}\n", Digest::of("x")));
+    }
+}

@@ -1,0 +1,134 @@
+//! One machine under two names of the inventory is written once. Hosts are told apart by their host keys, which costs
+//! nothing; only where a second name shows a key that was seen before does it wait for the first, and the host is asked
+//! whether it is the same machine. Clones with one key and machine-ids of their own are all written.
+
+use super::report::{Twin, TwinKind};
+use crate::{
+    bundle::Bundle,
+    digest::Digest,
+    remote::{
+        Peer,
+        installer::{HostView, MachineId, Written},
+    },
+};
+use std::{
+    cell::OnceCell,
+    collections::HashMap,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+/// The machines of a run. Names are indices of its hosts.
+pub(super) struct Twins<'a> {
+    bundles: &'a [Bundle<'a>],
+    doors: Mutex<HashMap<String, Door>>,
+    left: Condvar,
+}
+
+/// What is known of one host key.
+#[derive(Default)]
+struct Door {
+    is_taken: bool,
+    /// Those that have what they should.
+    done: Vec<(usize, Option<MachineId>)>,
+}
+
+/// One host's turn; others with its host key wait until this is dropped.
+pub(super) struct Visit<'a> {
+    twins: &'a Twins<'a>,
+    host: usize,
+    host_key: OnceCell<String>,
+}
+
+impl<'a> Twins<'a> {
+    pub fn new(bundles: &'a [Bundle<'a>]) -> Self {
+        Self { bundles, doors: Mutex::default(), left: Condvar::new() }
+    }
+
+    pub fn visit(&'a self, host: usize) -> Visit<'a> {
+        Visit { twins: self, host, host_key: OnceCell::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Door>> {
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn name(&self, host: usize) -> String {
+        self.bundles[host].host.name.as_str().to_owned()
+    }
+
+    /// Whether the host of that name was given the very files that `bundle` asks for.
+    pub fn want_the_same(&self, bundle: &Bundle, name: &str) -> bool {
+        let files = |bundle: &Bundle| {
+            bundle.files.iter().map(|file| (file.path.clone(), file.sha256)).collect::<HashMap<String, Digest>>()
+        };
+        let other = self.bundles.iter().find(|bundle| bundle.host.name.as_str() == name);
+        other.is_some_and(|other| files(other) == files(bundle))
+    }
+}
+
+impl Visit<'_> {
+    /// Waits until nobody else is with a host of that key; gives the machines written behind it.
+    pub fn enter(&self, peer: &Peer) -> Vec<Written> {
+        let Some(key) = &peer.host_key else { return Vec::new() };
+        let doors = self.twins.lock();
+        let is_taken = |doors: &mut HashMap<String, Door>| doors.get(key).is_some_and(|door| door.is_taken);
+        let mut doors = self.twins.left.wait_while(doors, is_taken).unwrap_or_else(PoisonError::into_inner);
+        let door = doors.entry(key.clone()).or_default();
+        door.is_taken = true;
+        let _ = self.host_key.set(key.clone());
+        let known = door.done.iter().filter_map(|(host, machine)| Some((*host, (*machine)?)));
+        known.map(|(host, machine)| Written { machine, name: self.twins.name(host) }).collect()
+    }
+
+    /// The host has what it should. Gives another one that shows the same key, if there is one.
+    pub fn end_well(&self, machine: Option<MachineId>) -> Option<Twin> {
+        let key = self.host_key.get()?;
+        let mut doors = self.twins.lock();
+        let door = doors.entry(key.clone()).or_default();
+        let other = door.done.first().map(|(host, _)| *host);
+        door.done.push((self.host, machine));
+        Some(Twin { kind: TwinKind::SameHostKey, host: self.twins.name(other?) })
+    }
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.host_key.get() {
+            if let Some(door) = self.twins.lock().get_mut(key) {
+                door.is_taken = false;
+            }
+            self.twins.left.notify_all();
+        }
+    }
+}
+
+/// What tells a host that was read from others.
+pub(super) struct Identity {
+    host_key: Option<String>,
+    machine: Option<MachineId>,
+}
+
+impl Identity {
+    pub fn of(view: &HostView) -> Self {
+        Self { host_key: view.host_key.clone(), machine: view.machine }
+    }
+}
+
+/// Of hosts that were read: for each, an earlier one that is the same machine, or shows the same host key.
+pub(super) fn find_twins(bundles: &[Bundle], identities: &[Option<Identity>]) -> Vec<Option<Twin>> {
+    let mut seen: HashMap<&str, Vec<(&str, Option<MachineId>)>> = HashMap::new();
+    let mut twins = Vec::with_capacity(bundles.len());
+    for (bundle, identity) in bundles.iter().zip(identities) {
+        let shown = identity.as_ref().and_then(|identity| Some((identity.host_key.as_deref()?, identity.machine)));
+        twins.push(shown.and_then(|(key, machine)| {
+            let earlier = seen.entry(key).or_default();
+            let is_same = |(_, other): &&(&str, Option<MachineId>)| machine.is_some() && *other == machine;
+            let twin = |kind, (host, _): &(&str, _)| Twin { kind, host: (*host).to_owned() };
+            let same = earlier.iter().find(is_same).map(|other| twin(TwinKind::SameMachine, other));
+            let found = same.or_else(|| earlier.first().map(|other| twin(TwinKind::SameHostKey, other)));
+            earlier.push((bundle.host.name.as_str(), machine));
+            found
+        }));
+    }
+    twins
+}
