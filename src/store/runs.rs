@@ -154,7 +154,7 @@ pub(super) fn started(run: &Path) -> Option<Timestamp> {
     let of_name = || {
         let (seconds, _) = run.file_name()?.to_str()?.split_once('-')?;
         let time = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", seconds).ok()?;
-        Some(jiff::tz::Offset::UTC.to_timestamp(time).ok()?)
+        jiff::tz::Offset::UTC.to_timestamp(time).ok()
     };
     of_journal.or_else(of_name)
 }

@@ -160,15 +160,18 @@ impl Summary {
 
     /// The same, of their statuses.
     #[must_use]
-    pub fn count(hosts: impl Iterator<Item = HostStatus> + Clone) -> Self {
-        let count = |wanted| hosts.clone().filter(|status| *status == wanted).count();
-        Self {
-            hosts: hosts.clone().count(),
-            changed: count(HostStatus::Changed),
-            unchanged: count(HostStatus::Unchanged),
-            failed: count(HostStatus::Failed),
-            skipped: count(HostStatus::Skipped),
-            in_flight: count(HostStatus::InFlight),
+    pub fn count(statuses: impl Iterator<Item = HostStatus>) -> Self {
+        let mut counts = Self::default();
+        for status in statuses {
+            counts.hosts += 1;
+            *match status {
+                HostStatus::Changed => &mut counts.changed,
+                HostStatus::Unchanged => &mut counts.unchanged,
+                HostStatus::Failed => &mut counts.failed,
+                HostStatus::Skipped => &mut counts.skipped,
+                HostStatus::InFlight => &mut counts.in_flight,
+            } += 1;
         }
+        counts
     }
 }
