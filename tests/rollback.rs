@@ -300,14 +300,14 @@ fn every_shell_puts_files_back() {
         let kept =
             |file: &kubemint::bundle::HostFile, undo| KeptFile { kind: file.kind, path: file.path.clone(), undo };
         let files = [kept(&new[0], exchange(0)), kept(&new[1], exchange(1)), kept(&third, remove)];
-        let done = restore_host(remote, &tree.host(), &files, &OsEntropy).unwrap();
+        let done = restore_host(remote, &tree.host(), &files, &OsEntropy).unwrap().files;
         let actions: Vec<Action> = done.iter().map(|file| file.action).collect();
         assert_eq!(actions, [Action::Restored, Action::Restored, Action::Removed]);
         assert_eq!((tree.text(paths[0]), tree.text(paths[1])), ("old\n".into(), "old\n".into()));
         assert_eq!(tree.text("/etc/kubernetes/ssl/.ca.pem.kubemint-previous"), "new\n");
         assert_eq!(tree.names(), [".bootstrap.kubeconfig.kubemint-previous", "bootstrap.kubeconfig", "ssl"]);
         assert_eq!(tree.mode(paths[0]), 0o600);
-        let again = restore_host(remote, &tree.host(), &files, &OsEntropy).unwrap();
+        let again = restore_host(remote, &tree.host(), &files, &OsEntropy).unwrap().files;
         assert!(again.iter().all(|file| file.action == Action::Unchanged), "{again:?}");
         assert_eq!((again[0].sha256, again[2].sha256), (Some(old[0].sha256), None));
     };
