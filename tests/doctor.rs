@@ -95,6 +95,7 @@ fn hosts_in_order_pass_before_and_after_generate_and_nothing_changes_there() {
         Member::new(TestHost::builder("cp-1")).roles(&["control-plane", "node"]),
         Member::new(TestHost::builder("node-1")),
     ]);
+    fleet.hosts.iter().for_each(|host| host.must(&format!("mkdir -p {}", host.directory())));
     let before = fleet.tree_hashes();
     let (code, document) = fleet.json(&["doctor", "--skip", "apiserver"]);
     assert_eq!(code, 0, "{document:#}");
