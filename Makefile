@@ -44,14 +44,14 @@ test: ## install what the tests need, and run them all
 		echo "$(CARGO) test"; $(CARGO) test --locked --no-fail-fast; \
 	fi
 
-bench: ## time 1,000 certificates and kubeconfigs beside openssl and kubectl
+bench: ## time 1,000 certificates beside openssl and kubectl, then distribution (bench-fleet)
 	@.ci/needs.sh build test
 	@KUBECTL="$$(.ci/needs.sh kubectl)" && export KUBECTL && $(CARGO) bench --locked --bench credentials
 	@$(MAKE) --no-print-directory bench-fleet
 
-# As root. N hosts, ROUNDS, CONCURRENCY: make bench-fleet N=300 ROUNDS=7; FLEET_BENCH=quick is kubemint and the floor alone.
-bench-fleet: ## time distribution to N=100 real sshd beside ssh, scp, asyncssh and Ansible (as root)
-	@.ci/needs.sh build test
+# make bench-fleet N=300 ROUNDS=7 CONCURRENCY=64 MANY=1000; with FLEET_BENCH=quick kubemint and the bare login alone.
+bench-fleet: ## time distribution to N=100 real sshd beside ssh, scp, asyncssh, Ansible (as root; prints Markdown)
+	@.ci/needs.sh build bench
 	@$(CARGO) bench --locked --bench fleet
 
 lint: fmt clippy shellcheck typos ## what must be clean: format, clippy, shell scripts, spelling

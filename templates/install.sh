@@ -67,7 +67,8 @@ km_begin() { # NUMBER-OF-FILES
   km_count=$1
   [ "$(command -v printf)" = printf ] || km_missing 'printf builtin in sh'
   km_uid=
-  [ ! -r "/proc/$$/status" ] || km_own_ids <"/proc/$$/status"
+  # Not by number: where /proc is another PID namespace's, that is somebody else's.
+  [ ! -r /proc/self/status ] || km_own_ids </proc/self/status
   if [ -z "$km_uid" ]; then
     km_uid=$(id -u) || km_missing id
     km_gid=$(id -g)
@@ -285,12 +286,25 @@ km_list_files() {
 km_find_stale() {
   [ "$km_mode" = look ] && [ -n "$km_here" ] || return 0
   set +f
-  for km_stale in ./.kubemint-*.tmp; do
-    if [ -e "$km_stale" ] || [ -L "$km_stale" ]; then
-      km_due=yes
-    fi
+  for km_stale in ./.kubemint-*.tmp ./Cu??????; do
+    ! km_is_stale || km_due=yes
   done
   set -f
+}
+
+# GNU ln -f, when it is killed, leaves a link named Cu and six letters: ours is one where the file has another name here.
+km_is_stale() {
+  [ -f "$km_stale" ] || [ -L "$km_stale" ] || return 1
+  case $km_stale in
+    ./.*) return 0 ;;
+  esac
+  for km_name in ./*; do
+    # shellcheck disable=SC3013 # dash, bash and busybox have -ef
+    if [ "$km_name" != "$km_stale" ] && [ "$km_name" -ef "$km_stale" ]; then
+      [ ! -L "$km_name" ] && [ ! -L "$km_stale" ] && return 0
+    fi
+  done
+  return 1
 }
 
 km_types() {
@@ -644,6 +658,30 @@ km_quit_unless_due() {
   km_quit
 }
 
+# A host is given no certificate that its own clock calls expired or not yet valid. Asked only where something is to be
+# written, since it takes a fork. A clock that cannot be read is nobody's fault here.
+km_check_clock() { # NOT-BEFORE NOT-AFTER INDEX...
+  km_from=$1 km_until=$2
+  shift 2
+  km_list=
+  for km_index; do
+    eval "km_list=\$km_list\${km_state_$km_index:-}"
+  done
+  case $km_list in
+    *create* | *update*) ;;
+    *) return 0 ;;
+  esac
+  km_now=$(date +%s) || return 0
+  case $km_now in
+    '' | *[!0-9]*) return 0 ;;
+  esac
+  km_say clock "$km_now"
+  if [ "$km_now" -lt "$km_from" ] || [ "$km_now" -gt "$km_until" ]; then
+    km_say untimely
+    km_quit
+  fi
+}
+
 # Goes to DIR again, which must be there. If it was left in between, the way is judged again; if not, the names we use are
 # in the directory that was judged, whatever becomes of the way to it.
 km_return() { # DIRECTORY-INDEX ROOT DIR
@@ -672,13 +710,11 @@ km_open() { # DIRECTORY-INDEX ROOT DIR
   [ "$km_here" = "$1" ] || km_make "$@"
   km_return "$@"
   set +f
-  for km_stale in ./.kubemint-*.tmp; do
+  for km_stale in ./.kubemint-*.tmp ./Cu??????; do
     case $km_stale in
       "./.kubemint-$km_nonce-"*) continue ;;
     esac
-    if [ -f "$km_stale" ] || [ -L "$km_stale" ]; then
-      rm -f "$km_stale"
-    fi
+    ! km_is_stale || rm -f "$km_stale"
   done
   set -f
 }

@@ -10,7 +10,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-const REAL: &[&str] = &["cat", "chmod", "dirname", "env", "ln", "mkdir", "mktemp", "rm", "sh", "tee", "true"];
+const REAL: &[&str] = &["cat", "chmod", "dirname", "env", "ln", "mkdir", "mktemp", "mv", "rm", "sh", "tee", "true"];
 /// What `build` and `test` look for beside cc, pkg-config and sshd.
 const PRESENT: &[&str] = &[
     "cargo",
@@ -25,10 +25,19 @@ const PRESENT: &[&str] = &[
     "setfacl",
     "chattr",
     "script",
+    "nft",
     "cc",
     "pkg-config",
     "sshd",
 ];
+/// What `bench` looks for beside those.
+const PRESENT_FOR_BENCH: &[&str] = &["scp", "nsenter", "ip", "xargs", "python3"];
+/// A python3 whose pip fetches everything but Ansible.
+const PIP: &str = r#"
+[ "$3" = --version ] && exit 0
+while [ $# -gt 1 ]; do [ "$1" = --target ] && folder=$2; shift; done
+mkdir -p "$folder"
+case $1 in ansible*) exit 1 ;; esac"#;
 /// Writes down how it was called and what the service switch says, and makes what the packages bring.
 const APT_GET: &str = r#"
 answer=none
@@ -179,4 +188,30 @@ fn a_dispatcher_is_not_taken_for_kubectl() {
     let refused = machine.needs(&["kubectl"]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(refused.stdout.is_empty());
+}
+
+#[test]
+fn a_rival_that_cannot_be_fetched_stops_no_bench() {
+    let machine = Machine::new();
+    for name in PRESENT_FOR_BENCH {
+        machine.program(name, "exit 0");
+    }
+    machine.program("python3", PIP);
+    let output = machine.needs(&["build", "bench"]);
+    assert!(output.status.success(), "{}", complaint(&output));
+    assert!(complaint(&output).contains("no ansible-core=="), "{}", complaint(&output));
+    let fetched: Vec<_> = fs::read_dir(machine.path("target/tools")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(matches!(&fetched[..], [one] if one.to_string_lossy().starts_with("asyncssh-")), "{fetched:?}");
+    assert_eq!(machine.log(), "", "no package was missing");
+}
+
+#[test]
+fn the_bench_asks_for_the_packages_of_its_testbed() {
+    let machine = Machine::new();
+    machine.program("python3", PIP);
+    machine.user(1000);
+    machine.program("sudo", "exit 1");
+    let output = machine.needs(&["bench"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(complaint(&output).contains("openssh-client util-linux iproute2 findutils"), "{}", complaint(&output));
 }

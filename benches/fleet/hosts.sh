@@ -13,7 +13,7 @@ authorized=$(cat "$2")
 mount -t tmpfs -o mode=755 tmpfs /mnt
 mkdir /mnt/upper /mnt/work
 mount -t overlay overlay -o lowerdir=/etc,upperdir=/mnt/upper,workdir=/mnt/work /etc
-mkdir -p -m 755 /etc/kubernetes
+mkdir -p /etc/kubernetes
 chmod 755 /etc /etc/kubernetes
 : >/etc/machine-id
 mount -t tmpfs -o mode=755 tmpfs /run
@@ -52,7 +52,7 @@ read -r _
 n=1
 while [ "$n" -le "$count" ]; do
     home=/mnt/host-$n
-    mkdir -p "$home/root/.ssh"
+    mkdir -p "$home/root/.ssh" "$home/root/rival"
     mkdir -m 755 "$home/kubernetes"
     mkdir -m 1777 "$home/tmp"
     chmod 700 "$home/root"

@@ -1,22 +1,28 @@
 //! The bench itself: what is measured, in which order.
 
-#[path = "contenders.rs"]
+mod comparison;
 mod contenders;
-#[path = "ending.rs"]
+mod delay;
 mod ending;
-#[path = "login.rs"]
 mod login;
-#[path = "measure.rs"]
+mod machine;
 mod measure;
-#[path = "report.rs"]
+mod memory;
 mod report;
-#[path = "testbed.rs"]
+mod rivals;
 mod testbed;
+mod trips;
 
+use comparison::Comparison;
 use contenders::{Contender, Kubemint};
-use measure::Sample;
+use delay::Delay;
 use report::say;
-use std::{fs, path::Path};
+use rivals::Rivals;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
 use testbed::Testbed;
 
 /// What was asked for, by environment variables.
@@ -24,8 +30,23 @@ struct Settings {
     hosts: usize,
     rounds: usize,
     concurrency: usize,
-    quick: bool,
+    /// Hosts of the large run.
+    many: usize,
+    scope: Scope,
 }
+
+#[derive(PartialEq)]
+enum Scope {
+    /// kubemint and the bare login alone.
+    Quick,
+    Everything,
+}
+
+/// Of one host alone, at each distance.
+const REPETITIONS: usize = 7;
+const FEW_ROUNDS: usize = 3;
+/// Round-trip time to a far data centre, ms.
+const AFAR: u32 = 20;
 
 impl Settings {
     fn read() -> Result<Self, String> {
@@ -37,11 +58,17 @@ impl Settings {
                 _ => Err(format!("{name}: \"{text}\" is not a number from 1")),
             },
         };
+        let scope = match std::env::var("FLEET_BENCH").unwrap_or_default().as_str() {
+            "" => Scope::Everything,
+            "quick" => Scope::Quick,
+            other => return Err(format!("FLEET_BENCH: \"{other}\" is not \"quick\"")),
+        };
         Ok(Self {
             hosts: number("N", 100)?,
             rounds: number("ROUNDS", 5)?,
             concurrency: number("CONCURRENCY", 64)?,
-            quick: std::env::var("FLEET_BENCH").is_ok_and(|mode| mode == "quick"),
+            many: number("MANY", 1000)?,
+            scope,
         })
     }
 }
@@ -53,53 +80,96 @@ pub fn main() -> Result<(), String> {
     }
     let settings = Settings::read()?;
     if !rustix::process::geteuid().is_root() {
-        return Err("the fleet bench makes network, mount and PID namespaces: it needs root".into());
+        return Err("this makes its hosts of network, mount and PID namespaces, which takes root".into());
     }
     let dir = tempfile::Builder::new().prefix("kubemint-bench-").tempdir().map_err(|e| e.to_string())?;
     ending::note(|present| present.dir = Some(dir.path().to_owned()));
     ending::on_signals().map_err(|e| e.to_string())?;
-    run(&settings, dir.path())
+    report::print_machine(settings.concurrency);
+    match settings.scope {
+        Scope::Quick => {
+            let field = Field::new(settings.hosts, &settings, &dir.path().join("quick"))?;
+            report::print_comparison(&field.ours(settings.rounds), &title(settings.hosts));
+            Ok(())
+        }
+        Scope::Everything => measure_everything(&settings, dir.path()),
+    }
 }
 
-fn run(settings: &Settings, dir: &Path) -> Result<(), String> {
-    say(&format!("starting {} hosts", settings.hosts));
-    let bed = Testbed::new(settings.hosts, dir)?;
-    let addresses: String = bed.hosts.iter().map(|host| format!("{}\n", host.address)).collect();
-    fs::write(dir.join("addresses"), addresses).map_err(|e| e.to_string())?;
-    let kubemint = Kubemint::new(&bed, dir, settings.concurrency)?;
-    // The first run makes the credentials, and warms the hosts up.
-    kubemint.apply_changed(&[])?;
-    let contenders = contenders::ours(&bed, &kubemint, dir, settings.concurrency);
-    let rounds = compare(&contenders, settings.rounds);
-    report::print_comparison(settings.hosts, &contenders, &rounds);
-    if settings.quick {
-        return Ok(());
-    }
+fn measure_everything(settings: &Settings, dir: &Path) -> Result<(), String> {
+    let field = Field::new(settings.hosts, settings, &dir.join("field"))?;
+    let comparison = with_rivals(&field, settings)?;
+    report::print_comparison(&comparison, &title(settings.hosts));
+    let alone = trips::measure_alone(&field.bed, &field.kubemint, &field.dir, REPETITIONS)?;
+    report::print_alone(&alone);
+    let (line, afar) = (format!("{}, {AFAR} ms away", title(settings.hosts)), measure_afar(&field));
+    report::print_afar(&afar, &line);
+    let memory = memory::measure_memory(&field.bed, &field.kubemint);
+    report::print_memory(&memory);
+    report::print_aims(&comparison, &alone, &memory);
+    drop(field);
+    let many = Field::new(settings.many, settings, &dir.join("many"))?.ours(FEW_ROUNDS);
+    report::print_comparison(&many, &title(settings.many));
+    report::print_extrapolation(&many, &alone);
     Ok(())
 }
 
-/// Every contender once a round, in an order that rotates.
-fn compare(contenders: &[Contender], rounds: usize) -> Vec<Vec<Result<Sample, String>>> {
-    let mut results = Vec::new();
-    for round in 0..rounds {
-        let mut row: Vec<_> = contenders.iter().map(|_| Err("not run".to_owned())).collect();
-        for turn in 0..contenders.len() {
-            let index = (turn + round) % contenders.len();
-            let result = contenders[index].run();
-            match &result {
-                Ok(sample) => {
-                    say(&format!(
-                        "round {}: {}: {:.3} s",
-                        round + 1,
-                        contenders[index].name,
-                        sample.wall.as_secs_f64()
-                    ));
-                }
-                Err(error) => say(&format!("round {}: {}: {error}", round + 1, contenders[index].name)),
-            }
-            row[index] = result;
-        }
-        results.push(row);
+fn with_rivals(field: &Field, settings: &Settings) -> Result<Comparison, String> {
+    let rivals = Rivals::new(&field.bed, &field.kubemint, &field.dir, settings.concurrency)?;
+    let contenders: Vec<_> = field.contenders().into_iter().chain(rivals.contenders()).collect();
+    Ok(Comparison::run(settings.hosts, &contenders, settings.rounds))
+}
+
+/// The whole field behind a line.
+fn measure_afar(field: &Field) -> Result<Comparison, String> {
+    let hosts = field.bed.hosts.len();
+    let at_once = hosts.min(1024).to_string();
+    let (every, arguments) = (field.dir.join("addresses"), ["--concurrency", &at_once]);
+    let some = field.concurrency;
+    let contenders = [
+        Contender::new("bare login", || contenders::bare(&field.bed, &every, some)),
+        Contender::new("bare login, all hosts at once", || contenders::bare(&field.bed, &every, hosts)),
+        Contender::new(contenders::CHANGED, || field.kubemint.apply_changed(&[])),
+        Contender::new("kubemint apply, changed, all hosts at once", || field.kubemint.apply_changed(&arguments)),
+        Contender::new(contenders::UNCHANGED, || field.kubemint.apply_unchanged(&[])),
+        Contender::new("kubemint apply, unchanged, all hosts at once", || field.kubemint.apply_unchanged(&arguments)),
+    ];
+    field.kubemint.apply_everywhere()?;
+    let mut line = Delay::start(&field.bed)?;
+    line.set(AFAR)?;
+    Ok(Comparison::run(hosts, &contenders, FEW_ROUNDS))
+}
+
+fn title(hosts: usize) -> String {
+    format!("{hosts} hosts")
+}
+
+/// Hosts, and kubemint with an inventory of them.
+struct Field {
+    bed: Rc<Testbed>,
+    kubemint: Kubemint,
+    dir: PathBuf,
+    concurrency: usize,
+}
+
+impl Field {
+    fn new(hosts: usize, settings: &Settings, dir: &Path) -> Result<Self, String> {
+        say(&format!("starting {hosts} hosts"));
+        fs::create_dir(dir).map_err(|e| e.to_string())?;
+        let bed = Rc::new(Testbed::new(hosts, dir)?);
+        let addresses: String = bed.hosts.iter().map(|host| format!("{}\n", host.address)).collect();
+        fs::write(dir.join("addresses"), addresses).map_err(|e| e.to_string())?;
+        let kubemint = Kubemint::new(&bed, dir, settings.concurrency)?;
+        // Makes the credentials, and warms the hosts up.
+        kubemint.apply_everywhere()?;
+        Ok(Self { bed, kubemint, dir: dir.to_owned(), concurrency: settings.concurrency })
     }
-    results
+
+    fn contenders(&self) -> Vec<Contender<'_>> {
+        contenders::ours(&self.bed, &self.kubemint, &self.dir, self.concurrency)
+    }
+
+    fn ours(&self, rounds: usize) -> Comparison {
+        Comparison::run(self.bed.hosts.len(), &self.contenders(), rounds)
+    }
 }

@@ -6,7 +6,6 @@
 #![allow(clippy::cast_precision_loss)]
 
 #[cfg(target_os = "linux")]
-#[path = "linux.rs"]
 mod linux;
 
 use std::{io::Write, process::ExitCode};

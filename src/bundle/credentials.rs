@@ -1,6 +1,6 @@
 //! One generation of credentials, from which every host's files are rendered.
 
-use super::FileKind;
+use super::{FileKind, Validity};
 use crate::{
     digest::Fingerprint,
     inventory::ServerUrl,
@@ -41,6 +41,17 @@ impl CredentialSet {
         let rows = token::parse_token_file(self.token_csv.expose_secret().as_bytes())
             .map(|file| file.rows().iter().map(|row| (row.user.clone(), row.fingerprint())).collect::<Vec<_>>());
         rows.unwrap_or_default()
+    }
+
+    /// When every certificate in a file holds; `None` where it has none, or one that cannot be read.
+    #[must_use]
+    pub fn validity(&self, kind: FileKind) -> Option<Validity> {
+        let ca = || Validity::of_pem(&self.ca_pem);
+        match kind {
+            FileKind::TokenCsv => None,
+            FileKind::BootstrapKubeconfig | FileKind::CaCertificate => ca(),
+            FileKind::KubeProxyKubeconfig => Some(ca()?.overlap(Validity::of_pem(&self.client_certificate_pem)?)),
+        }
     }
 
     /// The content of one file, for a host whose kubeconfigs point to `server`.

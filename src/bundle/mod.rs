@@ -4,8 +4,10 @@
 //! same server share their content: ten thousand hosts cost one rendering per server.
 
 mod credentials;
+mod validity;
 
 pub use credentials::{CredentialSet, Error};
+pub use validity::Validity;
 
 use crate::{
     digest::Digest,
@@ -59,14 +61,36 @@ pub struct HostFile {
     /// Text without NUL bytes.
     pub content: Arc<Secret>,
     pub sha256: Digest,
+    /// When every certificate in it holds; `None` where it has none.
+    pub validity: Option<Validity>,
 }
 
 impl HostFile {
+    /// Bytes of its content.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.content.expose_secret().len() as u64
+    }
+
     /// The path as an operator of `host` would type it: with the root in front for a local host.
     #[must_use]
     pub fn shown_path(&self, host: &Host) -> String {
         shown_path(host, &self.path)
     }
+}
+
+/// What the files of these hosts will be, before there is anything to put into them: no content, no dates.
+#[must_use]
+pub fn build_outlines<'a>(hosts: &[&'a Host]) -> Vec<Bundle<'a>> {
+    let (content, sha256) = (Arc::new(Secret::from(String::new())), Digest::of(""));
+    let outline = |host: &Host, kind| {
+        let (content, path) = (Arc::clone(&content), target_path(host, kind));
+        HostFile { kind, path, content, sha256, validity: None }
+    };
+    let files = |host: &Host| {
+        FileKind::ALL.into_iter().filter(|kind| kind.is_wanted_on(host)).map(|kind| outline(host, kind)).collect()
+    };
+    hosts.iter().map(|host| Bundle { host, files: files(host) }).collect()
 }
 
 /// A path of a host as its operator would type it: with the root in front for a local host.
@@ -76,6 +100,13 @@ pub fn shown_path(host: &Host, path: &str) -> String {
         Connection::Local { root } => format!("{}{path}", root.display().to_string().trim_end_matches('/')),
         Connection::Ssh(_) => path.to_owned(),
     }
+}
+
+/// The files that `host` must hold: what each is, and where.
+pub fn targets(host: &Host) -> impl Iterator<Item = (FileKind, String)> {
+    let directory = host.directory.trim_end_matches('/');
+    let kinds = FileKind::ALL.into_iter().filter(|kind| kind.is_wanted_on(host));
+    kinds.map(move |kind| (kind, format!("{directory}/{}", kind.relative_path())))
 }
 
 /// Everything one host must hold.
@@ -93,10 +124,11 @@ type Rendered = (Arc<Secret>, Digest);
 /// [`Error`]: a file could not be rendered, or would hold a NUL byte.
 pub fn build_bundles<'a>(hosts: &[&'a Host], set: &CredentialSet) -> Result<Vec<Bundle<'a>>, Error> {
     let mut rendered: HashMap<(FileKind, Option<&ServerUrl>), Rendered> = HashMap::new();
+    let validities = FileKind::ALL.map(|kind| (kind, set.validity(kind)));
     let mut bundles = Vec::with_capacity(hosts.len());
     for host in hosts {
         let mut files = Vec::new();
-        for kind in FileKind::ALL.into_iter().filter(|kind| kind.is_wanted_on(host)) {
+        for (kind, path) in targets(host) {
             let key = (kind, kind.names_server().then_some(&host.server));
             let (content, sha256) = match rendered.get(&key) {
                 Some(known) => known.clone(),
@@ -106,12 +138,18 @@ pub fn build_bundles<'a>(hosts: &[&'a Host], set: &CredentialSet) -> Result<Vec<
                     rendered.entry(key).or_insert((Arc::new(content), sha256)).clone()
                 }
             };
-            let path = format!("{}/{}", host.directory.trim_end_matches('/'), kind.relative_path());
-            files.push(HostFile { kind, path, content, sha256 });
+            let validity = validities.iter().find(|(of, _)| *of == kind).and_then(|(_, validity)| *validity);
+            files.push(HostFile { kind, path, content, sha256, validity });
         }
         bundles.push(Bundle { host, files });
     }
     Ok(bundles)
+}
+
+/// Where `host` must hold a file: absolute, below `root` for a local host.
+#[must_use]
+pub fn target_path(host: &Host, kind: FileKind) -> String {
+    format!("{}/{}", host.directory.trim_end_matches('/'), kind.relative_path())
 }
 
 impl FileKind {

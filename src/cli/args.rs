@@ -1,7 +1,10 @@
 //! The grammar of the command line. Each command's own arguments stand in its own file; here are the global flags and
 //! the list of commands. Nothing here reads a file or the environment but through clap.
 
-use super::{cert, completions, distribute, generate, init, kubeconfig, man, plan, status, token, verify};
+use super::{
+    cert, completions, distribute, doctor, generate, init, kubeconfig, man, plan, rollback, runs, shard::ShardWish,
+    status, token, verify,
+};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use std::{borrow::Cow, ffi::OsString, path::PathBuf};
@@ -53,6 +56,12 @@ pub(super) struct Global {
     /// Only these hosts: a name, a glob, role:NAME, label:K=V or @FILE; `!` in front excludes
     #[arg(long, global = true, value_name = "PATTERN[,…]", allow_hyphen_values = true)]
     pub(super) limit: Vec<String>,
+    /// Only one part of the hosts that --limit leaves: I of N, from 1; `auto` asks Slurm
+    #[arg(long, global = true, value_name = "I/N")]
+    pub(super) shard: Option<ShardWish>,
+    /// One of N parts: which one is in JOB_COMPLETION_INDEX (Kubernetes) or SLURM_ARRAY_TASK_ID (Slurm)
+    #[arg(long, global = true, value_name = "N")]
+    pub(super) shard_count: Option<usize>,
     /// Answer every question with yes
     #[arg(long, global = true)]
     pub(super) yes: bool,
@@ -92,9 +101,12 @@ pub(super) enum Command {
     Apply(distribute::Args),
     #[command(long_about = distribute::DISTRIBUTE_ABOUT, after_help = distribute::DISTRIBUTE_EXAMPLES)]
     /// Install the generated credentials on the hosts
-    Distribute(distribute::Args),
+    Distribute(distribute::DistributeArgs),
+    Rollback(rollback::Args),
+    Runs(runs::Args),
     Status(status::Args),
     Verify(verify::Args),
+    Doctor(doctor::Args),
     Token(token::Args),
     Cert(cert::Args),
     Kubeconfig(kubeconfig::Args),

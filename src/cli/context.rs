@@ -1,11 +1,11 @@
 //! What a command works with: the inventory, the store, the adapters. The only place that builds adapters and that looks
 //! at the environment and the working directory.
 
-use super::{args::Global, failure::Failure, output::Output, signals::Signals};
+use super::{args::Global, failure::Failure, hosts::counted, output::Output, shard::chosen_shard, signals::Signals};
 use crate::{
     clock::{Clock, SystemClock},
     entropy::OsEntropy,
-    inventory::{self, Host, Inventory, Limits, Location},
+    inventory::{self, Host, Inventory, Limits, Location, Pattern},
     remote::{HostRemote, LocalRemote, SshConfig, SshRemote, installer::ForeignPolicy},
     secret::Secret,
     store::{self, Store},
@@ -21,6 +21,8 @@ use zeroize::Zeroizing;
 const LARGEST_INVENTORY: u64 = 16 * 1024 * 1024;
 /// More than any token.csv, kubeconfig or template in use.
 const LARGEST_INPUT: u64 = 4 * 1024 * 1024;
+
+const LARGEST_REPORT: u64 = 512 << 20;
 
 pub(super) struct Context<'a> {
     pub(super) output: &'a Output,
@@ -79,14 +81,29 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The hosts that `--limit` leaves, in the order of the inventory.
+    /// The hosts that `--limit` and then `--shard` leave, in the order of the inventory. A part may be empty.
     pub(super) fn hosts<'h>(&self, inventory: &'h Inventory) -> Result<Vec<&'h Host>, Failure> {
         let mut patterns = Vec::new();
         for text in &self.global.limit {
             patterns.extend(inventory::parse_patterns(text)?);
         }
-        let patterns = inventory::resolve_files(patterns, |path| self.read_text(path, LARGEST_INVENTORY))?;
-        Ok(inventory::select_hosts(&inventory.hosts, &patterns)?)
+        let patterns = self.resolve(patterns)?;
+        let hosts = inventory::select_hosts(&inventory.hosts, &patterns)?;
+        let variable = |name: &str| env::var(name).ok();
+        let Some(shard) = chosen_shard(self.global.shard, self.global.shard_count, &variable)? else {
+            return Ok(hosts);
+        };
+        let all = hosts.len();
+        let part = shard.select(hosts);
+        if part.is_empty() {
+            self.output.note(&format!("part {shard} of {} is empty: there is nothing to do", counted(all, "host")));
+        }
+        Ok(part)
+    }
+
+    /// Patterns with those of each `@FILE` in its place.
+    pub(super) fn resolve(&self, patterns: Vec<Pattern>) -> Result<Vec<Pattern>, Failure> {
+        inventory::resolve_files(patterns, |path| self.read_text(path, LARGEST_INVENTORY))
     }
 
     pub(super) fn remote(&self, inventory: &Inventory) -> HostRemote {
@@ -97,6 +114,11 @@ impl<'a> Context<'a> {
             deadlines,
         };
         HostRemote::new(SshRemote::new(ssh), LocalRemote::new(deadlines))
+    }
+
+    /// How many files this process may have open; `None`: as many as it likes.
+    pub(super) fn descriptors() -> Option<u64> {
+        rustix::process::getrlimit(rustix::process::Resource::Nofile).current
     }
 
     /// From here on signals are asked for, not obeyed at once.
@@ -136,6 +158,11 @@ impl<'a> Context<'a> {
             Failure::bad_input("file_unreadable", format!("{} is not UTF-8 text (byte {at})", path.display()))
                 .hint("save the file as UTF-8")
         })
+    }
+
+    /// A run's report, which may be one of 100,000 hosts.
+    pub(super) fn read_report(&self, path: &Path) -> Result<String, Failure> {
+        self.read_text(path, LARGEST_REPORT)
     }
 
     /// A file that the user named and that may hold secrets; `-` is standard input.

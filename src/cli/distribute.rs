@@ -9,12 +9,14 @@ use super::{
     limits::LimitArgs,
     output::{Output, Tone},
     progress::Progress,
+    retry::{self, Retried},
+    runs::RunsArgs,
 };
 use crate::{
     bundle,
     inventory::{Host, Inventory},
     remote::installer::Action,
-    store::{Journal, RunId},
+    store::Journal,
     workflow::{
         distribute::{self, Distribution, Order},
         generate::{Step, StepAction},
@@ -28,13 +30,18 @@ use std::io::IsTerminal;
 pub(super) const DISTRIBUTE_ABOUT: &str = "Install the generated credentials on the hosts.\n\n\
     Refuses (exit 4) when the stored credentials are not what the inventory asks for: `apply` makes them so first. \
     Each host is one connection, one login, one command; what is equal there is not touched; one host's failure stops \
-    no other, unless --max-failures says so. The control plane comes before the nodes (distribute.order).";
+    no other, unless --max-failures says so. The control plane comes before the nodes (distribute.order).\n\n\
+    With --retry only the hosts that an earlier run did not bring to an end: failed, not begun, or in flight when it was \
+    killed. With --runs-dir the credential directory is only read, and may be read-only: journal and report go to DIR, \
+    and several such runs, each with its own --shard, work at once.";
 
 pub(super) const DISTRIBUTE_EXAMPLES: &str = "\
 Examples:
   kubemint distribute --limit role:node
   kubemint distribute --batch 10% --max-failures 2%
-  kubemint distribute --limit @failed-hosts.txt -o json > report.json";
+  kubemint distribute --limit @failed-hosts.txt -o json > report.json
+  kubemint distribute --retry last
+  kubemint distribute --shard 1/4 --runs-dir runs-of-shards -o json > shard-1.json";
 
 /// Generate what is missing, then install on the hosts
 #[derive(Debug, clap::Args)]
@@ -55,6 +62,17 @@ pub(super) struct Args {
     limits: LimitArgs,
 }
 
+#[derive(Debug, clap::Args)]
+pub(super) struct DistributeArgs {
+    #[command(flatten)]
+    install: Args,
+    /// Only the hosts that RUN did not bring to an end: an id or its beginning, `last`, or the path of a report
+    #[arg(long, value_name = "RUN")]
+    retry: Option<String>,
+    #[command(flatten)]
+    runs: RunsArgs,
+}
+
 /// The report, with what only the command line adds.
 #[derive(Serialize)]
 struct Document<'a> {
@@ -70,37 +88,59 @@ pub(super) fn run_apply(args: &Args, context: &Context) -> Result<Exit, Failure>
     let hosts = context.hosts(&inventory)?;
     let prepared = Prepared::new(context, &inventory)?;
     confirm(context, &hosts, &prepared.plan.steps)?;
-    let run = begin_run("apply", context, prepared.lock(context, &inventory)?)?;
+    let run = begin_run("apply", context, prepared.lock(context, &inventory)?, &RunsArgs::default(), None)?;
     for step in run.generated.steps.iter().filter(|step| step.action != StepAction::Kept) {
         context.output.note(&format!("{}: {} ({})", step.artifact, step.action.name(), step.reason));
     }
     install(&run, args, context, &inventory, &hosts)
 }
 
-pub(super) fn run_distribute(args: &Args, context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run_distribute(args: &DistributeArgs, context: &Context) -> Result<Exit, Failure> {
     let inventory = context.inventory()?;
-    let hosts = context.hosts(&inventory)?;
+    let chosen = context.hosts(&inventory)?;
     let prepared = Prepared::new(context, &inventory)?;
     refuse_outdated(&prepared)?;
+    let generation = prepared.snapshot.state.as_ref().map_or(0, |state| state.generation);
+    let retried = match &args.retry {
+        Some(wanted) => Some(Retried::read(context, &prepared.store, wanted, &args.runs)?),
+        None => None,
+    };
+    let hosts = match &retried {
+        Some(retried) => retried.hosts(context, &inventory, chosen, generation),
+        None => chosen,
+    };
+    if hosts.is_empty() {
+        return retry::nothing_to_do(context, generation, retried.as_ref());
+    }
     confirm(context, &hosts, &[])?;
-    let locked = prepared.lock(context, &inventory)?;
+    let locked = match args.runs.given() {
+        Some(_) => prepared.share(context, &inventory)?,
+        None => prepared.lock(context, &inventory)?,
+    };
     refuse_outdated(&locked.prepared)?;
-    let run = begin_run("distribute", context, locked)?;
-    install(&run, args, context, &inventory, &hosts)
+    let run = begin_run("distribute", context, locked, &args.runs, retried.and_then(Retried::id))?;
+    install(&run, &args.install, context, &inventory, &hosts)
 }
 
 /// A run over hosts that has begun: what it installs, and where it is recorded.
 struct Run {
     command: &'static str,
+    of: Option<String>,
     generated: Generated,
     journal: Journal,
 }
 
 /// Commits with the run's journal already open: if it cannot be kept, nothing is made either.
-fn begin_run(command: &'static str, context: &Context, locked: Locked) -> Result<Run, Failure> {
-    let journal = locked.prepared.store.start_run(RunId::new(context.now(), &context.entropy)?)?;
+fn begin_run(
+    command: &'static str,
+    context: &Context,
+    locked: Locked,
+    runs: &RunsArgs,
+    of: Option<String>,
+) -> Result<Run, Failure> {
+    let journal = runs.start(context, &locked.prepared.store)?;
     match locked.commit(context) {
-        Ok(generated) => Ok(Run { command, generated, journal }),
+        Ok(generated) => Ok(Run { command, of, generated, journal }),
         Err(failure) => {
             journal.discard();
             Err(failure)
@@ -122,9 +162,18 @@ fn refuse_outdated(prepared: &Prepared) -> Result<(), Failure> {
     Err(Failure::refused("not_current", what).hint("run `kubemint generate`, or `kubemint apply`, which does both"))
 }
 
+/// Whether there is somebody to ask, who did not answer beforehand.
+pub(super) fn asks(context: &Context) -> bool {
+    !context.global.yes && context.output.is_interactive() && std::io::stdin().is_terminal()
+}
+
+pub(super) fn declined() -> Failure {
+    Failure::refused("declined", "not confirmed").hint("--yes answers the question beforehand")
+}
+
 /// Shows what would be made and asks, if there is somebody to ask.
 fn confirm(context: &Context, hosts: &[&Host], steps: &[Step]) -> Result<(), Failure> {
-    if context.global.yes || !context.output.is_interactive() || !std::io::stdin().is_terminal() {
+    if !asks(context) || hosts.is_empty() {
         return Ok(());
     }
     for step in steps.iter().filter(|step| step.action != StepAction::Kept) {
@@ -134,34 +183,55 @@ fn confirm(context: &Context, hosts: &[&Host], steps: &[Step]) -> Result<(), Fai
     if context.output.ask(&format!("Install credentials on {}?", counted(hosts.len(), "host")))? {
         return Ok(());
     }
-    Err(Failure::refused("declined", "not confirmed").hint("--yes answers the question beforehand"))
+    Err(declined())
 }
 
 fn install(run: &Run, args: &Args, context: &Context, inventory: &Inventory, hosts: &[&Host]) -> Result<Exit, Failure> {
-    let Run { command, generated, journal } = run;
+    let Run { command, of, generated, journal } = run;
     let bundles = bundle::build_bundles(hosts, &generated.set)?;
     let remote = context.remote(inventory);
     let progress = Progress::new(context.output, hosts.len());
-    let order = Order { command, generation: generated.state.generation };
+    let order = Order { command, generation: generated.state.generation, of: of.as_deref() };
     let mut fleet = context.fleet(&remote, args.install.hosts.concurrency(inventory), args.install.foreign());
     fleet.limits = args.limits.limits(inventory);
-    let Distribution { report, unrecorded } =
-        distribute::run_distribution(&fleet, &bundles, order, journal, &progress)?;
+    let done = distribute::run_distribution(&fleet, &bundles, order, journal, &progress)?;
     progress.finish();
-    // What failed for it says so itself.
-    let done = report.hosts.iter().filter(|host| host.status != HostStatus::Failed);
-    let twins = hosts::twin_warnings(done.map(|host| (host.name.as_str(), &host.twin)));
-    twins.iter().for_each(|warning| context.output.warn(warning));
-    if let Some(error) = &unrecorded {
-        context.output.warn(&format!("the record of this run is incomplete: {error}; {}", error.hint()));
-    }
+    let (report, exit) = close_run(context, done);
+    warn_of_clocks(context.output, &report);
+    warn_of_twins(context.output, &report);
     let next_steps = due_restarts(inventory, hosts, &report);
     let document = Document { report: &report, steps: &generated.steps, next_steps: &next_steps };
     context.output.answer(&document, || closing_text(context.output, &report, &next_steps))?;
-    Ok(match exit_of(context, &report) {
+    Ok(exit)
+}
+
+/// The report of a run, how the process ends for it, and a warning if it could not be kept.
+pub(super) fn close_run(context: &Context, done: Distribution) -> (RunReport, Exit) {
+    let Distribution { report, unrecorded } = done;
+    if let Some(error) = &unrecorded {
+        context.output.warn(&format!("the record of this run is incomplete: {error}; {}", error.hint()));
+    }
+    let exit = match exit_of(context, &report) {
         Exit::Done if unrecorded.is_some() => Exit::Unexpected,
         exit => exit,
-    })
+    };
+    (report, exit)
+}
+
+/// The certificates hold there today, and will seem to begin late or end early.
+fn warn_of_clocks(output: &Output, report: &RunReport) {
+    let off = report.hosts.iter().filter_map(|host| Some((host.name.as_str(), host.clock_skew_seconds?)));
+    let off: Vec<(&str, i64)> = off.collect();
+    let Some((_, skew)) = off.first() else { return };
+    let names: Vec<&str> = off.iter().map(|(name, _)| *name).collect();
+    output.warn(&format!("{}: the clock is {skew:+} s off; `kubemint doctor` tells more", hosts::listed(&names)));
+}
+
+fn warn_of_twins(output: &Output, report: &RunReport) {
+    // What failed for it says so itself.
+    let done = report.hosts.iter().filter(|host| host.status != HostStatus::Failed);
+    let warnings = hosts::twin_warnings(done.map(|host| (host.name.as_str(), &host.twin)));
+    warnings.iter().for_each(|warning| output.warn(warning));
 }
 
 fn exit_of(context: &Context, report: &RunReport) -> Exit {
@@ -178,7 +248,7 @@ fn exit_of(context: &Context, report: &RunReport) -> Exit {
     }
 }
 
-fn closing_text(output: &Output, report: &RunReport, next_steps: &[DueRestart]) -> String {
+pub(super) fn closing_text(output: &Output, report: &RunReport, next_steps: &[DueRestart]) -> String {
     let all = report.hosts.len() <= LONGEST_TABLE;
     let rows: Vec<_> = report
         .hosts
@@ -229,7 +299,8 @@ fn files_cell(host: &HostReport) -> String {
         return error.code.to_owned();
     }
     let count = |action: Action| host.files.iter().filter(|file| file.action == action).count();
-    [Action::Created, Action::Updated, Action::Repaired, Action::Unchanged]
+    use Action::{Created, Removed, Repaired, Restored, Unchanged, Updated};
+    [Created, Updated, Repaired, Restored, Removed, Unchanged]
         .into_iter()
         .filter(|action| count(*action) > 0)
         .map(|action| format!("{} {}", count(action), action.name()))
@@ -237,9 +308,9 @@ fn files_cell(host: &HostReport) -> String {
         .join(", ")
 }
 
-const fn tone(status: HostStatus) -> Tone {
+pub(super) const fn tone(status: HostStatus) -> Tone {
     match status {
-        HostStatus::Changed => Tone::Changed,
+        HostStatus::Changed | HostStatus::InFlight => Tone::Changed,
         HostStatus::Unchanged => Tone::Good,
         HostStatus::Failed => Tone::Bad,
         HostStatus::Skipped => Tone::Faint,

@@ -1,7 +1,10 @@
 //! Every way a command can fail, in one place: exit code, stable code, message, hint. The library's errors come in by
 //! `From`; nothing here looks at an error's text.
 
-use crate::{bundle, entropy, inventory, kubeconfig, pki, store, token, workflow::generate};
+use crate::{
+    bundle, entropy, inventory, kubeconfig, pki, store, token,
+    workflow::{combine, generate},
+};
 use serde::Serialize;
 use std::{path::Path, process::ExitCode};
 
@@ -154,10 +157,27 @@ impl From<store::Error> for Failure {
             store::Error::NewerVersion { .. } => "state_newer",
             store::Error::OlderGeneration { .. } => "state_older",
             store::Error::Untrusted { .. } => "state_untrusted",
+            store::Error::NoSuchRun { .. } => {
+                return Self::bad_input("run_unknown", error.to_string()).hint(error.hint());
+            }
+            store::Error::AmbiguousRun { .. } => {
+                return Self::bad_input("run_ambiguous", error.to_string()).hint(error.hint());
+            }
+            store::Error::RunDamaged { .. } => "run_damaged",
             store::Error::Exists { .. } => "file_exists",
             store::Error::Unfit { .. } | store::Error::Io { .. } => "state_io",
         };
         Self::refused(code, error.to_string()).hint(error.hint())
+    }
+}
+
+impl From<combine::Error> for Failure {
+    fn from(error: combine::Error) -> Self {
+        let code = match &error {
+            combine::Error::Generations { .. } | combine::Error::Commands { .. } => "reports_differ",
+            combine::Error::Twice { .. } => "host_twice",
+        };
+        Self::bad_input(code, error.to_string()).hint(error.hint())
     }
 }
 

@@ -96,6 +96,16 @@ impl Prepared {
     /// Takes the lock; decides anew if another run changed the directory in between.
     pub(super) fn lock(self, context: &Context, inventory: &Inventory) -> Result<Locked, Failure> {
         let held = self.store.lock()?;
+        self.under(held, context, inventory)
+    }
+
+    /// The same, for who writes nothing there: others may read at the same time.
+    pub(super) fn share(self, context: &Context, inventory: &Inventory) -> Result<Locked, Failure> {
+        let held = self.store.share()?;
+        self.under(held, context, inventory)
+    }
+
+    fn under(self, held: Lock, context: &Context, inventory: &Inventory) -> Result<Locked, Failure> {
         let snapshot = self.store.load()?;
         let prepared = if snapshot.is_same_as(&self.snapshot) { self } else { Self::new(context, inventory)? };
         Ok(Locked { prepared, held })

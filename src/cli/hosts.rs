@@ -56,9 +56,26 @@ pub(super) fn listed(names: &[&str]) -> String {
 
 /// One paragraph for each kind of failure: who, what happened to the first of them, and the cure.
 pub(super) fn failures<'a>(failed: impl IntoIterator<Item = (&'a str, &'a ErrorReport)>) -> String {
-    let mut kinds: BTreeMap<(&str, &str), Vec<(&str, &ErrorReport)>> = BTreeMap::new();
+    told_failures(
+        failed
+            .into_iter()
+            .map(|(name, error)| (name, Told { code: error.code, message: &error.message, hint: &error.hint })),
+    )
+}
+
+/// An error as it is told, from wherever.
+#[derive(Clone, Copy)]
+pub(super) struct Told<'a> {
+    pub(super) code: &'a str,
+    pub(super) message: &'a str,
+    pub(super) hint: &'a str,
+}
+
+/// As [`failures`].
+pub(super) fn told_failures<'a>(failed: impl IntoIterator<Item = (&'a str, Told<'a>)>) -> String {
+    let mut kinds: BTreeMap<(&str, &str), Vec<(&str, Told)>> = BTreeMap::new();
     for (name, error) in failed {
-        kinds.entry((error.code, &error.hint)).or_default().push((name, error));
+        kinds.entry((error.code, error.hint)).or_default().push((name, error));
     }
     let mut text = String::new();
     for ((code, hint), hosts) in kinds {

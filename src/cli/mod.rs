@@ -11,6 +11,7 @@ mod signals;
 mod cert;
 mod completions;
 mod distribute;
+mod doctor;
 mod generate;
 mod hosts;
 mod init;
@@ -18,6 +19,10 @@ mod kubeconfig;
 mod limits;
 mod man;
 mod plan;
+mod retry;
+mod rollback;
+mod runs;
+mod shard;
 mod status;
 mod token;
 mod verify;
@@ -66,8 +71,11 @@ fn dispatch(command: &Command, context: &Context) -> Result<Exit, Failure> {
         Command::Plan(args) => plan::run(args, context),
         Command::Apply(args) => distribute::run_apply(args, context),
         Command::Distribute(args) => distribute::run_distribute(args, context),
+        Command::Rollback(args) => rollback::run(args, context),
+        Command::Runs(args) => runs::run(args, context),
         Command::Status(args) => status::run(args, context),
         Command::Verify(args) => verify::run(args, context),
+        Command::Doctor(args) => doctor::run(args, context),
         Command::Token(args) => token::run(args, context),
         Command::Cert(args) => cert::run(args, context),
         Command::Kubeconfig(args) => kubeconfig::run(args, context),

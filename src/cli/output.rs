@@ -66,6 +66,11 @@ impl Output {
         }));
     }
 
+    /// Whether more was asked for with -v.
+    pub(super) fn is_verbose(&self) -> bool {
+        self.verbosity > 0
+    }
+
     /// Whether bars and questions make sense.
     pub(super) fn is_interactive(&self) -> bool {
         !self.quiet && io::stderr().is_terminal()

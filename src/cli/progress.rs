@@ -3,6 +3,7 @@
 use super::output::Output;
 use crate::workflow::{
     distribute::Observer,
+    doctor::{HealthObserver, HostHealth, HostKeys, ScanObserver, Status},
     report::{HostReport, HostStatus},
     survey::{HostSurvey, SurveyObserver},
 };
@@ -75,5 +76,21 @@ impl SurveyObserver for Progress<'_> {
             Some(error) => format!("{}: failed ({})", survey.name, error.code),
         };
         self.advance(&event, survey.error.is_some());
+    }
+}
+
+impl HealthObserver for Progress<'_> {
+    fn host_examined(&self, health: &HostHealth) {
+        self.advance(&format!("{}: {}", health.name, health.status.name()), health.status == Status::Fail);
+    }
+}
+
+impl ScanObserver for Progress<'_> {
+    fn host_scanned(&self, name: &str, keys: &HostKeys) {
+        let event = match &keys.error {
+            None => format!("{name}: asked"),
+            Some(error) => format!("{name}: failed ({})", error.code),
+        };
+        self.advance(&event, keys.error.is_some());
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     remote::installer::ForeignPolicy,
     workflow::{
         generate::{Step, StepAction},
+        skew,
         stored::read_stored_set,
         survey::{self, FileSurvey, HostSurvey, State, Unmade, Verdict},
     },
@@ -34,9 +35,6 @@ pub(super) struct Args {
     #[command(flatten)]
     hosts: HostArgs,
 }
-
-/// A clock further off than this makes fresh certificates look not yet valid (they are backdated by 5 minutes).
-const NOTABLE_SKEW_SECONDS: i64 = 300;
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -167,7 +165,7 @@ fn remark(survey: &HostSurvey) -> String {
     let right = survey.files.iter().filter(|file| file.state == State::Same).count();
     let files = format!("{right} of {} files as they should be", survey.files.len());
     match survey.clock_skew_seconds {
-        Some(skew) if skew.abs() > NOTABLE_SKEW_SECONDS => format!("{files}; its clock is {skew:+} s off"),
+        Some(skew) if skew::is_notable(skew) => format!("{files}; its clock is {skew:+} s off"),
         _ => files,
     }
 }

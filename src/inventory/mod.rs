@@ -22,6 +22,7 @@ mod schema;
 mod select;
 mod server;
 mod settings;
+mod shard;
 mod unique;
 
 pub use address::{AddressError, JumpHost, parse_address};
@@ -34,6 +35,7 @@ pub use names::{NameError, UnknownRole};
 pub use range::RangeError;
 pub use select::{Pattern, PatternError, SelectError, parse_pattern_file, parse_patterns, resolve_files, select_hosts};
 pub use server::ServerUrlError;
+pub use shard::{Shard, ShardError};
 
 use diagnostics::{Mistake, Mistakes};
 use std::path::PathBuf;

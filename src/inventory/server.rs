@@ -82,6 +82,13 @@ impl ServerUrl {
         parse_authority(authority).ok().and_then(|(_, port)| port).unwrap_or(443)
     }
 
+    /// The address it leads to: a name, an IPv4 or an IPv6 address without brackets.
+    #[must_use]
+    pub fn host(&self) -> String {
+        let authority = self.as_str().trim_start_matches("https://").split('/').next().unwrap_or_default();
+        parse_authority(authority).map(|(host, _)| host).unwrap_or_default()
+    }
+
     /// The URL of the apiserver at an address ([`super::parse_address`]) and a port.
     pub(super) fn at(address: &str, port: u16) -> Self {
         match address.contains(':') {
@@ -112,6 +119,7 @@ mod tests {
         ] {
             let url = parse(text).unwrap();
             assert_eq!((url.as_str(), url.port()), (kept, port));
+            assert!(kept.to_lowercase().contains(&url.host()) && !url.host().contains('['), "{}", url.host());
             assert_eq!(parse(kept), Ok(url));
         }
     }

@@ -14,6 +14,12 @@ impl HostRemote {
     pub fn new(ssh: SshRemote, local: LocalRemote) -> Self {
         Self { ssh, local }
     }
+
+    /// For what is asked of SSH alone.
+    #[must_use]
+    pub fn ssh(&self) -> &SshRemote {
+        &self.ssh
+    }
 }
 
 impl Remote for HostRemote {

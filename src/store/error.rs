@@ -31,6 +31,12 @@ pub enum Error {
     OlderGeneration { path: PathBuf, found: u64, recorded: u64, run: String },
     #[error("{} {why}", path.display())]
     Untrusted { path: PathBuf, why: Distrust },
+    #[error("there is no run {wanted:?} in {}", path.display())]
+    NoSuchRun { path: PathBuf, wanted: String },
+    #[error("more than one run begins with {wanted:?}: {}", found.join(", "))]
+    AmbiguousRun { wanted: String, found: Vec<String> },
+    #[error("{} cannot be read as the record of a run: {what}", path.display())]
+    RunDamaged { path: PathBuf, what: String },
     #[error("{} exists already", path.display())]
     Exists { path: PathBuf },
     #[error("cannot read {}: {fault}", path.display())]
@@ -57,6 +63,11 @@ impl Error {
                 "an old copy was restored: hosts may hold newer credentials; restore the newest copy".into()
             }
             Self::Untrusted { why, .. } => why.hint().into(),
+            Self::NoSuchRun { .. } => "`kubemint runs list` names them".into(),
+            Self::AmbiguousRun { .. } => "write more of its name".into(),
+            Self::RunDamaged { .. } => {
+                "the other runs and the credentials are not concerned; `kubemint status` shows what hosts hold".into()
+            }
             Self::Exists { .. } => "choose another name, or move the file away first".into(),
             Self::Unfit { fault: Unfit::NotUtf8 { .. }, .. } => "save the file as UTF-8".into(),
             Self::Unfit { .. } => "check that the path names the file you mean".into(),

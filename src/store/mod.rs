@@ -8,8 +8,10 @@ mod atomic;
 mod error;
 mod file;
 mod input;
+mod kept_runs;
 mod lock;
 mod runs;
+mod space;
 mod state;
 mod trust;
 
@@ -17,8 +19,10 @@ pub use atomic::write_new_file;
 pub use error::{Error, Unfit};
 pub use file::StoredFile;
 pub use input::{read_bytes, read_capped, read_stream, read_text};
+pub use kept_runs::{RunRecord, Runs, read_record};
 pub use lock::Lock;
 pub use runs::{Journal, RunId};
+pub use space::Space;
 pub use state::{CaOrigin, CaRecord, CertificateRecord, RowRecord, State, TokenRecord};
 pub use trust::{Distrust, mode_open_to_others};
 
@@ -121,6 +125,18 @@ impl Store {
         Ok(lock)
     }
 
+    /// Keeps writers away from a directory that is only read, as on a read-only file system; other readers may do the
+    /// same. Nothing is written, narrowed or removed.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] with the writer's pid; [`Error::Untrusted`]; [`Error::Io`].
+    pub fn share(&self) -> Result<Lock, Error> {
+        for path in trust::survey(&self.dir)? {
+            tracing::warn!("{} is open to others, and its mode is not ours to narrow here", path.display());
+        }
+        Lock::share(&self.dir)
+    }
+
     /// Whether the directory is there, ours, all of it closed to others, and nobody is writing: then a run that has
     /// nothing to write need not take the lock.
     #[must_use]
@@ -129,6 +145,12 @@ impl Store {
         fs::symlink_metadata(&self.dir).is_ok_and(ours)
             && trust::survey(&self.dir).is_ok_and(|readable| readable.is_empty())
             && !Lock::is_held(&self.dir)
+    }
+
+    /// Whether another process is writing.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        Lock::is_held(&self.dir)
     }
 
     /// Reads state.json and every file it names, and holds the one against the other. While another process is writing
@@ -237,9 +259,14 @@ impl Store {
     /// # Errors
     /// [`Error::Io`].
     pub fn start_run(&self, id: RunId) -> Result<Journal, Error> {
-        let dir = self.dir.join(runs::DIRECTORY).join(id.as_str());
-        self.make_dir(&dir)?;
-        Journal::create(id, &dir)
+        self.make_dir(&self.dir)?;
+        self.runs().start(id)
+    }
+
+    /// The runs recorded here.
+    #[must_use]
+    pub fn runs(&self) -> Runs {
+        Runs::at(&self.dir.join(runs::DIRECTORY))
     }
 
     /// Files and directories whose mode lets others in, with that mode: empty when all is as it should be.

@@ -14,10 +14,10 @@ use std::{
 };
 
 pub(super) const DIRECTORY: &str = "runs";
-const JOURNAL: &str = "journal.jsonl";
-const REPORT: &str = "report.json";
+pub(super) const JOURNAL: &str = "journal.jsonl";
+pub(super) const REPORT: &str = "report.json";
 
-/// A run's name: UTC start time and six random hex digits; sorts by time.
+/// A run's name: UTC start time and six random hex digits; sorts by time, to the second.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RunId(String);
 
@@ -29,18 +29,26 @@ impl RunId {
         Ok(Self(format!("{}-{tail}", now.strftime("%Y%m%dT%H%M%SZ"))))
     }
 
+    /// Of a run that is there.
+    pub(super) fn of_directory(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// The journal of a run under way. Lines may come from several threads.
+/// The journal of a run under way, locked while it is: who finds it unlocked and unfinished knows that the run died.
+/// Lines may come from several threads.
 #[derive(Debug)]
 pub struct Journal {
     id: RunId,
     dir: PathBuf,
     file: Mutex<fs::File>,
+    /// The same open file, for lines that wait for no disk.
+    notes: fs::File,
 }
 
 impl Journal {
@@ -52,7 +60,9 @@ impl Journal {
             .mode(0o600)
             .open(&path)
             .map_err(|e| Error::io("write", &path, e))?;
-        Ok(Self { id, dir: dir.to_owned(), file: Mutex::new(file) })
+        file.lock().map_err(|e| Error::io("lock", &path, e))?;
+        let notes = file.try_clone().map_err(|e| Error::io("write", &path, e))?;
+        Ok(Self { id, dir: dir.to_owned(), file: Mutex::new(file), notes })
     }
 
     /// Takes the run back, for one that came to nothing before its first line.
@@ -74,11 +84,21 @@ impl Journal {
     pub fn record<T: Serialize>(&self, entry: &T) -> Result<(), Error> {
         let path = self.dir.join(JOURNAL);
         let fail = |e| Error::io("write", &path, e);
-        let mut line = serde_json::to_string(entry).map_err(|e| fail(io::Error::from(e)))?;
-        line.push('\n');
+        let line = render_line(entry).map_err(fail)?;
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.write_all(line.as_bytes()).map_err(fail)?;
         file.sync_data().map_err(fail)
+    }
+
+    /// Appends one line without waiting for the disk: it outlives this process, but perhaps not this machine.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn note<T: Serialize>(&self, entry: &T) -> Result<(), Error> {
+        let fail = |e| Error::io("write", &self.dir.join(JOURNAL), e);
+        let line = render_line(entry).map_err(fail)?;
+        // One write to a file opened for appending does not mix with another's.
+        (&self.notes).write_all(line.as_bytes()).map_err(fail)
     }
 
     /// Writes the run's report beside its journal.
@@ -90,6 +110,12 @@ impl Journal {
         let json = serde_json::to_string_pretty(report).map_err(|e| Error::io("write", &path, io::Error::from(e)))?;
         atomic::write_file(&path, json.as_bytes())
     }
+}
+
+fn render_line<T: Serialize>(entry: &T) -> io::Result<String> {
+    let mut line = serde_json::to_string(entry)?;
+    line.push('\n');
+    Ok(line)
 }
 
 /// A run that left a readable journal.
@@ -105,13 +131,32 @@ const HEAD_LENGTH: u64 = 256;
 /// A journal that a kill cut short says nothing, and nothing is concluded from it.
 pub(super) fn newest_recorded(store: &Path) -> Result<Option<RecordedRun>, Error> {
     let recorded = directories(store)?.into_iter().filter_map(|run| {
-        let mut head = Vec::new();
-        let journal = trust::open_file(&run.join(JOURNAL), fs::OpenOptions::new().read(true)).ok()?;
-        journal.take(HEAD_LENGTH).read_to_end(&mut head).ok()?;
         let name = run.file_name()?.to_string_lossy().into_owned();
-        Some(RecordedRun { name, generation: generation_of(&String::from_utf8_lossy(&head))? })
+        Some(RecordedRun { name, generation: generation_of(&head(&run)?)? })
     });
     Ok(recorded.max_by_key(|run| run.generation))
+}
+
+/// The beginning of a run's journal.
+fn head(run: &Path) -> Option<String> {
+    let mut head = Vec::new();
+    let journal = trust::open_file(&run.join(JOURNAL), fs::OpenOptions::new().read(true)).ok()?;
+    journal.take(HEAD_LENGTH).read_to_end(&mut head).ok()?;
+    Some(String::from_utf8_lossy(&head).into_owned())
+}
+
+/// When a run started: finer than its name tells.
+pub(super) fn started(run: &Path) -> Option<Timestamp> {
+    let of_journal = head(run).and_then(|head| {
+        let (_, rest) = head.lines().next()?.split_once("\"at\":\"")?;
+        rest.split_once('"')?.0.parse().ok()
+    });
+    let of_name = || {
+        let (seconds, _) = run.file_name()?.to_str()?.split_once('-')?;
+        let time = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", seconds).ok()?;
+        Some(jiff::tz::Offset::UTC.to_timestamp(time).ok()?)
+    };
+    of_journal.or_else(of_name)
 }
 
 /// What stands before it is our own: event, time and command.
@@ -123,9 +168,13 @@ fn generation_of(head: &str) -> Option<u64> {
 
 /// The entries of runs/.
 pub(super) fn directories(store: &Path) -> Result<Vec<PathBuf>, Error> {
-    let dir = store.join(DIRECTORY);
-    let fail = |e| Error::io("list", &dir, e);
-    match fs::read_dir(&dir) {
+    entries(&store.join(DIRECTORY))
+}
+
+/// The entries of a directory that need not be there.
+pub(super) fn entries(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let fail = |e| Error::io("list", dir, e);
+    match fs::read_dir(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         entries => entries.map_err(fail)?.map(|entry| entry.map(|entry| entry.path()).map_err(fail)).collect(),
     }

@@ -79,6 +79,11 @@ pub(super) fn survey(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(readable)
 }
 
+/// A directory of runs, by the same rules; what is not there is fine.
+pub(super) fn believe_directory(dir: &Path) -> Result<(), Error> {
+    believe_dir(&dir.components().collect::<PathBuf>(), &mut Vec::new())
+}
+
 /// The mode of a file anywhere, if others may read it or write to it.
 ///
 /// # Errors

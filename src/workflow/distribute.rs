@@ -2,9 +2,11 @@
 
 use super::{
     Interrupt,
+    journal::Entry,
     limits::Breaker,
     report::{ErrorReport, FileReport, HostReport, HostStatus, RunReport, Summary, Twin, TwinKind},
-    twins::{Twins, Visit},
+    skew,
+    twins::Twins,
     waves::{Event, run_in_waves},
 };
 use crate::{
@@ -15,8 +17,6 @@ use crate::{
     remote::{self, Peer, Remote, installer},
     store::{self, Journal},
 };
-use jiff::Timestamp;
-use serde::Serialize;
 use std::time::{Duration, Instant};
 
 /// The adapters and limits of a run over hosts.
@@ -39,18 +39,22 @@ pub trait Observer {
 
 /// What a run installs, for its journal and report.
 #[derive(Debug, Clone, Copy)]
-pub struct Order {
+pub struct Order<'a> {
     pub command: &'static str,
     pub generation: u64,
+    /// The earlier run that this one retries or puts back.
+    pub of: Option<&'a str>,
 }
 
-/// A line of journal.jsonl.
-#[derive(Debug, Serialize)]
-#[serde(tag = "event", rename_all = "lowercase")]
-enum Entry<'a> {
-    Started { at: Timestamp, command: &'static str, generation: u64, hosts: Vec<&'a str> },
-    Host { at: Timestamp, host: &'a HostReport },
-    Finished { at: Timestamp, summary: Summary },
+/// What is to be done on one host.
+pub trait Target: Sync {
+    fn host(&self) -> &Host;
+}
+
+impl Target for Bundle<'_> {
+    fn host(&self) -> &Host {
+        self.host
+    }
 }
 
 /// A run's report, and whether it could be kept.
@@ -73,17 +77,33 @@ pub fn run_distribution(
     journal: &Journal,
     observer: &dyn Observer,
 ) -> Result<Distribution, store::Error> {
-    let started = fleet.clock.now();
-    let names = bundles.iter().map(|bundle| bundle.host.name.as_str()).collect();
-    let Order { command, generation } = order;
-    journal.record(&Entry::Started { at: started, command, generation, hosts: names })?;
-    let mut journaled = Ok(());
-    let hosts: Vec<&Host> = bundles.iter().map(|bundle| bundle.host).collect();
     let twins = Twins::new(bundles);
-    let install =
-        |index: usize, breaker: &Breaker| install(fleet, &bundles[index], &twins, &twins.visit(index), breaker);
-    let results = run_in_waves(fleet, &hosts, install, |index, event| match event {
-        Event::Started => observer.host_started(bundles[index].host.name.as_str()),
+    run_on_hosts(fleet, bundles, order, journal, observer, |bundle, breaker| install(fleet, bundle, &twins, breaker))
+}
+
+/// Does `work` on every target's host, journaled and reported; `work` tells the breaker how it went.
+pub(super) fn run_on_hosts<T: Target>(
+    fleet: &Fleet,
+    targets: &[T],
+    order: Order,
+    journal: &Journal,
+    observer: &dyn Observer,
+    work: impl Fn(&T, &Breaker) -> HostReport + Sync,
+) -> Result<Distribution, store::Error> {
+    let started = fleet.clock.now();
+    let hosts = targets.iter().map(|target| target.host().name.as_str()).collect();
+    let (Order { command, generation, of }, pid) = (order, std::process::id());
+    journal.record(&Entry::Started { at: started, command, generation, pid, of, hosts })?;
+    let mut journaled = Ok(());
+    let hosts: Vec<&Host> = targets.iter().map(Target::host).collect();
+    let begin = |index: usize, breaker: &Breaker| {
+        let target = &targets[index];
+        // A host that is not noted as begun is retried all the same.
+        let _ = journal.note(&Entry::Begun { at: fleet.clock.now(), host: target.host().name.as_str() });
+        work(target, breaker)
+    };
+    let results = run_in_waves(fleet, &hosts, begin, |index, event| match event {
+        Event::Started => observer.host_started(targets[index].host().name.as_str()),
         Event::Done(report) => {
             observer.host_finished(report);
             if journaled.is_ok() {
@@ -91,15 +111,16 @@ pub fn run_distribution(
             }
         }
     });
-    let reports = results.into_iter().zip(bundles);
+    let reports = results.into_iter().zip(targets);
     let hosts: Vec<HostReport> =
-        reports.map(|(result, bundle)| result.unwrap_or_else(|why| not_begun(bundle, why))).collect();
+        reports.map(|(result, target)| result.unwrap_or_else(|why| not_begun(target.host(), why))).collect();
     let (finished, summary) = (fleet.clock.now(), Summary::of(&hosts));
     let report = RunReport {
         schema: RunReport::SCHEMA,
         version: RunReport::VERSION,
         run_id: journal.id().as_str().to_owned(),
         command,
+        of: of.map(str::to_owned),
         started,
         finished,
         generation,
@@ -112,16 +133,19 @@ pub fn run_distribution(
     Ok(Distribution { report, unrecorded: recorded.err() })
 }
 
-fn install(fleet: &Fleet, bundle: &Bundle, twins: &Twins, visit: &Visit, breaker: &Breaker) -> HostReport {
-    let began = Instant::now();
+fn install(fleet: &Fleet, bundle: &Bundle, twins: &Twins, breaker: &Breaker) -> HostReport {
+    let (began, before) = (Instant::now(), fleet.clock.now());
+    let (host, files, visit) = (bundle.host, &bundle.files, twins.visit(bundle));
     let roster = |peer: &Peer| visit.enter(peer);
-    let (host, files) = (bundle.host, &bundle.files);
     let result = installer::install_once(fleet.remote, host, files, fleet.foreign, fleet.entropy, &roster);
     let took = began.elapsed();
     match result {
         Ok(outcome) => {
             breaker.count_done();
-            HostReport { twin: visit.end_well(outcome.machine), ..installed(bundle, &outcome, took) }
+            let skew = outcome.clock.map(|clock| skew::skew_seconds(clock, (before, fleet.clock.now())));
+            let clock_skew_seconds = skew.filter(|skew| skew::is_notable(*skew));
+            let twin = visit.end_well(outcome.machine);
+            HostReport { clock_skew_seconds, twin, ..installed(bundle, &outcome, took) }
         }
         Err(error) => match error.cause() {
             remote::Error::SameMachine { name } if twins.want_the_same(bundle, name) => {
@@ -134,7 +158,7 @@ fn install(fleet: &Fleet, bundle: &Bundle, twins: &Twins, visit: &Visit, breaker
                     remote::Error::SameMachine { name } => Some(same_machine(name)),
                     _ => None,
                 };
-                HostReport { twin, ..failed(bundle, &error, took) }
+                HostReport { twin, ..failed(bundle.host, &error, took) }
             }
         },
     }
@@ -146,12 +170,13 @@ fn written_as(bundle: &Bundle, name: &str, attempts: u32, took: Duration) -> Hos
         path: file.shown_path(bundle.host),
         kind: file.kind,
         action: installer::Action::Unchanged,
-        sha256: file.sha256,
+        sha256: Some(file.sha256),
+        replaced: None,
     };
     let files = bundle.files.iter().map(report).collect();
     HostReport {
         twin: Some(same_machine(name)),
-        ..host_report(bundle, HostStatus::Unchanged, files, None, attempts, took)
+        ..host_report(bundle.host, HostStatus::Unchanged, files, None, attempts, took)
     }
 }
 
@@ -168,26 +193,26 @@ fn installed(bundle: &Bundle, outcome: &installer::HostOutcome, took: Duration) 
             path: file.shown_path(bundle.host),
             kind: file.kind,
             action: done.action,
-            sha256: done.sha256,
+            sha256: Some(done.sha256),
+            replaced: done.replaced,
         })
         .collect();
     let changed = outcome.files.iter().any(|file| file.action != installer::Action::Unchanged);
     let status = if changed { HostStatus::Changed } else { HostStatus::Unchanged };
-    host_report(bundle, status, files, None, outcome.attempts, took)
+    host_report(bundle.host, status, files, None, outcome.attempts, took)
 }
 
-fn failed(bundle: &Bundle, error: &remote::Error, took: Duration) -> HostReport {
-    tracing::info!(host = bundle.host.name.as_str(), code = error.code(), "{error}");
-    let why = ErrorReport::of_host(bundle.host, error);
-    host_report(bundle, HostStatus::Failed, Vec::new(), Some(why), error.attempts(), took)
+pub(super) fn failed(host: &Host, error: &remote::Error, took: Duration) -> HostReport {
+    tracing::info!(host = host.name.as_str(), code = error.code(), "{error}");
+    host_report(host, HostStatus::Failed, Vec::new(), Some(ErrorReport::of_host(error)), error.attempts(), took)
 }
 
-fn not_begun(bundle: &Bundle, why: ErrorReport) -> HostReport {
-    host_report(bundle, HostStatus::Skipped, Vec::new(), Some(why), 0, Duration::ZERO)
+fn not_begun(host: &Host, why: ErrorReport) -> HostReport {
+    host_report(host, HostStatus::Skipped, Vec::new(), Some(why), 0, Duration::ZERO)
 }
 
-fn host_report(
-    bundle: &Bundle,
+pub(super) fn host_report(
+    host: &Host,
     status: HostStatus,
     files: Vec<FileReport>,
     error: Option<ErrorReport>,
@@ -195,12 +220,13 @@ fn host_report(
     took: Duration,
 ) -> HostReport {
     HostReport {
-        name: bundle.host.name.as_str().to_owned(),
+        name: host.name.as_str().to_owned(),
         status,
         files,
         error,
         attempts,
         twin: None,
+        clock_skew_seconds: None,
         duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     }
 }

@@ -1,13 +1,19 @@
 //! The use cases, each readable as its own summary. They know ports and adapters, never a terminal.
 
+pub mod combine;
 pub mod distribute;
+pub mod doctor;
 mod fanout;
 pub mod generate;
+mod journal;
 mod limits;
 pub mod merge;
 mod order;
 pub mod report;
 pub mod restarts;
+pub mod rollback;
+pub mod runs;
+pub mod skew;
 pub mod stored;
 pub mod survey;
 mod twins;

@@ -2,13 +2,12 @@
 //! It names paths, digests and error codes; never a secret.
 
 use crate::{
-    bundle::{self, FileKind},
+    bundle::FileKind,
     digest::Digest,
-    inventory::Host,
     remote::{self, FileError, installer::Action},
 };
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// One run over the hosts.
 #[derive(Debug, Clone, Serialize)]
@@ -17,6 +16,9 @@ pub struct RunReport {
     pub version: u32,
     pub run_id: String,
     pub command: &'static str,
+    /// The earlier run that this one retries or puts back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
     pub started: Timestamp,
     pub finished: Timestamp,
     /// Generation of the credentials that were installed.
@@ -31,14 +33,16 @@ impl RunReport {
 }
 
 /// How one host ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum HostStatus {
     Changed,
     Unchanged,
     Failed,
     /// Not begun: the run was interrupted, or stopped before its turn.
     Skipped,
+    /// Begun, and not known to have ended: only of a run that was killed, or is under way.
+    InFlight,
 }
 
 impl HostStatus {
@@ -49,6 +53,7 @@ impl HostStatus {
             Self::Unchanged => "unchanged",
             Self::Failed => "failed",
             Self::Skipped => "skipped",
+            Self::InFlight => "in flight",
         }
     }
 }
@@ -65,6 +70,9 @@ pub struct HostReport {
     /// Another name of the inventory that may be the same machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub twin: Option<Twin>,
+    /// The host's clock minus ours, where it is further off than certificates bear.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_skew_seconds: Option<i64>,
     pub duration_ms: u64,
 }
 
@@ -94,8 +102,11 @@ pub struct FileReport {
     pub kind: FileKind,
     #[serde(serialize_with = "by_name")]
     pub action: Action,
-    /// As read back from the host.
-    pub sha256: Digest,
+    /// As read back from the host; `None` where no file is now.
+    pub sha256: Option<Digest>,
+    /// What the file held before, where that was something else and could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<Digest>,
 }
 
 fn by_name<S: Serializer>(action: &Action, to: S) -> Result<S::Ok, S::Error> {
@@ -111,29 +122,17 @@ pub struct ErrorReport {
 }
 
 impl ErrorReport {
-    /// About a host, with paths as its operator would type them.
+    /// About a host. Its paths are as its operator would type them, with a local host's root in front.
     #[must_use]
-    pub fn of_host(host: &Host, error: &remote::Error) -> Self {
-        let shown = match error.cause() {
-            remote::Error::Files(files) => {
-                Some(remote::Error::Files(files.iter().map(|file| shown_file(host, file)).collect()))
-            }
-            _ => None,
-        };
-        let error = shown.as_ref().unwrap_or(error);
+    pub fn of_host(error: &remote::Error) -> Self {
         Self { code: error.code(), message: error.to_string(), hint: error.hint() }
     }
 
-    /// About one file of a host.
+    /// About one file of a host; the same of its path.
     #[must_use]
-    pub fn of_file(host: &Host, error: &FileError) -> Self {
-        let error = shown_file(host, error);
+    pub fn of_file(error: &FileError) -> Self {
         Self { code: error.code(), message: error.to_string(), hint: error.hint() }
     }
-}
-
-fn shown_file(host: &Host, error: &FileError) -> FileError {
-    FileError { path: bundle::shown_path(host, &error.path), ..error.clone() }
 }
 
 /// Counts over the hosts; they add up to `hosts`.
@@ -144,18 +143,32 @@ pub struct Summary {
     pub unchanged: usize,
     pub failed: usize,
     pub skipped: usize,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub in_flight: usize,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 impl Summary {
     #[must_use]
     pub fn of(hosts: &[HostReport]) -> Self {
-        let count = |status| hosts.iter().filter(|host| host.status == status).count();
+        Self::count(hosts.iter().map(|host| host.status))
+    }
+
+    /// The same, of their statuses.
+    #[must_use]
+    pub fn count(hosts: impl Iterator<Item = HostStatus> + Clone) -> Self {
+        let count = |wanted| hosts.clone().filter(|status| *status == wanted).count();
         Self {
-            hosts: hosts.len(),
+            hosts: hosts.clone().count(),
             changed: count(HostStatus::Changed),
             unchanged: count(HostStatus::Unchanged),
             failed: count(HostStatus::Failed),
             skipped: count(HostStatus::Skipped),
+            in_flight: count(HostStatus::InFlight),
         }
     }
 }

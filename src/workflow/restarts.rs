@@ -59,7 +59,7 @@ pub fn due_restarts(inventory: &Inventory, hosts: &[&Host], report: &RunReport) 
 }
 
 fn changed_hosts(reader: &Reader, hosts: &[&Host], report: &RunReport) -> Vec<String> {
-    let has_new_content = |action| matches!(action, Action::Created | Action::Updated);
+    let has_new_content = |action| matches!(action, Action::Created | Action::Updated | Action::Restored);
     let pairs = report.hosts.iter().zip(hosts).filter(|(_, host)| host.roles.contains(reader.role));
     pairs
         .filter(|(done, _)| done.files.iter().any(|f| f.kind == reader.file && has_new_content(f.action)))

@@ -166,7 +166,7 @@ pub fn survey_hosts(
             let view = installer::probe_host(fleet.remote, bundle.host, &bundle.files, fleet.foreign, fleet.entropy);
             match view {
                 Ok(view) => (describe(bundle, &view, &own, fleet.clock.now()), Some(Identity::of(&view))),
-                Err(error) => (unread(bundle, ErrorReport::of_host(bundle.host, &error)), None),
+                Err(error) => (unread(bundle, ErrorReport::of_host(&error)), None),
             }
         },
         |progress| {
@@ -213,7 +213,7 @@ fn describe_file(bundle: &Bundle, file: &HostFile, view: &FileView, own: &OwnFac
         FileState::Missing => (State::Missing, None),
         FileState::Differs => (State::Differs, None),
         FileState::WrongAttributes => (State::Attributes, None),
-        FileState::Blocked(why) => (State::Refused, Some(ErrorReport::of_file(bundle.host, why))),
+        FileState::Blocked(why) => (State::Refused, Some(ErrorReport::of_file(why))),
     };
     let regular = match &view.found {
         Found::Regular(regular) => Some(regular),

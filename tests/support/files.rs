@@ -29,7 +29,8 @@ pub fn host_file(path: &str, content: &str) -> HostFile {
         Some("token.csv") => FileKind::TokenCsv,
         _ => FileKind::CaCertificate,
     };
-    HostFile { kind, path: path.into(), content: Arc::new(Secret::from(content)), sha256: Digest::of(content) }
+    let sha256 = Digest::of(content);
+    HostFile { kind, path: path.into(), content: Arc::new(Secret::from(content)), sha256, validity: None }
 }
 
 pub fn content(file: &HostFile) -> &str {

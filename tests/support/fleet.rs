@@ -2,7 +2,7 @@
 
 use super::{Builder, Client, Ran, Relay, Relays, Running, TestEnv, TestHost, is_isolated};
 use kubemint::digest::Digest;
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 const FILES: [(&str, &str, &str); 3] = [
     ("bootstrap.kubeconfig", "kubeconfigs/bootstrap.kubeconfig", "node"),
@@ -36,6 +36,9 @@ impl Member {
     }
 }
 
+/// What a directory of a host holds: mode, user and group, and content, by name.
+pub type Holding = BTreeMap<String, ((u32, u32, u32), String)>;
+
 /// Hosts that know the client, in a world whose inventory names them all.
 pub struct Fleet {
     pub env: TestEnv,
@@ -44,7 +47,14 @@ pub struct Fleet {
     roles: Vec<&'static [&'static str]>,
     sudo: Vec<bool>,
     relays: Vec<Option<Relay>>,
+    /// Addresses and ports the inventory has instead of the hosts' own.
+    moved: Vec<Option<(String, u16)>>,
+    /// More of the inventory's tables, as TOML.
+    settings: String,
 }
+
+/// What the inventory says unless a test asks for something else.
+const SERVER: &str = "https://172.20.0.113:6443";
 
 impl Fleet {
     /// Nodes named node-01 and so on, with nothing special about them.
@@ -63,7 +73,8 @@ impl Fleet {
         let hosts = start_all(builders);
         hosts.iter().for_each(|host| client.meet(host));
         let relays = hosts.iter().map(|_| None).collect();
-        let fleet = Self { env: TestEnv::new(), client, hosts, roles, sudo, relays };
+        let moved = hosts.iter().map(|_| None).collect();
+        let fleet = Self { env: TestEnv::new(), client, hosts, roles, sudo, relays, moved, settings: String::new() };
         fleet.write_inventory();
         fleet
     }
@@ -91,17 +102,31 @@ impl Fleet {
         self.relays[index].as_ref().expect("a relay")
     }
 
+    /// Gives a host another address and port in the inventory, or its own again.
+    pub fn move_to(&mut self, index: usize, place: Option<(&str, u16)>) {
+        self.moved[index] = place.map(|(address, port)| (address.to_owned(), port));
+        self.write_inventory();
+    }
+
+    /// More tables for the inventory, instead of those set before; `[cluster] server` stays as it is unless it is told.
+    pub fn set_settings(&mut self, toml: &str) {
+        self.settings = toml.to_owned();
+        self.write_inventory();
+    }
+
     fn write_inventory(&self) {
         let key = self.client.identity_files[0].display();
+        let cluster = if self.settings.contains("[cluster]") { String::new() } else { cluster_table(SERVER) };
         let mut text = format!(
-            "state_dir = \"state\"\n[cluster]\nserver = \"https://172.20.0.113:6443\"\n[ssh]\n\
-             identity_files = [\"{key}\"]\nknown_hosts = [\"{}\"]\n",
+            "state_dir = \"state\"\n{cluster}{}[ssh]\nidentity_files = [\"{key}\"]\nknown_hosts = [\"{}\"]\n",
+            self.settings,
             self.client.known_hosts.display()
         );
         for (index, host) in self.hosts.iter().enumerate() {
-            let (address, port) = match &self.relays[index] {
-                Some(relay) => ("127.0.0.1", relay.port),
-                None => (host.address(), host.port()),
+            let (address, port) = match (&self.moved[index], &self.relays[index]) {
+                (Some((address, port)), _) => (address.as_str(), *port),
+                (None, Some(relay)) => ("127.0.0.1", relay.port),
+                (None, None) => (host.address(), host.port()),
             };
             write!(
                 text,
@@ -155,6 +180,18 @@ impl Fleet {
         names
     }
 
+    /// Every entry of the host's directory, by name: kind, mode, owner, content. No times.
+    pub fn holding(&self, index: usize) -> Holding {
+        let host = &self.hosts[index];
+        let entry = |name: String| {
+            let path = self.file(index, &name);
+            let kind = host.path(&path).symlink_metadata().unwrap().file_type();
+            let content = if kind.is_file() { host.read(&path) } else { format!("{kind:?}") };
+            (name, (host.attributes(&path), content))
+        };
+        self.names(index).into_iter().map(entry).collect()
+    }
+
     /// The host holds what its roles ask for: content as in the state directory, 0600, the owner's; and nothing else.
     #[track_caller]
     pub fn assert_complete(&self, index: usize) {
@@ -178,6 +215,10 @@ impl Fleet {
         wanted.sort();
         assert_eq!(self.names(index), wanted, "{}", host.name());
     }
+}
+
+pub fn cluster_table(server: &str) -> String {
+    format!("[cluster]\nserver = \"{server}\"\n")
 }
 
 /// A few at a time: most of a start is waiting for other programs.

@@ -9,7 +9,9 @@
 mod canary;
 mod client;
 mod env;
+mod fault;
 pub mod files;
+mod firewall;
 mod fleet;
 mod listener;
 mod local_tree;
@@ -24,8 +26,10 @@ mod world;
 pub use canary::Canaries;
 pub use client::{Agent, Client, public_of};
 pub use env::{CREDENTIALS, LOCAL_HOSTS, Ran, TestEnv};
+pub use fault::{FAULTY, HEALTHY, Trial};
 pub use files::{content, host_file};
-pub use fleet::{Fleet, Member, host_of, hosts_that_are};
+pub use firewall::Firewall;
+pub use fleet::{Fleet, Holding, Member, cluster_table, host_of, hosts_that_are};
 pub use listener::{Listener, Manner};
 pub use local_tree::{LocalTree, feed, host_value, tree_hash};
 pub use recorder::Recorder;
@@ -36,7 +40,7 @@ pub use test_host::{Builder, TestHost};
 pub use world::{is_isolated, kill};
 
 /// The Debian package of every program the tests call.
-const PACKAGES: [(&str, &str); 16] = [
+const PACKAGES: [(&str, &str); 17] = [
     ("dash", "dash"),
     ("bash", "bash"),
     ("busybox", "busybox"),
@@ -53,6 +57,7 @@ const PACKAGES: [(&str, &str); 16] = [
     ("setfacl", "acl"),
     ("chattr", "e2fsprogs"),
     ("script", "bsdutils"),
+    ("nft", "nftables"),
 ];
 
 /// The full path of `program`; a test that cannot find it fails and says what to install.

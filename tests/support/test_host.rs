@@ -177,6 +177,17 @@ impl TestHost {
         self.sshd = None;
     }
 
+    /// Sets one more line of sshd_config, before all others, or takes it away, and starts sshd anew.
+    pub fn set_option(&mut self, line: Option<&str>) {
+        const MARK: &str = "# from here on as it was at first\n";
+        self.stop();
+        let path = format!("{}/sshd_config", self.world.ssh_dir());
+        let config = self.read(&path);
+        let first = config.split_once(MARK).map_or(config.as_str(), |(_, first)| first);
+        self.write(&path, &format!("{}\n{MARK}{first}", line.unwrap_or_default()));
+        self.start();
+    }
+
     /// Gives the host another key of the same type, as when it was reinstalled.
     pub fn replace_host_key(&mut self) {
         self.stop();

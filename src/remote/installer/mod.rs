@@ -3,17 +3,21 @@
 //! Every target is checked before any is written: if one is refused, the host is left as it was. A probe changes nothing
 //! and carries no secret, only paths, digests, our CA and the names of our users. How a host is reached is [`Remote`]'s affair.
 
+pub mod examine;
+mod fact;
 mod failure;
 mod foreign;
 mod machine;
 mod outcome;
 mod reply;
+mod restore;
 mod script;
 mod withhold;
 
 pub use foreign::ForeignPolicy;
 pub use machine::{MachineId, Roster, Written};
 pub use outcome::{Action, Facts, FileOutcome, FileState, FileView, Found, HostOutcome, HostView, Regular, TokenRow};
+pub use restore::{KeptFile, RestoredFile, RestoredHost, Undo, restore_host};
 
 use super::{Error, Remote};
 use crate::{

@@ -4,7 +4,7 @@
 use super::machine::MachineId;
 use crate::{
     digest::{Digest, Fingerprint},
-    remote::FileError,
+    remote::{Error, FileError},
 };
 use jiff::Timestamp;
 
@@ -27,6 +27,31 @@ pub struct FileView {
     pub path: String,
     pub found: Found,
     pub state: FileState,
+}
+
+impl FileView {
+    /// Of what was found, where that was a file that could be read.
+    #[must_use]
+    pub fn sha256(&self) -> Option<Digest> {
+        match &self.found {
+            Found::Regular(regular) => regular.sha256,
+            _ => None,
+        }
+    }
+}
+
+/// # Errors
+/// [`Error::Files`] with each reason once, where a file was refused: the host changed nothing then.
+pub(super) fn refuse_blocked(views: &[FileView]) -> Result<(), Error> {
+    let mut blocked: Vec<FileError> = Vec::new();
+    for view in views {
+        if let FileState::Blocked(error) = &view.state
+            && !blocked.contains(error)
+        {
+            blocked.push(error.clone());
+        }
+    }
+    if blocked.is_empty() { Ok(()) } else { Err(Error::Files(blocked)) }
 }
 
 /// What an install would have to do about a file.
@@ -94,6 +119,8 @@ pub struct TokenRow {
 /// What an install did.
 #[derive(Debug, Default)]
 pub struct HostOutcome {
+    /// The host's own clock, where something was written and it could be read.
+    pub clock: Option<Timestamp>,
     /// In the order asked for.
     pub files: Vec<FileOutcome>,
     /// How many connections it took, from 1.
@@ -110,6 +137,8 @@ pub struct FileOutcome {
     pub action: Action,
     /// As read back from the host.
     pub sha256: Digest,
+    /// What the file held before, where it held something else and could be read.
+    pub replaced: Option<Digest>,
 }
 
 /// What was done about a file.
@@ -121,6 +150,10 @@ pub enum Action {
     Repaired,
     /// Not touched.
     Unchanged,
+    /// The kept version is in its place again.
+    Restored,
+    /// It is not there any more, as before it was created.
+    Removed,
 }
 
 impl Action {
@@ -132,6 +165,21 @@ impl Action {
             Self::Updated => "updated",
             Self::Repaired => "repaired",
             Self::Unchanged => "unchanged",
+            Self::Restored => "restored",
+            Self::Removed => "removed",
         }
+    }
+
+    /// From the script's word for it.
+    pub(super) fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "create" => Self::Created,
+            "update" => Self::Updated,
+            "repair" => Self::Repaired,
+            "same" => Self::Unchanged,
+            "restored" => Self::Restored,
+            "removed" => Self::Removed,
+            _ => return None,
+        })
     }
 }

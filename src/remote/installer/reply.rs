@@ -2,30 +2,29 @@
 //! programs print) is kept only to quote it. The host is not trusted: nothing it says may panic or mislead by index.
 
 use super::{
+    fact::take_fact,
     failure::{failed_step, garbled, no_reply},
     foreign::pin_of,
-    outcome::{Action, Facts, FileOutcome, FileState, FileView, Found, HostOutcome, HostView, Regular, TokenRow},
+    outcome::{Action, Facts, FileOutcome, FileState, FileView, Found, HostOutcome, HostView, Regular, refuse_blocked},
+    restore::fault_of,
     script::Layout,
 };
 use crate::{
     bundle::HostFile,
-    digest::{Digest, Fingerprint},
+    digest::Digest,
     inventory::Host,
     remote::{Error, Exit, FileError, FileFault, Reply},
-    secret::{redact_url, scrub},
+    secret::scrub,
 };
 use jiff::Timestamp;
 
-/// As many rows of a token file as the script tells of.
-const MOST_ROWS: usize = 50;
-
-/// What probe and install have in common.
-struct Parsed {
+/// What all scripts' replies have in common.
+pub(super) struct Parsed {
     clock: Option<Timestamp>,
-    views: Vec<FileView>,
+    pub(super) views: Vec<FileView>,
     /// Whether the host has said anything of the file.
     seen: Vec<bool>,
-    done: Vec<Option<(Action, Option<Digest>)>>,
+    pub(super) done: Vec<Option<(Action, Option<Digest>)>>,
 }
 
 pub(super) fn parse_view(reply: &Reply, nonce: &str, host: &Host, layout: &Layout<'_>) -> Result<HostView, Error> {
@@ -40,29 +39,21 @@ pub(super) fn parse_outcome(
     layout: &Layout<'_>,
 ) -> Result<HostOutcome, Error> {
     let parsed = parse(reply, nonce, host, layout)?;
-    let mut blocked: Vec<FileError> = Vec::new();
-    for view in &parsed.views {
-        if let FileState::Blocked(error) = &view.state
-            && !blocked.contains(error)
-        {
-            blocked.push(error.clone());
-        }
-    }
-    if !blocked.is_empty() {
-        return Err(Error::Files(blocked));
-    }
+    refuse_blocked(&parsed.views)?;
     let mut files = Vec::new();
     for (((n, file), view), done) in layout.files.iter().enumerate().zip(parsed.views).zip(parsed.done) {
         let Some((action, read_back)) = done else {
             return Err(garbled("a file is missing from it", reply, nonce));
         };
-        let read_back = match (action, view.found) {
-            (Action::Unchanged | Action::Repaired, Found::Regular(regular)) => regular.sha256,
+        let found = view.sha256();
+        let read_back = match action {
+            Action::Unchanged | Action::Repaired => found,
             _ => read_back,
         };
         match read_back {
             Some(sha256) if sha256 == file.sha256 => {
-                files.push(FileOutcome { path: file.path.clone(), action, sha256 });
+                let replaced = found.filter(|found| action == Action::Updated && *found != sha256);
+                files.push(FileOutcome { path: file.path.clone(), action, sha256, replaced });
             }
             other => {
                 let detail = other.map(|d| format!("SHA-256 {d}")).unwrap_or_default();
@@ -72,10 +63,10 @@ pub(super) fn parse_outcome(
             }
         }
     }
-    Ok(HostOutcome { files, attempts: reply.attempts, machine: None })
+    Ok(HostOutcome { clock: parsed.clock, files, attempts: reply.attempts, machine: None })
 }
 
-fn parse(reply: &Reply, nonce: &str, host: &Host, layout: &Layout<'_>) -> Result<Parsed, Error> {
+pub(super) fn parse(reply: &Reply, nonce: &str, host: &Host, layout: &Layout<'_>) -> Result<Parsed, Error> {
     let text = String::from_utf8_lossy(&reply.output);
     let unseen = |f: &HostFile| FileView { path: f.path.clone(), found: Found::Absent, state: FileState::Missing };
     let mut parsed = Parsed {
@@ -104,7 +95,8 @@ fn parse(reply: &Reply, nonce: &str, host: &Host, layout: &Layout<'_>) -> Result
         }
         said.clear();
     }
-    if !begun {
+    // A shell that was killed says nothing of itself, however early.
+    if !begun && !matches!(reply.exit, Exit::Signal(_)) {
         return Err(no_reply(&text, &reply.exit, host));
     }
     if ended && parsed.seen.contains(&false) {
@@ -133,6 +125,10 @@ fn take(words: &[&str], said: &str, layout: &Layout<'_>, parsed: &mut Parsed) ->
         ["faildir", index, step] => {
             let Some(path) = index.parse().ok().and_then(|d| layout.directory_path(d)) else { return Ok(None) };
             return Err(Error::Files(vec![failed_step(path, step, said)]));
+        }
+        ["untimely"] => {
+            let (Some(clock), Some(validity)) = (parsed.clock, layout.validity) else { return Ok(None) };
+            return Err(Error::ClockOutsideValidity { clock, validity });
         }
         _ => {}
     }
@@ -185,15 +181,13 @@ fn take_view(words: &[&str], layout: &Layout<'_>, parsed: &mut Parsed) -> Option
             let error = FileError { path: layout.file_path(index)?, fault, detail };
             parsed.views.get_mut(index)?.state = FileState::Blocked(error);
         }
+        ["kept", index, why] => {
+            let (index, fault) = (index.parse::<usize>().ok()?, fault_of(why)?);
+            let error = FileError { path: layout.file_path(index)?, fault, detail: String::new() };
+            parsed.views.get_mut(index)?.state = FileState::Blocked(error);
+        }
         ["done", index, state, sum] => {
-            let action = match *state {
-                "create" => Action::Created,
-                "update" => Action::Updated,
-                "repair" => Action::Repaired,
-                "same" => Action::Unchanged,
-                _ => return None,
-            };
-            *parsed.done.get_mut(index.parse::<usize>().ok()?)? = Some((action, sum.parse().ok()));
+            *parsed.done.get_mut(index.parse::<usize>().ok()?)? = Some((Action::parse(state)?, sum.parse().ok()));
         }
         _ => return None,
     }
@@ -230,36 +224,6 @@ fn take_found(view: &mut FileView, path: &str, kind: &str, rest: &[&str]) -> Opt
     view.found = found;
     view.state = state;
     Some(())
-}
-
-fn base64(value: &str) -> Option<String> {
-    value.chars().all(|c| c.is_ascii_alphanumeric() || "+/=".contains(c)).then(|| value.to_owned())
-}
-
-fn take_fact(facts: &mut Facts, name: &str, value: &str) -> Option<()> {
-    match name {
-        "server" => facts.server = Some(scrub(&redact_url(value))),
-        "certificate" => facts.client_certificate = base64(value),
-        "authority" => facts.certificate_authority = base64(value),
-        "token" => facts.token = Some(parse_fingerprint(value)?),
-        "row" => {
-            let (token, user) = value.split_once(' ')?;
-            let user = match user.split_once(' ')? {
-                ("is", name) => scrub(name),
-                ("other", fingerprint) => format!("another user {}", parse_fingerprint(fingerprint)?),
-                _ => return None,
-            };
-            if facts.token_rows.len() < MOST_ROWS {
-                facts.token_rows.push(TokenRow { token: parse_fingerprint(token)?, user });
-            }
-        }
-        _ => return None,
-    }
-    Some(())
-}
-
-fn parse_fingerprint(text: &str) -> Option<Fingerprint> {
-    Fingerprint::try_from(text.to_owned()).ok()
 }
 
 /// `-rw-r--r--.` -> 0o644, as `ls -l` writes it (POSIX, ls, "STDOUT").
@@ -307,7 +271,7 @@ mod tests {
 
     fn files() -> [HostFile; 1] {
         let content = std::sync::Arc::new(Secret::from("x"));
-        [HostFile { kind: FileKind::TokenCsv, path: "/etc/t".into(), content, sha256: Digest::of("x") }]
+        [HostFile { kind: FileKind::TokenCsv, path: "/etc/t".into(), content, sha256: Digest::of("x"), validity: None }]
     }
 
     fn outcome(text: &str) -> Result<HostOutcome, Error> {

@@ -6,7 +6,7 @@ use super::{
     machine::{self, Written},
 };
 use crate::{
-    bundle::{FileKind, HostFile},
+    bundle::{FileKind, HostFile, Validity},
     inventory::{Connection, Host},
     remote::Error,
     secret::{ExposeSecret, Secret},
@@ -15,10 +15,12 @@ use std::{fmt::Write, sync::LazyLock};
 
 /// templates/install.sh without what only people read: no line of it begins within quotes but one that holds the closing
 /// quote alone.
-static FUNCTIONS: LazyLock<String> = LazyLock::new(|| {
-    let lines = include_str!("../../../templates/install.sh").lines().map(|line| line.trim_start_matches(' '));
+static FUNCTIONS: LazyLock<String> = LazyLock::new(|| without_remarks(include_str!("../../../templates/install.sh")));
+
+pub(super) fn without_remarks(script: &str) -> String {
+    let lines = script.lines().map(|line| line.trim_start_matches(' '));
     lines.filter(|line| !line.is_empty() && !line.starts_with('#')).fold(String::new(), |text, line| text + line + "\n")
-});
+}
 
 /// The files of one host, grouped by directory.
 pub(super) struct Layout<'a> {
@@ -27,6 +29,8 @@ pub(super) struct Layout<'a> {
     /// Without a trailing slash; empty for `/`.
     pub root: String,
     pub directories: Vec<Directory<'a>>,
+    /// When all certificates of the files hold; `None` where there are none.
+    pub validity: Option<Validity>,
 }
 
 /// One directory and the files in it.
@@ -49,7 +53,8 @@ impl<'a> Layout<'a> {
                 None => directories.push(Directory { path, files: vec![(index, name)] }),
             }
         }
-        Ok(Self { files, policy, root: local_root(host)?, directories })
+        let validity = files.iter().filter_map(|file| file.validity).reduce(Validity::overlap);
+        Ok(Self { files, policy, root: local_root(host)?, directories, validity })
     }
 
     /// Where the directory with this index is on the host, root included.
@@ -90,7 +95,7 @@ fn split_path(path: &str) -> Result<(&str, &str), Error> {
 }
 
 /// `text` as one word of a POSIX shell.
-fn quote_sh(text: &str) -> String {
+pub(super) fn quote_sh(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
@@ -98,7 +103,7 @@ fn quote_sh(text: &str) -> String {
 pub(super) fn render_probe(layout: &Layout<'_>, nonce: &str) -> Secret {
     let mut calls = machine::render_call(&[]) + "km_say clock \"$(date +%s)\"\n";
     push_looks(&mut calls, layout, "probe");
-    wrap(layout, nonce, &calls)
+    wrap(layout, nonce, "", &calls)
 }
 
 /// The script that looks, and installs when nothing stands in the way, unless the machine is one of `written`. It holds
@@ -111,6 +116,10 @@ pub(super) fn render_install(layout: &Layout<'_>, nonce: &str, written: &[Writte
     calls.push_str(&machine);
     push_looks(&mut calls, layout, "look");
     calls.push_str("km_go_unless_refused\nkm_quit_unless_due\n");
+    if let Some(validity) = layout.validity {
+        let _ = write!(calls, "km_check_clock {} {}", validity.not_before.as_second(), validity.not_after.as_second());
+        push_call(&mut calls, "", (0..layout.files.len()).map(|index| index.to_string()));
+    }
     for (d, directory) in layout.directories.iter().enumerate() {
         push_enter(&mut calls, "km_open", d, directory, layout);
         push_call(&mut calls, "km_create", directory.files.iter().map(|(i, _)| i.to_string()));
@@ -136,14 +145,15 @@ pub(super) fn render_install(layout: &Layout<'_>, nonce: &str, written: &[Writte
         }
     }
     calls.push_str("km_heed\n");
-    let script = wrap(layout, nonce, &calls);
+    let script = wrap(layout, nonce, "", &calls);
     drop(Secret::from(calls));
     script
 }
 
-fn wrap(layout: &Layout<'_>, nonce: &str, calls: &str) -> Secret {
-    let mut script = String::with_capacity(FUNCTIONS.len() + calls.len() + 64 * 1024);
-    let _ = writeln!(script, "{{\n{}km_nonce={nonce}\nkm_policy={}", *FUNCTIONS, layout.policy.word());
+/// Everything between braces: our functions, `more` of them, and the calls.
+pub(super) fn wrap(layout: &Layout<'_>, nonce: &str, more: &str, calls: &str) -> Secret {
+    let mut script = String::with_capacity(FUNCTIONS.len() + more.len() + calls.len() + 64 * 1024);
+    let _ = writeln!(script, "{{\n{}{more}km_nonce={nonce}\nkm_policy={}", *FUNCTIONS, layout.policy.word());
     let own = Own::of(layout.files);
     for (name, value) in [("our_ca", &own.authority), ("our_pem", &own.pem), ("our_users", &own.users)] {
         let _ = writeln!(script, "km_{name}={}", quote_sh(value));
@@ -155,26 +165,32 @@ fn wrap(layout: &Layout<'_>, nonce: &str, calls: &str) -> Secret {
 }
 
 fn push_looks(calls: &mut String, layout: &Layout<'_>, mode: &str) {
-    for (d, directory) in layout.directories.iter().enumerate() {
-        let _ = write!(calls, "km_look {mode} {d} {} {}", quote_sh(&layout.root), quote_sh(directory.path));
-        for (i, name) in &directory.files {
-            let file = &layout.files[*i];
-            let kind = match file.kind {
-                FileKind::BootstrapKubeconfig | FileKind::KubeProxyKubeconfig => "kubeconfig",
-                FileKind::TokenCsv => "tokens",
-                FileKind::CaCertificate => "ca",
-            };
-            let _ = write!(calls, " {i} {} {} {kind}", quote_sh(name), file.sha256);
-        }
-        calls.push('\n');
+    for d in 0..layout.directories.len() {
+        push_look(calls, layout, d, mode);
     }
 }
 
-fn push_enter(calls: &mut String, function: &str, d: usize, directory: &Directory<'_>, layout: &Layout<'_>) {
+/// The call that judges one directory and looks at its files.
+pub(super) fn push_look(calls: &mut String, layout: &Layout<'_>, d: usize, mode: &str) {
+    let directory = &layout.directories[d];
+    let _ = write!(calls, "km_look {mode} {d} {} {}", quote_sh(&layout.root), quote_sh(directory.path));
+    for (i, name) in &directory.files {
+        let file = &layout.files[*i];
+        let kind = match file.kind {
+            FileKind::BootstrapKubeconfig | FileKind::KubeProxyKubeconfig => "kubeconfig",
+            FileKind::TokenCsv => "tokens",
+            FileKind::CaCertificate => "ca",
+        };
+        let _ = write!(calls, " {i} {} {} {kind}", quote_sh(name), file.sha256);
+    }
+    calls.push('\n');
+}
+
+pub(super) fn push_enter(calls: &mut String, function: &str, d: usize, directory: &Directory<'_>, layout: &Layout<'_>) {
     let _ = writeln!(calls, "{function} {d} {} {}", quote_sh(&layout.root), quote_sh(directory.path));
 }
 
-fn push_call(calls: &mut String, function: &str, words: impl Iterator<Item = String>) {
+pub(super) fn push_call(calls: &mut String, function: &str, words: impl Iterator<Item = String>) {
     calls.push_str(function);
     for word in words {
         calls.push(' ');

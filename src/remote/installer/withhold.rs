@@ -136,7 +136,8 @@ mod tests {
 
     fn withheld_of(rows: &str, said: &str) -> String {
         let content = Arc::new(Secret::from(rows));
-        let file = HostFile { kind: FileKind::TokenCsv, path: "/t".into(), content, sha256: Digest::of(rows) };
+        let file =
+            HostFile { kind: FileKind::TokenCsv, path: "/t".into(), content, sha256: Digest::of(rows), validity: None };
         let reply = Reply { output: said.replace('@', NONCE).into_bytes(), exit: Exit::Status(0), attempts: 1 };
         let output = withhold_secrets(reply, NONCE, &[file]).output;
         String::from_utf8(output).unwrap().replace(NONCE, "@").replace(INSTEAD, "#")

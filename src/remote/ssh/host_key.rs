@@ -27,6 +27,12 @@ impl HostKey {
         raw.iter().take(64).map(|&b| if b.is_ascii_graphic() { char::from(b) } else { '?' }).collect()
     }
 
+    /// As in known_hosts and .pub files, after the type.
+    #[must_use]
+    pub fn base64(&self) -> String {
+        STANDARD.encode(&self.0)
+    }
+
     /// `SHA256:…`, as ssh-keygen -l prints it.
     #[must_use]
     pub fn fingerprint(&self) -> String {

@@ -119,6 +119,8 @@ pub struct HostEntries {
     /// For `host` alone where the port is another: good enough to accept a key, too little to call one changed
     /// (OpenSSH, sshconnect.c, "checking without port identifier").
     without_port: Vec<Found>,
+    /// Asked for before all others.
+    preferred: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -149,13 +151,20 @@ impl HostEntries {
         };
         let exact = find(&lookup_name(address, port));
         let without_port = if port == 22 { Vec::new() } else { find(&address.to_lowercase()) };
-        Self { exact, without_port }
+        Self { exact, without_port, preferred: Vec::new() }
+    }
+
+    /// Nothing known, but these key types to be asked for first.
+    #[must_use]
+    pub fn preferring(key_types: &[&str]) -> Self {
+        let preferred = key_types.iter().map(|&name| name.to_owned()).collect();
+        Self { exact: Vec::new(), without_port: Vec::new(), preferred }
     }
 
     /// The key types known for the host, in the order of the files, without repetition.
     #[must_use]
     pub fn key_types(&self) -> Vec<String> {
-        let mut types = Vec::new();
+        let mut types = self.preferred.clone();
         for found in self.exact.iter().chain(&self.without_port).filter(|f| f.marker == Marker::None) {
             let key_type = found.key.key_type();
             if !types.contains(&key_type) {

@@ -8,10 +8,15 @@ mod exec;
 mod host_key;
 mod keys;
 mod known_hosts;
+mod material;
 mod pattern;
 mod resolve;
 mod retry;
+mod scan;
 mod watchdog;
+
+pub use material::{Material, MaterialState};
+pub use scan::{Extent, HostScan, KeyState, ScannedKey};
 
 use super::{Deadlines, Error, OfferedKey, Peer, Remote, Reply, Script};
 use crate::inventory::{Connection, Host, SshTarget};

@@ -10,14 +10,25 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    rc::Rc,
 };
 
 pub struct Contender<'a> {
     pub name: &'static str,
+    /// Slow ones take part in a few rounds only.
+    pub most_rounds: usize,
     run: Box<dyn Fn() -> Result<Sample, String> + 'a>,
 }
 
-impl Contender<'_> {
+impl<'a> Contender<'a> {
+    pub fn new(name: &'static str, run: impl Fn() -> Result<Sample, String> + 'a) -> Self {
+        Self { name, most_rounds: usize::MAX, run: Box::new(run) }
+    }
+
+    pub fn at_most(self, rounds: usize) -> Self {
+        Self { most_rounds: rounds, ..self }
+    }
+
     pub fn run(&self) -> Result<Sample, String> {
         (self.run)()
     }
@@ -29,8 +40,8 @@ pub const CHANGED: &str = "kubemint apply, changed";
 pub const UNCHANGED: &str = "kubemint apply, unchanged";
 
 /// kubemint in a folder of its own, over the hosts of a testbed.
-pub struct Kubemint<'a> {
-    bed: &'a Testbed,
+pub struct Kubemint {
+    bed: Rc<Testbed>,
     dir: PathBuf,
     program: PathBuf,
     /// Which of the two inventories was applied last: they differ in the API server's port, so that each makes other
@@ -38,8 +49,8 @@ pub struct Kubemint<'a> {
     generation: Cell<u8>,
 }
 
-impl<'a> Kubemint<'a> {
-    pub fn new(bed: &'a Testbed, dir: &Path, concurrency: usize) -> Result<Self, String> {
+impl Kubemint {
+    pub fn new(bed: &Rc<Testbed>, dir: &Path, concurrency: usize) -> Result<Self, String> {
         let dir = dir.join("kubemint");
         fs::create_dir_all(dir.join("home")).map_err(|e| e.to_string())?;
         for generation in 0..2 {
@@ -55,7 +66,7 @@ impl<'a> Kubemint<'a> {
             }
             fs::write(dir.join(format!("inventory-{generation}.toml")), text).map_err(|e| e.to_string())?;
         }
-        Ok(Self { bed, dir, program: program(), generation: Cell::new(0) })
+        Ok(Self { bed: Rc::clone(bed), dir, program: program(), generation: Cell::new(0) })
     }
 
     /// The command line, with the inventory that was applied last.
@@ -65,6 +76,11 @@ impl<'a> Kubemint<'a> {
         command.args(["-q", "-o", "json", "-i", &inventory]).args(arguments);
         command.current_dir(&self.dir).env_clear().env("HOME", self.dir.join("home")).env("PATH", path());
         command
+    }
+
+    /// Brings all hosts to one state, whatever they have.
+    pub fn apply_everywhere(&self) -> Result<(), String> {
+        measure(&self.bed, &mut self.command(&["apply", "--yes"])).map(|_| ())
     }
 
     /// Every host gets other content than it has.
@@ -78,7 +94,7 @@ impl<'a> Kubemint<'a> {
     }
 
     fn apply(&self, wanted: &str, arguments: &[&str]) -> Result<Sample, String> {
-        let (sample, said) = measure(self.bed, &mut self.command(&[&["apply", "--yes"], arguments].concat()))?;
+        let (sample, said) = measure(&self.bed, &mut self.command(&[&["apply", "--yes"], arguments].concat()))?;
         check(&said, wanted).map(|()| sample)
     }
 
@@ -107,9 +123,9 @@ fn check(said: &Said, wanted: &str) -> Result<(), String> {
 pub fn ours<'a>(bed: &'a Testbed, kubemint: &'a Kubemint, dir: &Path, concurrency: usize) -> Vec<Contender<'a>> {
     let addresses = dir.join("addresses");
     vec![
-        Contender { name: BARE, run: Box::new(move || bare(bed, &addresses, concurrency)) },
-        Contender { name: CHANGED, run: Box::new(|| kubemint.apply_changed(&[])) },
-        Contender { name: UNCHANGED, run: Box::new(|| kubemint.apply_unchanged(&[])) },
+        Contender::new(BARE, move || bare(bed, &addresses, concurrency)),
+        Contender::new(CHANGED, || kubemint.apply_changed(&[])),
+        Contender::new(UNCHANGED, || kubemint.apply_unchanged(&[])),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! N real sshd hosts in one network namespace, this process in another, a veth pair between them. Everything hangs on the
 //! standard input of two holders: when this process ends, however it ends, the hosts, their files and the link are gone.
 
+use super::ending;
 use rustix::{fs::OFlags, thread::LinkNameSpaceType};
 use std::{
     fs,
@@ -72,6 +73,11 @@ impl Testbed {
         let pid = first_line(&mut servers)?;
         let pid: u32 = pid.trim().parse().map_err(|_| format!("hosts.sh answered {pid:?}"))?;
         let account = Account::open(pid);
+        ending::note(|present| {
+            present.client = ending::namespace_of(client.id());
+            present.servers = Some(pid);
+            present.account = account.as_ref().map(|account| account.dir.clone());
+        });
         enter(client.id())?;
         link(pid)?;
         servers.stdin.as_mut().ok_or("no input")?.write_all(b"go\n").map_err(|e| e.to_string())?;
@@ -141,6 +147,10 @@ impl Drop for Testbed {
             drop(holder.stdin.take());
             let _ = holder.wait();
         }
+        ending::note(|present| {
+            present.servers = None;
+            ending::end_hosts(present);
+        });
     }
 }
 
@@ -169,16 +179,6 @@ impl Account {
                 let usage = stat.lines().find_map(|line| line.strip_prefix("usage_usec "))?;
                 Some(Duration::from_micros(usage.parse().ok()?))
             }
-        }
-    }
-}
-
-impl Drop for Account {
-    /// Fails while a process is still in it.
-    fn drop(&mut self) {
-        let end = Instant::now() + Duration::from_secs(10);
-        while fs::remove_dir(&self.dir).is_err() && self.dir.exists() && Instant::now() < end {
-            thread::sleep(Duration::from_millis(20));
         }
     }
 }

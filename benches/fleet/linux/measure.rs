@@ -1,8 +1,7 @@
 //! One run of one program: how long it took, what it and its children used of the processors, what the servers used.
 
-use super::{ending, testbed::Testbed};
+use super::testbed::Testbed;
 use std::{
-    os::unix::process::CommandExt,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -16,6 +15,8 @@ pub struct Sample {
     pub client: Duration,
     /// Of all servers together; `None` where no control group can be made.
     pub servers: Option<Duration>,
+    /// The largest resident size of one process of the tree, bytes.
+    pub peak: u64,
 }
 
 /// What a program said.
@@ -33,14 +34,12 @@ pub fn measure(bed: &Testbed, command: &mut Command) -> Result<(Sample, Said), S
     let scratch = || tempfile::tempfile().map_err(|e| e.to_string());
     let (stdout, stderr) = (scratch()?, scratch()?);
     let copy = |file: &std::fs::File| file.try_clone().map(Stdio::from).map_err(|e| e.to_string());
-    command.stdin(Stdio::null()).stdout(copy(&stdout)?).stderr(copy(&stderr)?).process_group(0);
+    command.stdin(Stdio::null()).stdout(copy(&stdout)?).stderr(copy(&stderr)?);
     let before = bed.server_cpu();
     let began = Instant::now();
     let mut child = command.spawn().map_err(|e| format!("{}: {e}", command.get_program().display()))?;
-    ending::note(|present| present.group = Some(child.id()));
     let used = child.wait4();
     let wall = began.elapsed();
-    ending::note(|present| present.group = None);
     let used = used.map_err(|e| e.to_string())?;
     bed.settle();
     let servers = bed.server_cpu().zip(before).map(|(after, before)| after - before);
@@ -51,7 +50,8 @@ pub fn measure(bed: &Testbed, command: &mut Command) -> Result<(Sample, Said), S
         let end: Vec<&str> = end.into_iter().rev().collect();
         return Err(format!("{} ended with {}: {}", command.get_program().display(), used.status, end.join(" / ")));
     }
-    Ok((Sample { wall, client: used.rusage.utime + used.rusage.stime, servers }, said))
+    let client = used.rusage.utime + used.rusage.stime;
+    Ok((Sample { wall, client, servers, peak: used.rusage.maxrss }, said))
 }
 
 fn whole(mut file: std::fs::File) -> Result<String, String> {

@@ -1,0 +1,113 @@
+//! `distribute --retry RUN`: the hosts that an earlier run did not bring to an end, and what is said when there are none.
+
+use super::{
+    context::Context,
+    failure::{Exit, Failure},
+    hosts::{self, counted},
+    runs::RunsArgs,
+};
+use crate::{
+    inventory::{Host, Inventory},
+    store::Store,
+    workflow::{
+        report::{RunReport, Summary},
+        runs::{KeptRun, RunState},
+    },
+};
+use serde::Serialize;
+use std::collections::HashSet;
+
+/// An earlier run, ended one way or another.
+pub(super) struct Retried(KeptRun);
+
+impl Retried {
+    pub(super) fn read(context: &Context, store: &Store, wanted: &str, runs: &RunsArgs) -> Result<Self, Failure> {
+        let run = runs.read(context, store, wanted)?;
+        if run.state == RunState::Running {
+            let what = format!("run {} is still under way", run.id.as_deref().unwrap_or(wanted));
+            return Err(Failure::refused("run_under_way", what).hint("wait until it ends"));
+        }
+        Ok(Self(run))
+    }
+
+    pub(super) fn run(&self) -> &KeptRun {
+        &self.0
+    }
+
+    pub(super) fn id(self) -> Option<String> {
+        self.0.id
+    }
+
+    /// What of `chosen` is to be done again. Says which hosts are not in the inventory any more.
+    pub(super) fn hosts<'h>(
+        &self,
+        context: &Context,
+        inventory: &Inventory,
+        chosen: Vec<&'h Host>,
+        generation: u64,
+    ) -> Vec<&'h Host> {
+        let undone: HashSet<&str> = self.0.undone().collect();
+        warn_of_gone(context, inventory, self.0.undone());
+        match self.0.generation {
+            Some(earlier) if earlier < generation && !undone.is_empty() => context.output.note(&format!(
+                "that run installed generation {earlier}; its hosts now get generation {generation}, which the others may \
+                 not have"
+            )),
+            _ => {}
+        }
+        chosen.into_iter().filter(|host| undone.contains(host.name.as_str())).collect()
+    }
+}
+
+/// Hosts of a run that the inventory does not have any more.
+pub(super) fn warn_of_gone<'r>(context: &Context, inventory: &Inventory, of_run: impl Iterator<Item = &'r str>) {
+    let known: HashSet<&str> = inventory.hosts.iter().map(|host| host.name.as_str()).collect();
+    let gone: Vec<&str> = of_run.filter(|name| !known.contains(name)).collect();
+    if !gone.is_empty() {
+        let are = if gone.len() == 1 { "is" } else { "are" };
+        context.output.warn(&format!("{} {are} not in the inventory any more", hosts::listed(&gone)));
+    }
+}
+
+/// The document of a run that was not needed.
+#[derive(Serialize)]
+struct Document {
+    schema: &'static str,
+    version: u32,
+    run_id: Option<String>,
+    command: &'static str,
+    of: Option<String>,
+    generation: u64,
+    hosts: [(); 0],
+    summary: Summary,
+    steps: [(); 0],
+    next_steps: [(); 0],
+}
+
+/// There is no host to work on: no run is begun, so that `last` stays what it was.
+pub(super) fn nothing_to_do(context: &Context, generation: u64, retried: Option<&Retried>) -> Result<Exit, Failure> {
+    let document = Document {
+        schema: RunReport::SCHEMA,
+        version: RunReport::VERSION,
+        run_id: None,
+        command: "distribute",
+        of: retried.and_then(|retried| retried.0.id.clone()),
+        generation,
+        hosts: [],
+        summary: Summary::default(),
+        steps: [],
+        next_steps: [],
+    };
+    context.output.answer(&document, || match retried {
+        None => "nothing to do: no host is left\n".to_owned(),
+        Some(Retried(run)) => {
+            let name = run.id.as_deref().unwrap_or("that report");
+            let (all, undone) = (counted(run.hosts.len(), "host"), run.undone().count());
+            match undone {
+                0 => format!("nothing to retry: {name} brought all of its {all} to an end\n"),
+                _ => format!("nothing to retry: none of the {undone} open hosts of {name} is among those chosen\n"),
+            }
+        }
+    })?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,149 @@
+//! `kubemint rollback`: what a run replaced on hosts, back in its place.
+
+use super::{
+    context::Context,
+    distribute::{asks, close_run, closing_text, declined},
+    failure::{Exit, Failure},
+    hosts::{self, HostArgs, counted},
+    progress::Progress,
+    retry::{Retried, warn_of_gone},
+    runs::RunsArgs,
+};
+use crate::{
+    inventory::{self, Host, Inventory},
+    remote::installer::ForeignPolicy,
+    workflow::{
+        distribute::Order,
+        report::{HostStatus, RunReport},
+        restarts::{DueRestart, due_restarts},
+        rollback::{self, Rollback},
+    },
+};
+use serde::Serialize;
+
+/// Put back on the hosts what a run replaced there
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "Put back on the hosts what a run replaced there.\n\n\
+        Every host keeps one earlier version beside each file. It changes places with the one that RUN installed, where \
+        that is still there; a file that RUN created is removed; what RUN left as it was, or whose owner or mode it \
+        repaired, stays as it is. All files of a host are checked before one is changed. A rollback is a run too: to \
+        undo it, put it back in turn (a file that it removed cannot come back this way: `apply` installs it).\n\n\
+        With --host instead of RUN the named hosts' files change places with what is kept, whatever they hold.\n\n\
+        The credential directory is not rolled back: the next `apply` or `distribute` installs its generation again.",
+    after_help = "\
+Examples:
+  kubemint rollback last
+  kubemint rollback last --limit role:node
+  kubemint rollback --host node042 --yes",
+    group = clap::ArgGroup::new("what").required(true)
+)]
+pub(super) struct Args {
+    /// A run's id, the beginning of one, or `last`
+    #[arg(value_name = "RUN|last", group = "what")]
+    run: Option<String>,
+    /// These hosts, whichever run wrote there last; nothing is compared
+    #[arg(long, value_name = "NAME[,…]", group = "what")]
+    host: Vec<String>,
+    #[command(flatten)]
+    hosts: HostArgs,
+    #[command(flatten)]
+    runs: RunsArgs,
+}
+
+/// The report, with what only the command line adds.
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    report: &'a RunReport,
+    /// Hosts where the run failed or was killed: they were left alone.
+    unknown: &'a [String],
+    next_steps: &'a [DueRestart],
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
+    let inventory = context.inventory()?;
+    let store = context.store(&inventory);
+    let chosen = context.hosts(&inventory)?;
+    let (plan, of) = match &args.run {
+        Some(wanted) => {
+            let retried = Retried::read(context, &store, wanted, &args.runs)?;
+            warn_of_gone(context, &inventory, retried.run().hosts.iter().map(|host| host.name.as_str()));
+            (rollback::plan_rollback(retried.run(), &chosen), retried.id())
+        }
+        None => (rollback::plan_exchange(&named(args, context, &inventory, &chosen)?), None),
+    };
+    confirm(context, &plan, of.as_deref())?;
+    let _held = if args.runs.given().is_some() { store.share()? } else { store.lock()? };
+    let snapshot = store.load()?;
+    let Some(state) = &snapshot.state else {
+        return Err(Failure::nothing_generated(store.dir()));
+    };
+    let journal = args.runs.start(context, &store)?;
+    let remote = context.remote(&inventory);
+    let progress = Progress::new(context.output, plan.targets.len());
+    let order = Order { command: "rollback", generation: state.generation, of: of.as_deref() };
+    // Whose files they are was judged when they were installed.
+    let fleet = context.fleet(&remote, args.hosts.concurrency(&inventory), ForeignPolicy::Replace);
+    let done = rollback::run_rollback(&fleet, &plan.targets, order, &journal, &progress)?;
+    progress.finish();
+    let (report, exit) = close_run(context, done);
+    let hosts: Vec<&Host> = plan.targets.iter().map(|target| target.host).collect();
+    let next_steps = due_restarts(&inventory, &hosts, &report);
+    let document = Document { report: &report, unknown: &plan.unknown, next_steps: &next_steps };
+    context
+        .output
+        .answer(&document, || closing_text(context.output, &report, &next_steps) + &remarks(&plan, &report))?;
+    Ok(exit)
+}
+
+fn named<'h>(
+    args: &Args,
+    context: &Context,
+    inventory: &'h Inventory,
+    chosen: &[&'h Host],
+) -> Result<Vec<&'h Host>, Failure> {
+    let mut patterns = Vec::new();
+    for text in &args.host {
+        patterns.extend(inventory::parse_patterns(text)?);
+    }
+    let patterns = context.resolve(patterns)?;
+    let named = inventory::select_hosts(&inventory.hosts, &patterns)?;
+    Ok(chosen.iter().filter(|host| named.iter().any(|named| named.name == host.name)).copied().collect())
+}
+
+fn confirm(context: &Context, plan: &Rollback, of: Option<&str>) -> Result<(), Failure> {
+    if !asks(context) || plan.targets.is_empty() {
+        return Ok(());
+    }
+    let hosts = counted(plan.targets.len(), "host");
+    let question = match of {
+        Some(run) => format!("Put back what run {run} replaced on {hosts}?"),
+        None => format!("Put back the version before on {hosts}?"),
+    };
+    if context.output.ask(&question)? { Ok(()) } else { Err(declined()) }
+}
+
+fn remarks(plan: &Rollback, report: &RunReport) -> String {
+    let listed = |names: &[String]| hosts::listed(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut text = String::new();
+    if plan.targets.is_empty() {
+        text += "there is nothing to put back on these hosts\n";
+    }
+    if !plan.unknown.is_empty() {
+        text += &format!(
+            "left alone, since the run failed or was killed there: {}; `kubemint status` shows what they hold\n",
+            listed(&plan.unknown)
+        );
+    }
+    if !plan.repaired.is_empty() {
+        text += &format!("owners and modes that the run repaired stay so on {}\n", listed(&plan.repaired));
+    }
+    if report.hosts.iter().any(|host| host.status == HostStatus::Changed) {
+        text += &format!(
+            "the credential directory still holds generation {}: the next apply or distribute installs it again\n",
+            report.generation
+        );
+    }
+    text
+}

@@ -1,0 +1,70 @@
+//! `kubemint runs merge REPORT…`: the reports of shards as one.
+
+use super::{read_path, show};
+use crate::{
+    cli::{
+        context::Context,
+        failure::{Exit, Failure},
+        hosts::{self, counted},
+        output::Output,
+    },
+    workflow::combine::{self, CombinedRun, NamedReport},
+};
+use std::path::PathBuf;
+
+/// Join the reports of shards into one
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "Join the reports of shards into one.\n\n\
+        Refused are reports of different generations or commands, and a host that stands in two of them. Where the \
+        inventory is there, it is said which of its hosts (that --limit leaves) stand in none. Exits with 3 when a host \
+        is not done, and with 6 when --complete is given and a host is missing.",
+    after_help = "\
+Examples:
+  kubemint runs merge shard-1.json shard-2.json
+  kubemint runs merge --complete shard-1.json shard-2.json -o json > merged.json
+  kubemint distribute --retry merged.json     what is left of all of them"
+)]
+pub(super) struct Args {
+    /// Reports, as printed with -o json or kept, or the directories of runs
+    #[arg(value_name = "REPORT", required = true)]
+    reports: Vec<PathBuf>,
+    /// Demand that every host of the inventory that --limit leaves stands in a report
+    #[arg(long)]
+    complete: bool,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
+    let mut reports = Vec::new();
+    for path in &args.reports {
+        reports.push(NamedReport { name: path.display().to_string(), run: read_path(context, path)? });
+    }
+    // Without an inventory there is nobody to miss.
+    let has_inventory = args.complete || context.path(&context.global.inventory).exists();
+    let inventory = if has_inventory { Some(context.inventory()?) } else { None };
+    let names = match &inventory {
+        Some(inventory) => Some(context.hosts(inventory)?.iter().map(|host| host.name.as_str()).collect::<Vec<_>>()),
+        None => None,
+    };
+    let merged = combine::combine_reports(reports, names.as_deref())?;
+    context.output.answer(&merged, || text(context.output, args, &merged))?;
+    let s = &merged.summary;
+    let is_missing = merged.missing.as_ref().is_some_and(|missing| !missing.is_empty());
+    Ok(match s.failed + s.skipped + s.in_flight {
+        0 if args.complete && is_missing => Exit::Drift,
+        0 => Exit::Done,
+        _ => Exit::HostsFailed,
+    })
+}
+
+fn text(output: &Output, args: &Args, merged: &CombinedRun) -> String {
+    let mut text = show::hosts_text(output, &merged.hosts);
+    let generation = merged.generation.map(|generation| format!(", generation {generation}")).unwrap_or_default();
+    let reports = counted(args.reports.len(), "report");
+    text += &format!("{reports}{generation}: {}\n", show::counts(&merged.summary));
+    let missing: Vec<&str> = merged.missing.iter().flatten().map(String::as_str).collect();
+    if !missing.is_empty() {
+        text += &format!("missing: {} of the inventory: {}\n", counted(missing.len(), "host"), hosts::listed(&missing));
+    }
+    text
+}

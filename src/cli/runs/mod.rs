@@ -1,0 +1,111 @@
+//! `kubemint runs`: what earlier runs did; and how the other commands name a run and where runs are recorded.
+
+mod list;
+mod merge;
+mod show;
+
+use super::{
+    context::Context,
+    failure::{Exit, Failure},
+};
+use crate::{
+    store::{self, Journal, RunId, Runs, Store},
+    workflow::runs::{self, KeptRun},
+};
+use std::path::{Path, PathBuf};
+
+/// Show what earlier runs did, or join the reports of shards
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  kubemint runs list
+  kubemint runs show last
+  kubemint runs merge shard-1.json shard-2.json")]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    List(list::Args),
+    Show(show::Args),
+    Merge(merge::Args),
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
+    match &args.command {
+        Command::List(args) => list::run(args, context),
+        Command::Show(args) => show::run(args, context),
+        Command::Merge(args) => merge::run(args, context),
+    }
+}
+
+/// Where runs are recorded.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct RunsArgs {
+    /// Where runs are recorded, instead of the credential directory, which is then only read
+    #[arg(long, value_name = "DIR")]
+    runs_dir: Option<PathBuf>,
+}
+
+impl RunsArgs {
+    /// The operator's own directory of runs.
+    pub(super) fn given(&self) -> Option<&Path> {
+        self.runs_dir.as_deref()
+    }
+
+    fn runs(&self, context: &Context, store: &Store) -> Runs {
+        match &self.runs_dir {
+            Some(dir) => Runs::at(&context.path(dir)),
+            None => store.runs(),
+        }
+    }
+
+    /// The same, for who needs no other part of the credential directory.
+    fn runs_alone(&self, context: &Context) -> Result<Runs, Failure> {
+        match &self.runs_dir {
+            Some(dir) => Ok(Runs::at(&context.path(dir))),
+            None => Ok(context.store_alone()?.runs()),
+        }
+    }
+
+    /// Begins a run there.
+    pub(super) fn start(&self, context: &Context, store: &Store) -> Result<Journal, Failure> {
+        let id = RunId::new(context.now(), &context.entropy)?;
+        match &self.runs_dir {
+            Some(_) => Ok(self.runs(context, store).start(id)?),
+            None => Ok(store.start_run(id)?),
+        }
+    }
+
+    /// A run by its id, the beginning of it, or `last`; or a report by its path.
+    pub(super) fn read(&self, context: &Context, store: &Store, wanted: &str) -> Result<KeptRun, Failure> {
+        match path_in(wanted) {
+            Some(path) => read_path(context, path),
+            None => read_run(&self.runs(context, store), wanted),
+        }
+    }
+}
+
+fn read_run(runs: &Runs, wanted: &str) -> Result<KeptRun, Failure> {
+    let id = runs.find(wanted)?;
+    Ok(runs::parse_record(id.as_str(), &runs.path(&id), &runs.read(&id)?)?)
+}
+
+/// No run's id has a slash or a full stop in it.
+fn path_in(wanted: &str) -> Option<&Path> {
+    (wanted.contains('/') || wanted.ends_with(".json")).then(|| Path::new(wanted))
+}
+
+/// A report, or a run's directory, wherever it is.
+fn read_path(context: &Context, path: &Path) -> Result<KeptRun, Failure> {
+    let bad = |error: &store::Error| Failure::bad_input("report_unreadable", error.to_string()).hint(error.hint());
+    let full = context.path(path);
+    if !full.is_dir() {
+        return runs::parse_report(&context.read_report(path)?, path).map_err(|e| bad(&e));
+    }
+    let name = full.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let record = store::read_record(&full).map_err(|e| bad(&e))?;
+    runs::parse_record(&name, path, &record).map_err(|e| bad(&e))
+}

@@ -1,0 +1,135 @@
+//! `kubemint runs show RUN`: one run, host by host, also one that was killed.
+
+use super::{RunsArgs, read_run};
+use crate::{
+    cli::{
+        context::Context,
+        distribute::tone,
+        failure::{Exit, Failure},
+        hosts::{self, LONGEST_TABLE, Told, counted},
+        output::Output,
+    },
+    workflow::{
+        report::{HostStatus, Summary},
+        runs::{KeptHost, KeptRun, RunState},
+    },
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Show one run, host by host
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "Show one run, host by host.\n\n\
+        Of a run that was killed it is known which hosts were done or failed, which were in flight (what they hold is not \
+        known; `status` reads it), and which were never begun.",
+    after_help = "\
+Examples:
+  kubemint runs show last
+  kubemint runs show 20261122T080632Z
+  kubemint runs show last -o json | jq -r '.hosts[] | select(.status == \"failed\").name'"
+)]
+pub(super) struct Args {
+    /// A run's id, the beginning of one, or `last`
+    #[arg(value_name = "RUN|last")]
+    run: String,
+    #[command(flatten)]
+    runs: RunsArgs,
+}
+
+/// The report of a run that ended, or what stands for it.
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    version: u32,
+    run_id: &'a Option<String>,
+    state: RunState,
+    command: &'a Option<String>,
+    of: &'a Option<String>,
+    started: Option<Timestamp>,
+    finished: Option<Timestamp>,
+    generation: Option<u64>,
+    hosts: &'a [KeptHost],
+    summary: Summary,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
+    let run = read_run(&args.runs.runs_alone(context)?, &args.run)?;
+    let document = Document {
+        schema: "kubemint/run",
+        version: 1,
+        run_id: &run.id,
+        state: run.state,
+        command: &run.command,
+        of: &run.of,
+        started: run.started,
+        finished: run.finished,
+        generation: run.generation,
+        hosts: &run.hosts,
+        summary: run.summary(),
+    };
+    context.output.answer(&document, || text(context.output, &run))?;
+    Ok(Exit::Done)
+}
+
+fn text(output: &Output, run: &KeptRun) -> String {
+    let summary = run.summary();
+    let mut text = hosts_text(output, &run.hosts);
+    text += &format!(
+        "run {}: {}{}, {}{}: {}\n",
+        run.id.as_deref().unwrap_or("-"),
+        run.command.as_deref().unwrap_or("nothing begun"),
+        run.of.as_ref().map(|of| format!(" of {of}")).unwrap_or_default(),
+        run.generation.map(|generation| format!("generation {generation}, ")).unwrap_or_default(),
+        run.state.name(),
+        counts(&summary)
+    );
+    if run.state != RunState::Running && run.undone().next().is_some() && run.command.as_deref() != Some("rollback") {
+        text += "`kubemint distribute --retry` with its name does what is left\n";
+    }
+    text
+}
+
+/// A table of the hosts that need attention, and why each failed.
+pub(super) fn hosts_text(output: &Output, all: &[KeptHost]) -> String {
+    let few = all.len() <= LONGEST_TABLE;
+    let shown = all.iter().filter(|host| few || host.status != HostStatus::Unchanged);
+    let rows: Vec<_> = shown
+        .map(|host| [host.name.clone(), output.paint(tone(host.status), host.status.name()), remark(host)])
+        .collect();
+    let mut text = if rows.is_empty() { String::new() } else { Output::table(["HOST", "STATUS", "FILES"], rows) };
+    let failed = all.iter().filter(|host| host.status == HostStatus::Failed);
+    text += &hosts::told_failures(failed.filter_map(|host| {
+        let error = host.error.as_ref()?;
+        Some((host.name.as_str(), Told { code: &error.code, message: &error.message, hint: &error.hint }))
+    }));
+    text += if text.is_empty() { "" } else { "\n" };
+    text
+}
+
+fn remark(host: &KeptHost) -> String {
+    if let Some(error) = &host.error {
+        return error.code.clone();
+    }
+    let mut actions: BTreeMap<&str, usize> = BTreeMap::new();
+    for file in &host.files {
+        *actions.entry(file.action.as_str()).or_default() += 1;
+    }
+    actions.iter().map(|(action, count)| format!("{count} {action}")).collect::<Vec<_>>().join(", ")
+}
+
+/// `3 hosts: 2 changed, 1 failed`, without what there is none of.
+pub(super) fn counts(summary: &Summary) -> String {
+    let kinds = [
+        (summary.changed, HostStatus::Changed),
+        (summary.unchanged, HostStatus::Unchanged),
+        (summary.failed, HostStatus::Failed),
+        (summary.skipped, HostStatus::Skipped),
+        (summary.in_flight, HostStatus::InFlight),
+    ];
+    let some = kinds.iter().filter(|(count, _)| *count > 0);
+    let words: Vec<_> = some.map(|(count, status)| format!("{count} {}", status.name())).collect();
+    let all = counted(summary.hosts, "host");
+    if words.is_empty() { all } else { format!("{all}: {}", words.join(", ")) }
+}

@@ -1,0 +1,189 @@
+//! Puts the kept versions of a host's files back: templates/restore.sh, sent after the installer's own functions, which
+//! judge directories and targets by the same rules. Nothing secret travels: paths and digests only.
+//!
+//! What the file holds is compared on the host with what the run to be undone installed, and what is put back with what
+//! that run replaced, before anything is changed there.
+
+use super::{
+    ForeignPolicy, draw_nonce,
+    failure::garbled,
+    outcome::{Action, refuse_blocked},
+    reply,
+    script::{self, Layout, quote_sh},
+    withhold::withhold_secrets,
+};
+use crate::{
+    bundle::{FileKind, HostFile},
+    digest::Digest,
+    entropy::Entropy,
+    inventory::Host,
+    remote::{Error, FileError, FileFault, Remote, Reply},
+    secret::Secret,
+};
+use std::{fmt::Write, sync::Arc, sync::LazyLock};
+
+static FUNCTIONS: LazyLock<String> =
+    LazyLock::new(|| script::without_remarks(include_str!("../../../templates/restore.sh")));
+
+/// A file to be put back.
+#[derive(Debug, Clone)]
+pub struct KeptFile {
+    pub kind: FileKind,
+    /// Absolute path on the host; below `root` for a local host.
+    pub path: String,
+    pub undo: Undo,
+}
+
+/// What is to become of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undo {
+    /// It changes places with its kept version, if it holds `installed` and that one `replaced` (`None`: not known).
+    Exchange { installed: Digest, replaced: Option<Digest> },
+    /// It goes, if it holds `installed`: there was none before.
+    Remove { installed: Digest },
+    /// It changes places with its kept version, where there is one, whatever either holds.
+    ExchangeAny,
+}
+
+/// What became of a file.
+#[derive(Debug)]
+pub struct RestoredFile {
+    /// `Restored`, `Removed` or `Unchanged`.
+    pub action: Action,
+    /// As read back from the host; `None` where no file is now.
+    pub sha256: Option<Digest>,
+    /// What it held before, where that was something else.
+    pub replaced: Option<Digest>,
+}
+
+/// What became of a host.
+#[derive(Debug)]
+pub struct RestoredHost {
+    /// In the order asked for.
+    pub files: Vec<RestoredFile>,
+    /// How many connections it took, from 1.
+    pub attempts: u32,
+}
+
+/// Puts `files` back, in the order given: all of them, or none.
+///
+/// # Errors
+/// [`Error`]; with [`Error::Files`] for a refused file nothing was changed.
+pub fn restore_host(
+    remote: &dyn Remote,
+    host: &Host,
+    files: &[KeptFile],
+    entropy: &dyn Entropy,
+) -> Result<RestoredHost, Error> {
+    let nonce = draw_nonce(entropy)?;
+    let expected: Vec<HostFile> = files.iter().map(KeptFile::expectation).collect();
+    // Whose the file is was judged when it was installed; here it is only compared.
+    let layout = Layout::new(host, &expected, ForeignPolicy::Replace)?;
+    let reply = remote.run_script(host, &|_| Ok(render(&layout, files, &nonce)))?;
+    let attempts = reply.attempts;
+    let files = parse(&withhold_secrets(reply, &nonce, &expected), &nonce, host, &layout, files)?;
+    Ok(RestoredHost { files, attempts })
+}
+
+impl KeptFile {
+    /// As the installer's look wants it; there is no content to send.
+    fn expectation(&self) -> HostFile {
+        let sha256 = match self.undo {
+            Undo::Exchange { installed, .. } | Undo::Remove { installed } => installed,
+            Undo::ExchangeAny => Digest::of(""),
+        };
+        HostFile {
+            kind: self.kind,
+            path: self.path.clone(),
+            content: Arc::new(Secret::from("")),
+            sha256,
+            validity: None,
+        }
+    }
+}
+
+impl Undo {
+    /// HOW INSTALLED REPLACED, for km_weigh.
+    fn words(self) -> String {
+        let or_none = |digest: Option<Digest>| digest.map_or_else(|| "-".to_owned(), |digest| digest.to_string());
+        match self {
+            Self::Exchange { installed, replaced } => format!("swap {installed} {}", or_none(replaced)),
+            Self::Remove { installed } => format!("drop {installed} -"),
+            Self::ExchangeAny => "any - -".to_owned(),
+        }
+    }
+}
+
+fn render(layout: &Layout<'_>, files: &[KeptFile], nonce: &str) -> Secret {
+    let mut calls = String::from("km_count_twice\n");
+    for (d, directory) in layout.directories.iter().enumerate() {
+        script::push_look(&mut calls, layout, d, "look");
+        let weighed =
+            directory.files.iter().map(|(i, name)| format!("{i} {} {}", quote_sh(name), files[*i].undo.words()));
+        script::push_call(&mut calls, "km_weigh", std::iter::once(d.to_string()).chain(weighed));
+    }
+    calls.push_str("km_go_unless_refused\n");
+    for (step, last) in [("km_ready", None), ("km_put", Some("km_finish"))] {
+        if last.is_some() {
+            calls.push_str("km_hold\n");
+        }
+        for (d, directory) in layout.directories.iter().enumerate() {
+            let _ = writeln!(calls, "if [ -n \"${{km_work_{d}:-}}\" ]; then");
+            let enter = if last.is_some() { "km_return" } else { "km_open" };
+            script::push_enter(&mut calls, enter, d, directory, layout);
+            for (i, name) in &directory.files {
+                let _ = writeln!(calls, "{step} {i} {}", quote_sh(name));
+            }
+            if let Some(last) = last {
+                script::push_call(
+                    &mut calls,
+                    last,
+                    directory.files.iter().map(|(i, name)| format!("{i} {}", quote_sh(name))),
+                );
+            }
+            calls.push_str("fi\n");
+        }
+    }
+    script::push_call(&mut calls, "km_report", (0..files.len()).map(|i| i.to_string()));
+    calls.push_str("km_heed\n");
+    script::wrap(layout, nonce, &FUNCTIONS, &calls)
+}
+
+fn parse(
+    reply: &Reply,
+    nonce: &str,
+    host: &Host,
+    layout: &Layout<'_>,
+    files: &[KeptFile],
+) -> Result<Vec<RestoredFile>, Error> {
+    let parsed = reply::parse(reply, nonce, host, layout)?;
+    refuse_blocked(&parsed.views)?;
+    let mut restored = Vec::new();
+    for (((n, file), view), done) in files.iter().enumerate().zip(&parsed.views).zip(parsed.done) {
+        let Some((action, sha256)) = done else {
+            return Err(garbled("a file is missing from it", reply, nonce));
+        };
+        let wanted = match file.undo {
+            Undo::Exchange { replaced, .. } => replaced,
+            Undo::Remove { .. } | Undo::ExchangeAny => None,
+        };
+        if action == Action::Restored && wanted.is_some() && sha256 != wanted {
+            let detail = sha256.map(|digest| format!("SHA-256 {digest}")).unwrap_or_default();
+            let path = layout.file_path(n).unwrap_or_default();
+            return Err(Error::Files(vec![FileError { path, fault: FileFault::DigestMismatch, detail }]));
+        }
+        let replaced = if action == Action::Unchanged { None } else { view.sha256() };
+        restored.push(RestoredFile { action, sha256, replaced });
+    }
+    Ok(restored)
+}
+
+/// What the script's word for a kept version that cannot be put back means.
+pub(super) fn fault_of(why: &str) -> Option<FileFault> {
+    Some(match why {
+        "absent" => FileFault::NothingToRestore,
+        "changed" => FileFault::ChangedSince,
+        "unusable" => FileFault::PreviousUnusable,
+        _ => return None,
+    })
+}

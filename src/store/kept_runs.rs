@@ -1,0 +1,142 @@
+//! The runs that were recorded in a directory: the credential directory's runs/, or one of the operator's own where the
+//! credential directory is only read. Names, texts, and whether a run still writes; what the texts say is not known here.
+//!
+//! The same trust as for credentials: a directory or file of another user, or that others may write, is refused.
+
+use super::{Error, Journal, RunId, runs, trust};
+use std::{
+    fs::{self, TryLockError},
+    io::{ErrorKind, Read},
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+/// More than the journal of 100,000 hosts.
+const LARGEST_RECORD: u64 = 512 << 20;
+
+/// A directory of runs; it need not exist yet.
+#[derive(Debug, Clone)]
+pub struct Runs {
+    dir: PathBuf,
+}
+
+/// What a run left.
+#[derive(Debug)]
+pub struct RunRecord {
+    /// The lines of its journal that are whole.
+    pub journal: Vec<String>,
+    /// The last line was cut short: the run died, or is writing it now.
+    pub is_torn: bool,
+    pub report: Option<String>,
+    /// Its process lives and holds the journal.
+    pub is_under_way: bool,
+}
+
+impl Runs {
+    #[must_use]
+    pub fn at(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where a run's journal and report are.
+    #[must_use]
+    pub fn path(&self, id: &RunId) -> PathBuf {
+        self.dir.join(id.as_str())
+    }
+
+    /// Opens the journal of a new run, in a directory of its own (0700).
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Untrusted`].
+    pub fn start(&self, id: RunId) -> Result<Journal, Error> {
+        let make = |dir: &Path| fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        make(&self.dir).map_err(|e| Error::io("make", &self.dir, e))?;
+        trust::believe_directory(&self.dir)?;
+        let dir = self.path(&id);
+        make(&dir).map_err(|e| Error::io("make", &dir, e))?;
+        Journal::create(id, &dir)
+    }
+
+    /// Every run, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Untrusted`].
+    pub fn list(&self) -> Result<Vec<RunId>, Error> {
+        trust::believe_directory(&self.dir)?;
+        let runs = runs::entries(&self.dir)?.into_iter().filter(|path| path.join(runs::JOURNAL).is_file());
+        let mut runs: Vec<_> = runs
+            .filter_map(|path| Some((runs::started(&path), RunId::of_directory(path.file_name()?.to_str()?))))
+            .collect();
+        runs.sort();
+        Ok(runs.into_iter().map(|(_, id)| id).collect())
+    }
+
+    /// The run that `wanted` names: its id, the beginning of it that no other has, or `last`.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchRun`], [`Error::AmbiguousRun`]; as [`Runs::list`].
+    pub fn find(&self, wanted: &str) -> Result<RunId, Error> {
+        let ids = self.list()?;
+        let none = || Error::NoSuchRun { path: self.dir.clone(), wanted: wanted.to_owned() };
+        if wanted == "last" {
+            return ids.into_iter().next_back().ok_or_else(none);
+        }
+        if wanted.is_empty() {
+            return Err(none());
+        }
+        let mut fitting: Vec<RunId> = ids.into_iter().filter(|id| id.as_str().starts_with(wanted)).collect();
+        if let Some(exact) = fitting.iter().position(|id| id.as_str() == wanted) {
+            return Ok(fitting.swap_remove(exact));
+        }
+        match fitting.len() {
+            0 => Err(none()),
+            1 => Ok(fitting.remove(0)),
+            _ => Err(Error::AmbiguousRun {
+                wanted: wanted.to_owned(),
+                found: fitting.iter().map(|id| id.as_str().to_owned()).collect(),
+            }),
+        }
+    }
+
+    /// What the run left so far.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Untrusted`], [`Error::RunDamaged`] for what is no text.
+    pub fn read(&self, id: &RunId) -> Result<RunRecord, Error> {
+        read_record(&self.path(id))
+    }
+}
+
+/// As [`Runs::read`], of a run's own directory.
+///
+/// # Errors
+/// As [`Runs::read`].
+pub fn read_record(dir: &Path) -> Result<RunRecord, Error> {
+    trust::believe_directory(dir)?;
+    let path = dir.join(runs::JOURNAL);
+    let mut file = trust::open_file(&path, fs::OpenOptions::new().read(true))?;
+    // Before the text is read: a run that ends in between has written all of it.
+    let is_under_way = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+    let mut journal = read_text(&mut file, &path)?;
+    let whole = journal.rfind('\n').map_or(0, |end| end + 1);
+    let is_torn = whole < journal.len();
+    journal.truncate(whole);
+    let path = dir.join(runs::REPORT);
+    let report = match trust::open_file(&path, fs::OpenOptions::new().read(true)) {
+        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => None,
+        opened => Some(read_text(&mut opened?, &path)?),
+    };
+    Ok(RunRecord { journal: journal.lines().map(str::to_owned).collect(), is_torn, report, is_under_way })
+}
+
+fn read_text(file: &mut fs::File, path: &Path) -> Result<String, Error> {
+    let mut bytes = Vec::new();
+    file.take(LARGEST_RECORD).read_to_end(&mut bytes).map_err(|e| Error::io("read", path, e))?;
+    String::from_utf8(bytes)
+        .map_err(|e| Error::RunDamaged { path: path.to_owned(), what: format!("{}", e.utf8_error()) })
+}

@@ -1,0 +1,148 @@
+//! Joining the reports of shards into one. It is about cover: hosts that stand in two reports, or in none, are what a
+//! sharded run must not have, and reports of different generations are not of one run.
+
+use super::{
+    report::Summary,
+    runs::{KeptHost, KeptRun},
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::collections::{HashMap, HashSet};
+
+/// A report, and what its reader called it.
+#[derive(Debug)]
+pub struct NamedReport {
+    pub name: String,
+    pub run: KeptRun,
+}
+
+/// Several reports as one `kubemint/run` document.
+#[derive(Debug, Serialize)]
+pub struct CombinedRun {
+    pub schema: &'static str,
+    pub version: u32,
+    /// No run of its own.
+    pub run_id: Option<String>,
+    /// The runs whose reports these are.
+    pub runs: Vec<String>,
+    pub command: Option<String>,
+    /// Of the first that started, and of the last that finished.
+    pub started: Option<Timestamp>,
+    pub finished: Option<Timestamp>,
+    pub generation: Option<u64>,
+    pub hosts: Vec<KeptHost>,
+    pub summary: Summary,
+    /// Hosts of the inventory that stand in no report; `None`: no inventory was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Vec<String>>,
+}
+
+/// Why reports do not belong together.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    #[error("{first} is of generation {}, {second} of generation {}", .generations.0, .generations.1)]
+    Generations { first: String, second: String, generations: (u64, u64) },
+    #[error("{first} is of `{}`, {second} of `{}`", .commands.0, .commands.1)]
+    Commands { first: String, second: String, commands: (String, String) },
+    #[error("{host} stands in {first} and in {second}{}", more(*.others))]
+    Twice { host: String, first: String, second: String, others: usize },
+}
+
+fn more(others: usize) -> String {
+    if others == 0 { String::new() } else { format!(", and {others} more hosts in two reports") }
+}
+
+impl Error {
+    /// What may be done about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Generations { .. } => "merge the reports of shards that installed the same generation",
+            Self::Commands { .. } => "merge the reports of the same command",
+            Self::Twice { .. } => {
+                "shards of one inventory and one N share no host: leave out the report that is not of this run"
+            }
+        }
+    }
+}
+
+/// Joins `reports`; hosts in the order of `inventory` where there is one, which then also tells who is missing.
+///
+/// # Errors
+/// [`Error`].
+pub fn combine_reports(reports: Vec<NamedReport>, inventory: Option<&[&str]>) -> Result<CombinedRun, Error> {
+    let generation = agreed(
+        &reports,
+        |run| run.generation,
+        |first, second, generations| Error::Generations { first, second, generations },
+    )?;
+    let command = agreed(
+        &reports,
+        |run| run.command.clone(),
+        |first, second, commands| Error::Commands { first, second, commands },
+    )?;
+    refuse_doubles(&reports)?;
+    let started = reports.iter().filter_map(|report| report.run.started).min();
+    let finished = reports.iter().filter_map(|report| report.run.finished).max();
+    let runs = reports.iter().filter_map(|report| report.run.id.clone()).collect();
+    let mut hosts: Vec<KeptHost> = reports.into_iter().flat_map(|report| report.run.hosts).collect();
+    let missing = inventory.map(|names| {
+        let rank: HashMap<&str, usize> = names.iter().enumerate().map(|(n, name)| (*name, n)).collect();
+        hosts.sort_by_key(|host| rank.get(host.name.as_str()).copied().unwrap_or(usize::MAX));
+        let found: HashSet<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
+        names.iter().filter(|name| !found.contains(**name)).map(ToString::to_string).collect()
+    });
+    let summary = Summary::count(hosts.iter().map(|host| host.status));
+    Ok(CombinedRun {
+        schema: "kubemint/run",
+        version: 1,
+        run_id: None,
+        runs,
+        command,
+        started,
+        finished,
+        generation,
+        hosts,
+        summary,
+        missing,
+    })
+}
+
+/// The value that all reports which have one have in common.
+fn agreed<T: PartialEq>(
+    reports: &[NamedReport],
+    of: impl Fn(&KeptRun) -> Option<T>,
+    differ: impl Fn(String, String, (T, T)) -> Error,
+) -> Result<Option<T>, Error> {
+    let mut first: Option<(&str, T)> = None;
+    for report in reports {
+        let Some(value) = of(&report.run) else { continue };
+        match first.take() {
+            None => first = Some((&report.name, value)),
+            Some((name, known)) if known != value => {
+                return Err(differ(name.to_owned(), report.name.clone(), (known, value)));
+            }
+            known => first = known,
+        }
+    }
+    Ok(first.map(|(_, value)| value))
+}
+
+fn refuse_doubles(reports: &[NamedReport]) -> Result<(), Error> {
+    let mut seen: HashMap<&str, &str> = HashMap::new();
+    let mut doubles: Vec<(&str, &str, &str)> = Vec::new();
+    for (report, host) in reports.iter().flat_map(|report| report.run.hosts.iter().map(move |host| (report, host))) {
+        if let Some(first) = seen.insert(&host.name, &report.name) {
+            doubles.push((&host.name, first, &report.name));
+        }
+    }
+    match doubles.first() {
+        None => Ok(()),
+        Some((host, first, second)) => Err(Error::Twice {
+            host: (*host).to_owned(),
+            first: (*first).to_owned(),
+            second: (*second).to_owned(),
+            others: doubles.len() - 1,
+        }),
+    }
+}
