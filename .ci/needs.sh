@@ -95,6 +95,8 @@ look() {
             want busybox has busybox
             want fish has fish
             want csh has csh
+            want dropbear-bin has dropbear
+            want passwd has chpasswd
             want acl has setfacl
             want e2fsprogs has chattr
             want bsdutils has script

@@ -143,6 +143,8 @@ km_enter() { # DIRECTORY-INDEX ROOT DIR
         [ -z "$km_refused" ] || return 0
       fi
     elif [ -e "./$km_part" ] || [ -L "./$km_part" ]; then
+      # Another host of this machine may have made it since.
+      [ ! -d "./$km_part" ] || continue
       km_refuse_dir "$1" not-directory "${PWD%/}/$km_part"
       return
     else

@@ -39,6 +39,7 @@ km_find_kept() {
       :
     elif [ -L "$km_previous" ] || { [ -e "$km_previous" ] && [ ! -f "$km_previous" ]; }; then
       km_refuse_kept "$1" unusable
+      eval "km_state_$1="
     elif [ -f "$km_previous" ]; then
       km_kept="$km_kept $km_previous"
     fi

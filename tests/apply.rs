@@ -120,7 +120,11 @@ fn the_journal_tells_the_run_line_by_line() {
     let env = TestEnv::with_local_hosts();
     let (_, report) = env.json(&["apply"]);
     let journal = env.read(format!("{}/journal.jsonl", run_directory(&report)));
-    let lines: Vec<Value> = journal.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut lines: Vec<Value> = journal.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let begun = lines.extract_if(.., |line| line["event"] == "begun").map(|line| line["host"].clone());
+    let mut begun: Vec<String> = begun.map(|name| name.as_str().unwrap().to_owned()).collect();
+    begun.sort();
+    assert_eq!(begun, ["cp-1", "node-1", "node-2"]);
     let events: Vec<_> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
     assert_eq!(events, ["started", "host", "host", "host", "finished"]);
     assert_eq!(lines[0]["generation"], 1);

@@ -193,6 +193,12 @@ fn a_login_that_is_not_root_is_a_warning_or_a_closed_directory() {
     assert_eq!(code, 6);
     assert_eq!(check(&document, "user-1", "become")["status"], "warn");
     assert_eq!(check(&document, "user-1", "directory")["code"], "permission_denied", "{document:#}");
+    // Not even to be entered: what was asked before that is told all the same.
+    fleet.hosts[0].must("chmod 700 /etc/kubernetes");
+    let (_, document) = fleet.json(&DOCTOR);
+    assert_eq!(failing(&document, "user-1"), ["directory"], "{document:#}");
+    assert_eq!(check(&document, "user-1", "targets")["status"], "skipped");
+    assert_eq!(check(&document, "user-1", "clock")["status"], "ok");
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn a_host_that_hangs_after_the_login_does_not_hold_up_the_others() {
 }
 
 #[test]
-fn a_signal_lets_hosts_in_flight_finish_and_begins_no_other() {
+fn sigint_and_sigterm_finish_what_is_in_flight_and_begin_no_other() {
     let (fleet, relays) = relayed(6);
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let begun = relays.connections();
@@ -104,7 +104,7 @@ fn a_signal_lets_hosts_in_flight_finish_and_begins_no_other() {
 }
 
 #[test]
-fn a_second_signal_ends_at_once_and_the_next_run_converges() {
+fn a_second_signal_stops_at_once_and_the_next_run_converges() {
     let (fleet, relays) = relayed(4);
     let running = apply_held(&fleet, &relays);
     running.signal(Signal::TERM);
@@ -122,7 +122,7 @@ fn a_second_signal_ends_at_once_and_the_next_run_converges() {
 }
 
 #[test]
-fn a_second_run_is_refused_and_names_the_first_ones_pid() {
+fn two_runs_at_once_the_second_names_the_holders_pid() {
     let (fleet, relays) = relayed(3);
     let mut running = apply_held(&fleet, &relays);
     let state = fleet.env.tree_hash("state");

@@ -22,6 +22,8 @@ const PRESENT: &[&str] = &[
     "busybox",
     "fish",
     "csh",
+    "dropbear",
+    "chpasswd",
     "setfacl",
     "chattr",
     "script",

@@ -1,7 +1,14 @@
 //! What a command works with: the inventory, the store, the adapters. The only place that builds adapters and that looks
 //! at the environment and the working directory.
 
-use super::{args::Global, failure::Failure, hosts::counted, output::Output, shard::chosen_shard, signals::Signals};
+use super::{
+    args::Global,
+    failure::Failure,
+    hosts::{HostArgs, counted},
+    output::Output,
+    shard::chosen_shard,
+    signals::Signals,
+};
 use crate::{
     clock::{Clock, SystemClock},
     entropy::OsEntropy,
@@ -106,14 +113,26 @@ impl<'a> Context<'a> {
         inventory::resolve_files(patterns, |path| self.read_text(path, LARGEST_INVENTORY))
     }
 
-    pub(super) fn remote(&self, inventory: &Inventory) -> HostRemote {
+    /// Asks for what the flags say, and opens encrypted keys: before anything is begun.
+    pub(super) fn remote(
+        &self,
+        inventory: &Inventory,
+        args: &HostArgs,
+        hosts: &[&Host],
+    ) -> Result<HostRemote, Failure> {
         let deadlines = inventory.deadlines;
+        let passwords = args.passwords.read(self)?;
         let ssh = SshConfig {
             home: self.home.clone(),
             agent_socket: env::var_os("SSH_AUTH_SOCK").filter(|s| !s.is_empty()).map(PathBuf::from),
             deadlines,
+            password: passwords.login.clone(),
+            sudo_password: passwords.sudo.clone(),
         };
-        HostRemote::new(SshRemote::new(ssh), LocalRemote::new(deadlines))
+        let local = LocalRemote::new(deadlines).with_sudo_password(passwords.sudo.clone());
+        let remote = HostRemote::new(SshRemote::new(ssh), local);
+        passwords.unlock(&remote, hosts, self)?;
+        Ok(remote)
     }
 
     /// How many files this process may have open; `None`: as many as it likes.

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     bundle,
     inventory::{Host, Inventory},
-    remote::installer::Action,
+    remote::{HostRemote, installer::Action},
     store::Journal,
     workflow::{
         distribute::{self, Distribution, Order},
@@ -52,6 +52,7 @@ Examples:
 Examples:
   kubemint apply --yes                     everything, on every host
   kubemint apply --limit node042           one host
+  kubemint apply --ask-pass --ask-become-pass  hosts that want passwords for the login and for sudo
   kubemint apply --batch 50 --max-failures 0  fifty at a time; after the first failure, no other
   kubemint apply -o json | jq .summary     counts: hosts, changed, unchanged, failed, skipped"
 )]
@@ -88,11 +89,12 @@ pub(super) fn run_apply(args: &Args, context: &Context) -> Result<Exit, Failure>
     let hosts = context.hosts(&inventory)?;
     let prepared = Prepared::new(context, &inventory)?;
     confirm(context, &hosts, &prepared.plan.steps)?;
+    let remote = context.remote(&inventory, &args.install.hosts, &hosts)?;
     let run = begin_run("apply", context, prepared.lock(context, &inventory)?, &RunsArgs::default(), None)?;
     for step in run.generated.steps.iter().filter(|step| step.action != StepAction::Kept) {
         context.output.note(&format!("{}: {} ({})", step.artifact, step.action.name(), step.reason));
     }
-    install(&run, args, context, &inventory, &hosts)
+    install(&run, &remote, args, context, &inventory, &hosts)
 }
 
 pub(super) fn run_distribute(args: &DistributeArgs, context: &Context) -> Result<Exit, Failure> {
@@ -113,13 +115,14 @@ pub(super) fn run_distribute(args: &DistributeArgs, context: &Context) -> Result
         return retry::nothing_to_do(context, generation, retried.as_ref());
     }
     confirm(context, &hosts, &[])?;
+    let remote = context.remote(&inventory, &args.install.install.hosts, &hosts)?;
     let locked = match args.runs.given() {
         Some(_) => prepared.share(context, &inventory)?,
         None => prepared.lock(context, &inventory)?,
     };
     refuse_outdated(&locked.prepared)?;
     let run = begin_run("distribute", context, locked, &args.runs, retried.and_then(Retried::id))?;
-    install(&run, &args.install, context, &inventory, &hosts)
+    install(&run, &remote, &args.install, context, &inventory, &hosts)
 }
 
 /// A run over hosts that has begun: what it installs, and where it is recorded.
@@ -186,19 +189,28 @@ fn confirm(context: &Context, hosts: &[&Host], steps: &[Step]) -> Result<(), Fai
     Err(declined())
 }
 
-fn install(run: &Run, args: &Args, context: &Context, inventory: &Inventory, hosts: &[&Host]) -> Result<Exit, Failure> {
+fn install(
+    run: &Run,
+    remote: &HostRemote,
+    args: &Args,
+    context: &Context,
+    inventory: &Inventory,
+    hosts: &[&Host],
+) -> Result<Exit, Failure> {
     let Run { command, of, generated, journal } = run;
     let bundles = bundle::build_bundles(hosts, &generated.set)?;
-    let remote = context.remote(inventory);
     let progress = Progress::new(context.output, hosts.len());
     let order = Order { command, generation: generated.state.generation, of: of.as_deref() };
-    let mut fleet = context.fleet(&remote, args.install.hosts.concurrency(inventory), args.install.foreign());
+    let mut fleet = context.fleet(remote, args.install.hosts.concurrency(inventory), args.install.foreign());
     fleet.limits = args.limits.limits(inventory);
     let done = distribute::run_distribution(&fleet, &bundles, order, journal, &progress)?;
     progress.finish();
     let (report, exit) = close_run(context, done);
     warn_of_clocks(context.output, &report);
-    warn_of_twins(context.output, &report);
+    // What failed for it says so itself.
+    let done = report.hosts.iter().filter(|host| host.status != HostStatus::Failed);
+    let twins = hosts::twin_warnings(done.map(|host| (host.name.as_str(), &host.twin)));
+    twins.iter().for_each(|warning| context.output.warn(warning));
     let next_steps = due_restarts(inventory, hosts, &report);
     let document = Document { report: &report, steps: &generated.steps, next_steps: &next_steps };
     context.output.answer(&document, || closing_text(context.output, &report, &next_steps))?;
@@ -225,13 +237,6 @@ fn warn_of_clocks(output: &Output, report: &RunReport) {
     let Some((_, skew)) = off.first() else { return };
     let names: Vec<&str> = off.iter().map(|(name, _)| *name).collect();
     output.warn(&format!("{}: the clock is {skew:+} s off; `kubemint doctor` tells more", hosts::listed(&names)));
-}
-
-fn warn_of_twins(output: &Output, report: &RunReport) {
-    // What failed for it says so itself.
-    let done = report.hosts.iter().filter(|host| host.status != HostStatus::Failed);
-    let warnings = hosts::twin_warnings(done.map(|host| (host.name.as_str(), &host.twin)));
-    warnings.iter().for_each(|warning| output.warn(warning));
 }
 
 fn exit_of(context: &Context, report: &RunReport) -> Exit {

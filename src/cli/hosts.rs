@@ -1,5 +1,6 @@
 //! What the commands over hosts share: their flags, and how many hosts and their failures are put into words.
 
+use super::passwords::PasswordArgs;
 use crate::{
     inventory::Inventory,
     remote::installer::ForeignPolicy,
@@ -12,6 +13,8 @@ pub(super) struct HostArgs {
     /// Hosts worked on at a time [default: distribute.concurrency of the inventory, 64]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: Option<u16>,
+    #[command(flatten)]
+    pub(super) passwords: PasswordArgs,
 }
 
 /// What only commands that write, or foretell writing, can be asked for.

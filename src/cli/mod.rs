@@ -2,9 +2,11 @@
 //! working directory.
 
 mod args;
+mod ask;
 mod context;
 mod failure;
 mod output;
+mod passwords;
 mod progress;
 mod signals;
 

@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let hosts = context.hosts(&inventory)?;
     let Prepared { plan, .. } = Prepared::new(context, &inventory)?;
     let bundles = bundle::build_bundles(&hosts, &plan.set)?;
-    let remote = context.remote(&inventory);
+    let remote = context.remote(&inventory, &args.install.hosts, &hosts)?;
     let progress = Progress::new(context.output, hosts.len());
     let fleet = context.fleet(&remote, args.install.hosts.concurrency(&inventory), args.install.foreign());
     let surveys = survey::survey_hosts(&fleet, &bundles, &plan.set, unmade(&plan.steps), &progress);

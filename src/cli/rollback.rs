@@ -74,13 +74,14 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         None => (rollback::plan_exchange(&named(args, context, &inventory, &chosen)?), None),
     };
     confirm(context, &plan, of.as_deref())?;
+    let targets: Vec<&Host> = plan.targets.iter().map(|target| target.host).collect();
+    let remote = context.remote(&inventory, &args.hosts, &targets)?;
     let _held = if args.runs.given().is_some() { store.share()? } else { store.lock()? };
     let snapshot = store.load()?;
     let Some(state) = &snapshot.state else {
         return Err(Failure::nothing_generated(store.dir()));
     };
     let journal = args.runs.start(context, &store)?;
-    let remote = context.remote(&inventory);
     let progress = Progress::new(context.output, plan.targets.len());
     let order = Order { command: "rollback", generation: state.generation, of: of.as_deref() };
     // Whose files they are was judged when they were installed.

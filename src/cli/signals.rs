@@ -1,16 +1,26 @@
 //! SIGINT and SIGTERM while hosts are worked on: the first asks to start no more hosts, the second ends the process at
-//! once. Everywhere else they do what they always do: a question or a read of standard input ends at the first one.
+//! once. Everywhere else they do what they always do: a question or a read of standard input ends at the first one, after
+//! the terminal has been put right.
 
 use super::failure::Exit;
 use crate::workflow::Interrupt;
 use signal_hook::{
-    consts::{SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM},
     flag,
+    iterator::{Handle, Signals as Arrivals},
+    low_level::emulate_default_handler,
 };
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    io,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread::{self, JoinHandle},
 };
+
+/// What ends a process that does not listen.
+const DEADLY: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
 
 /// The signals of this process.
 #[derive(Debug, Clone, Default)]
@@ -18,17 +28,68 @@ pub(super) struct Signals {
     pub(super) interrupt: Interrupt,
     /// Number of the signal that came, 0 for none.
     received: Arc<AtomicUsize>,
+    defaults: Arc<Defaults>,
+}
+
+/// A signal that was once taken over never gets its default back: from then on we do what it would.
+#[derive(Debug, Default)]
+struct Defaults {
+    /// For each of [`DEADLY`]: whether it does what it always does.
+    applies: [Arc<AtomicBool>; 4],
+    registered: OnceLock<()>,
+}
+
+/// While this is held, a deadly signal puts something right before it ends the process.
+pub(super) struct RestoreFirst {
+    defaults: Arc<Defaults>,
+    arrivals: Handle,
+    waiter: Option<JoinHandle<()>>,
+}
+
+impl Drop for RestoreFirst {
+    fn drop(&mut self) {
+        self.arrivals.close();
+        let _ = self.waiter.take().map(JoinHandle::join);
+        self.defaults.set(true);
+    }
+}
+
+impl Defaults {
+    fn set(&self, applies: bool) {
+        self.applies.iter().for_each(|flag| flag.store(applies, Ordering::SeqCst));
+    }
 }
 
 impl Signals {
     /// Starts listening. A system that refuses to let us keeps its default: the signal ends the process.
     pub(super) fn listen(&self) {
         for signal in [SIGINT, SIGTERM] {
+            let number = DEADLY.iter().position(|deadly| *deadly == signal);
+            number.into_iter().for_each(|n| self.defaults.applies[n].store(false, Ordering::SeqCst));
             // The order matters: the second signal finds the flag set and ends the process.
             let _ = flag::register_conditional_shutdown(signal, 128 + signal, self.interrupt.0.clone());
             let _ = flag::register_usize(signal, self.received.clone(), usize::try_from(signal).unwrap_or(0));
             let _ = flag::register(signal, self.interrupt.0.clone());
         }
+    }
+
+    /// Until the returned value is dropped, a deadly signal runs `restore` first.
+    pub(super) fn restore_first(&self, restore: impl FnOnce() + Send + 'static) -> io::Result<RestoreFirst> {
+        let mut arrivals = Arrivals::new(DEADLY)?;
+        self.defaults.set(false);
+        if self.defaults.registered.set(()).is_ok() {
+            for (signal, applies) in DEADLY.iter().zip(&self.defaults.applies) {
+                flag::register_conditional_default(*signal, Arc::clone(applies))?;
+            }
+        }
+        let handle = arrivals.handle();
+        let waiter = thread::Builder::new().name("signals".into()).spawn(move || {
+            if let Some(signal) = arrivals.forever().next() {
+                restore();
+                let _ = emulate_default_handler(signal);
+            }
+        })?;
+        Ok(RestoreFirst { defaults: Arc::clone(&self.defaults), arrivals: handle, waiter: Some(waiter) })
     }
 
     /// The exit code of an interrupted run, if it was interrupted.

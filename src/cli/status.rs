@@ -75,7 +75,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         Failure::refused("not_current", error.to_string()).hint("run `kubemint generate`, which makes it again")
     })?;
     let bundles = bundle::build_bundles(&hosts, &set)?;
-    let remote = context.remote(&inventory);
+    let remote = context.remote(&inventory, &args.hosts, &hosts)?;
     let progress = Progress::new(context.output, hosts.len());
     let fleet = context.fleet(&remote, args.hosts.concurrency(&inventory), ForeignPolicy::Refuse);
     let surveys = survey::survey_hosts(&fleet, &bundles, &set, Unmade::default(), &progress);

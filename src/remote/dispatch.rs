@@ -1,7 +1,15 @@
 //! Picks the way to a host by its `connection`.
 
-use super::{Error, Remote, Reply, Script, local::LocalRemote, ssh::SshRemote};
-use crate::inventory::{Connection, Host};
+use super::{
+    Error, Remote, Reply, Script, UnlockError,
+    local::LocalRemote,
+    ssh::{LockedKeys, SshRemote},
+};
+use crate::{
+    inventory::{Connection, Host},
+    secret::Secret,
+};
+use std::path::{Path, PathBuf};
 
 /// SSH hosts over SSH, local ones by this machine's shell.
 pub struct HostRemote {
@@ -19,6 +27,20 @@ impl HostRemote {
     #[must_use]
     pub fn ssh(&self) -> &SshRemote {
         &self.ssh
+    }
+
+    /// As [`SshRemote::locked_keys`].
+    #[must_use]
+    pub fn locked_keys<'h>(&self, hosts: impl IntoIterator<Item = &'h Host>, which: LockedKeys) -> Vec<PathBuf> {
+        self.ssh.locked_keys(hosts, which)
+    }
+
+    /// As [`SshRemote::unlock`].
+    ///
+    /// # Errors
+    /// [`UnlockError`]; the key stays locked.
+    pub fn unlock(&self, key: &Path, passphrase: &Secret) -> Result<(), UnlockError> {
+        self.ssh.unlock(key, passphrase)
     }
 }
 

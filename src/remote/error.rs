@@ -2,7 +2,7 @@
 //! be done about it. Loops match variants, never text. No value here holds a secret: whatever a host said has been
 //! through [`crate::secret::scrub`].
 
-use super::file_error::FileError;
+use super::{file_error::FileError, password::PasswordFate};
 use crate::bundle::Validity;
 use jiff::Timestamp;
 use std::{fmt, path::PathBuf};
@@ -86,7 +86,9 @@ pub enum Error {
     #[error("cannot read known_hosts file {}: {reason}", .path.display())]
     KnownHostsUnreadable { path: PathBuf, reason: String },
     #[error("{endpoint} does not let {user} in; tried: {tried}")]
-    AuthFailed { endpoint: String, user: String, tried: String },
+    AuthFailed { endpoint: String, user: String, tried: String, password: PasswordFate },
+    #[error("the password of {user} has expired, and the host wants a new one first")]
+    PasswordExpired { user: String },
     #[error("cannot use key file {}: {reason}", .path.display())]
     KeyUnreadable { path: PathBuf, reason: String },
     #[error("key file {} is encrypted, and the agent does not hold it", .path.display())]
@@ -95,6 +97,13 @@ pub enum Error {
     JumpUnsupported { jump: String },
     #[error("sudo does not give {user} a root shell: {said}")]
     BecomeFailed { user: String, said: String },
+    #[error("sudo does not give {user} a root shell: {}", .fate.in_sudo_s_words(.of.as_deref()))]
+    BecomePassword {
+        user: String,
+        fate: PasswordFate,
+        /// Whose password sudo asks for, where that is somebody else.
+        of: Option<String>,
+    },
     #[error("the login shell runs no commands ({exit}): {said}")]
     ShellUnusable { exit: String, said: String },
     #[error("the connection broke {during}: {reason}")]
@@ -111,13 +120,13 @@ pub enum Error {
     PathUnusable { path: String, reason: &'static str },
     #[error("the host has no usable {tool}")]
     ToolMissing { tool: String },
-    #[error("it is the machine of {name}, by host key and machine-id: nothing was written under this name")]
-    SameMachine { name: String },
     #[error(
         "the host's clock says {clock}, but the certificates to be installed hold from {} to {}",
         .validity.not_before, .validity.not_after
     )]
     ClockOutsideValidity { clock: Timestamp, validity: Validity },
+    #[error("it is the machine of {name}, by host key and machine-id: nothing was written under this name")]
+    SameMachine { name: String },
     #[error("{}", joined(.0))]
     Files(Vec<FileError>),
     /// What the last of several attempts came to; never nested.
@@ -166,7 +175,8 @@ impl Error {
             Self::KeyUnreadable { .. } => "key_unreadable",
             Self::KeyEncrypted { .. } => "key_encrypted",
             Self::JumpUnsupported { .. } => "jump_unsupported",
-            Self::BecomeFailed { .. } => "become_failed",
+            Self::PasswordExpired { .. } => "password_expired",
+            Self::BecomeFailed { .. } | Self::BecomePassword { .. } => "become_failed",
             Self::ShellUnusable { .. } => "shell_unusable",
             Self::ConnectionLost { .. } => "connection_lost",
             Self::TimedOut { .. } => "timed_out",
@@ -175,8 +185,8 @@ impl Error {
             Self::Entropy(_) => "entropy_failed",
             Self::PathUnusable { .. } => "path_unusable",
             Self::ToolMissing { .. } => "tool_missing",
-            Self::SameMachine { .. } => "same_machine",
             Self::ClockOutsideValidity { .. } => "clock_outside_validity",
+            Self::SameMachine { .. } => "same_machine",
             Self::Files(files) => files.first().map_or("write_failed", FileError::code),
         }
     }
@@ -197,7 +207,9 @@ impl Error {
             | Self::HostKeyChanged { .. }
             | Self::HostKeyRevoked { .. }
             | Self::HostCaUnsupported { .. }
-            | Self::AuthFailed { .. } => RetryClass::Refused,
+            | Self::AuthFailed { .. }
+            | Self::PasswordExpired { .. }
+            | Self::BecomePassword { .. } => RetryClass::Refused,
             Self::BecomeFailed { .. }
             | Self::ShellUnusable { .. }
             | Self::ProtocolGarbled { .. }
@@ -250,19 +262,26 @@ impl Error {
                 offered.host, offered.fingerprint
             ),
             Self::KnownHostsUnreadable { .. } => "make the file readable, or name another in [ssh] known_hosts".into(),
-            Self::AuthFailed { user, .. } => format!(
-                "check that one of these public keys is in ~{user}/.ssh/authorized_keys on the host, and that the \
-                 account is neither locked nor expired; `ssh -v` shows the same login"
+            Self::AuthFailed { user, password, .. } => password.login_hint(user),
+            Self::PasswordExpired { user } => format!(
+                "log in to the host as {user} by hand, which asks for a new password, or set one there as root with \
+                 `passwd {user}`; then run again"
             ),
             Self::KeyUnreadable { .. } => "check [ssh] identity_files: an OpenSSH or PEM private key is wanted".into(),
             Self::KeyEncrypted { path } => {
-                format!("load it into an agent first: `ssh-add {}`", path.display())
+                format!(
+                    "load it into an agent, `ssh-add {}`, or give its passphrase: --ask-key-passphrase, \
+                     --key-passphrase-file FILE or --key-passphrase-fd N",
+                    path.display()
+                )
             }
             Self::JumpUnsupported { .. } => "run kubemint on a machine that reaches the hosts directly".into(),
             Self::BecomeFailed { user, .. } => format!(
                 "`sudo -n true` must work for {user} on the host: sudo installed, `{user} ALL=(ALL) NOPASSWD: ALL` \
-                 in sudoers, no requiretty"
+                 in sudoers, no requiretty; or give the password sudo asks for with --ask-become-pass, \
+                 --become-password-file FILE or --become-password-fd N"
             ),
+            Self::BecomePassword { user, of, .. } => PasswordFate::sudo_hint(user, of.as_deref()),
             Self::ShellUnusable { .. } => {
                 "the user needs a login shell that runs commands (not nologin, no ForceCommand) and, with PAM, a password \
                  that has not expired"

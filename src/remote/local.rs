@@ -1,17 +1,21 @@
 //! This machine as a host: the same script, given to `sh` on its standard input. Its environment holds PATH only, so
 //! that nothing of the caller's session changes what it does.
 
-use super::{Deadlines, Error, Exit, LARGEST_REPLY, Peer, Remote, Reply, Script};
+use super::{
+    Deadlines, Error, Exit, LARGEST_REPLY, Password, Peer, Remote, Reply, Script,
+    sudo::{Dialogue, Step},
+};
 use crate::{
     inventory::{Host, Privilege},
-    secret::ExposeSecret,
+    secret::{ExposeSecret, Secret},
 };
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
+    borrow::Cow,
     io::{Read, Write, pipe},
     os::unix::process::{CommandExt, ExitStatusExt},
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel},
     thread,
     time::{Duration, Instant},
 };
@@ -21,12 +25,14 @@ use std::{
 pub struct LocalRemote {
     deadlines: Deadlines,
     shell: Vec<String>,
+    sudo: String,
+    sudo_password: Option<Password>,
 }
 
 impl LocalRemote {
     #[must_use]
     pub fn new(deadlines: Deadlines) -> Self {
-        Self { deadlines, shell: vec!["sh".to_owned()] }
+        Self { deadlines, shell: vec!["sh".to_owned()], sudo: "sudo".to_owned(), sudo_password: None }
     }
 
     /// Another program than `sh`, with its arguments: it gets `-s` and the script on its standard input.
@@ -35,15 +41,41 @@ impl LocalRemote {
         Self { shell: shell.iter().map(|&word| word.to_owned()).collect(), ..self }
     }
 
-    fn spawn(&self, host: &Host, output: std::io::PipeWriter) -> std::io::Result<Child> {
-        let sudo: &[&str] = match host.privilege {
-            Privilege::AsLoggedIn => &[],
-            Privilege::Sudo => &["sudo", "-n", "--"],
-        };
-        let mut words = sudo.iter().copied().chain(self.shell.iter().map(String::as_str)).chain(["-s"]);
+    /// Another program than `sudo`.
+    #[must_use]
+    pub fn with_sudo(self, program: &str) -> Self {
+        Self { sudo: program.to_owned(), ..self }
+    }
+
+    /// For a sudo that asks.
+    #[must_use]
+    pub fn with_sudo_password(self, password: Option<Password>) -> Self {
+        Self { sudo_password: password, ..self }
+    }
+
+    fn dialogue(&self, host: &Host) -> Option<Dialogue<'_>> {
+        let password = self.sudo_password.as_ref().filter(|_| host.privilege == Privilege::Sudo)?;
+        // sudo asks for the password of the one who calls it.
+        Some(Dialogue::new(password, "the user", self.deadlines.idle))
+    }
+
+    /// The program and its arguments.
+    fn words(&self, host: &Host, sudo: Option<&Dialogue<'_>>) -> Vec<Cow<'_, str>> {
+        let shell = || self.shell.iter().map(|word| Cow::from(word.as_str())).chain(["-s".into()]);
+        match (sudo, host.privilege) {
+            (Some(sudo), _) => sudo.words_for(&self.sudo, &self.shell),
+            (None, Privilege::AsLoggedIn) => shell().collect(),
+            (None, Privilege::Sudo) => {
+                [self.sudo.as_str(), "-n", "--"].map(Cow::from).into_iter().chain(shell()).collect()
+            }
+        }
+    }
+
+    fn spawn(words: &[Cow<'_, str>], output: std::io::PipeWriter) -> std::io::Result<Child> {
+        let (program, arguments) = words.split_first().ok_or(std::io::ErrorKind::NotFound)?;
         let errors = output.try_clone()?;
-        Command::new(words.next().unwrap_or("sh"))
-            .args(words)
+        Command::new(&**program)
+            .args(arguments.iter().map(|word| &**word))
             .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .current_dir("/")
@@ -61,12 +93,12 @@ impl Remote for LocalRemote {
         let failed = |e: std::io::Error| Error::LocalShell { reason: e.to_string() };
         let end = Instant::now() + self.deadlines.host;
         let input = script(&Peer { host_key: None })?;
+        let sudo = self.dialogue(host);
         let (mut reader, writer) = pipe().map_err(failed)?;
-        let mut child = self.spawn(host, writer).map_err(failed)?;
-        let stdin = child.stdin.take();
+        let mut child = Self::spawn(&self.words(host, sudo.as_ref()), writer).map_err(failed)?;
         let (send, chunks) = sync_channel(16);
         // Threads of their own: after a deadline nobody waits for a root process that we may not kill.
-        thread::spawn(move || stdin.map(|mut stdin| stdin.write_all(input.expose_secret().as_bytes())));
+        let stdin = child.stdin.take().map(write_behind);
         thread::spawn(move || {
             let mut buffer = [0; 16 * 1024];
             while let Ok(n @ 1..) = reader.read(&mut buffer) {
@@ -75,8 +107,10 @@ impl Remote for LocalRemote {
                 }
             }
         });
-        match self.collect(&chunks, end) {
-            Ok(output) => Ok(Reply { output, exit: exit_of(child.wait().map_err(failed)?), attempts: 1 }),
+        match self.converse(stdin, &chunks, end, sudo, input) {
+            Ok((output, passwords)) => {
+                Ok(Reply { output, exit: exit_of(child.wait().map_err(failed)?), attempts: 1, passwords })
+            }
             Err(error) => {
                 kill_group(&child);
                 thread::spawn(move || child.wait());
@@ -86,19 +120,63 @@ impl Remote for LocalRemote {
     }
 }
 
+/// What is sent here is written by a thread of its own; the input ends when the sender is dropped.
+fn write_behind(mut stdin: ChildStdin) -> Sender<Secret> {
+    let (send, receive) = channel::<Secret>();
+    thread::spawn(move || receive.iter().try_for_each(|text| stdin.write_all(text.expose_secret().as_bytes())));
+    send
+}
+
 impl LocalRemote {
-    fn collect(&self, chunks: &Receiver<Vec<u8>>, end: Instant) -> Result<Vec<u8>, Error> {
-        let mut output = Vec::new();
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            match chunks.recv_timeout(left.min(self.deadlines.idle)) {
-                Ok(chunk) => output.extend(chunk),
-                Err(RecvTimeoutError::Disconnected) => return Ok(output),
-                Err(RecvTimeoutError::Timeout) => return Err(timed_out(left, self.deadlines)),
+    fn converse(
+        &self,
+        stdin: Option<Sender<Secret>>,
+        chunks: &Receiver<Vec<u8>>,
+        end: Instant,
+        sudo: Option<Dialogue<'_>>,
+        input: Secret,
+    ) -> Result<(Vec<u8>, Vec<Secret>), Error> {
+        let say = |text: Secret| drop(stdin.as_ref().map(|stdin| stdin.send(text)));
+        let (mut output, mut passwords) = (Vec::new(), Vec::new());
+        if let Some(mut sudo) = sudo {
+            loop {
+                let chunk = self.next_chunk(chunks, end).map_err(|silence| sudo.silence(silence))?;
+                match chunk.map(|chunk| sudo.take(&chunk)) {
+                    Some(Step::Wait) => {}
+                    Some(Step::Answer(line)) => {
+                        passwords.push(line.clone());
+                        say(line);
+                    }
+                    Some(Step::Stop(error)) => {
+                        // To its end, so that sudo has no third question.
+                        drop(stdin);
+                        while let Ok(Some(_)) = self.next_chunk(chunks, end) {}
+                        return Err(error);
+                    }
+                    // Or sudo has ended: what was said explains it.
+                    Some(Step::Go) | None => break,
+                }
             }
+            output = sudo.into_said();
+        }
+        say(input);
+        drop(stdin);
+        while let Some(chunk) = self.next_chunk(chunks, end)? {
+            output.extend(chunk);
             if output.len() > LARGEST_REPLY {
                 return Err(Error::ProtocolGarbled { reason: "it is too long".into(), said: String::new() });
             }
+        }
+        Ok((output, passwords))
+    }
+
+    /// `None` at the end.
+    fn next_chunk(&self, chunks: &Receiver<Vec<u8>>, end: Instant) -> Result<Option<Vec<u8>>, Error> {
+        let left = end.saturating_duration_since(Instant::now());
+        match chunks.recv_timeout(left.min(self.deadlines.idle)) {
+            Ok(chunk) => Ok(Some(chunk)),
+            Err(RecvTimeoutError::Disconnected) => Ok(None),
+            Err(RecvTimeoutError::Timeout) => Err(timed_out(left, self.deadlines)),
         }
     }
 }

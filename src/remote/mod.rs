@@ -8,13 +8,16 @@ mod error;
 mod file_error;
 pub mod installer;
 pub mod local;
+mod password;
 pub mod ssh;
+mod sudo;
 
 pub use dispatch::HostRemote;
 pub use error::{Error, KnownEntry, OfferedKey, RetryClass};
 pub use file_error::{FileError, FileFault};
 pub use local::LocalRemote;
-pub use ssh::{SshConfig, SshRemote};
+pub use password::{Password, PasswordFate};
+pub use ssh::{SshConfig, SshRemote, UnlockError};
 
 pub use crate::inventory::Deadlines;
 
@@ -51,8 +54,18 @@ pub struct Reply {
     /// Standard output and standard error, in the order they came.
     pub output: Vec<u8>,
     pub exit: Exit,
+    /// What the host was given beside the script: it must not be quoted with them.
+    pub passwords: Vec<Secret>,
     /// How many connections it took, from 1.
     pub attempts: u32,
+}
+
+impl Reply {
+    /// Of one connection, to a host that was given nothing beside the script.
+    #[must_use]
+    pub fn new(output: Vec<u8>, exit: Exit) -> Self {
+        Self { output, exit, attempts: 1, passwords: Vec::new() }
+    }
 }
 
 /// How a remote command ended.
@@ -70,7 +83,7 @@ const LARGEST_REPLY: usize = 1 << 20;
 const SHELL_WORKS: &str = "kubemint-shell-works";
 
 /// The one command kubemint gives to a login shell. It must mean the same to dash, bash, rbash, busybox, fish and csh:
-/// no quotes, no paths, no variables. `exec` is forbidden in rbash.
+/// no quotes, no paths, no variables. `exec` is forbidden in rbash. With a password for sudo see [`sudo::command_line`].
 fn command_line(privilege: Privilege) -> String {
     match privilege {
         Privilege::AsLoggedIn => "sh -s".to_owned(),

@@ -122,6 +122,9 @@ impl Store {
         for sub in StoredFile::subdirectories() {
             atomic::sweep_leftovers(&self.dir.join(sub))?;
         }
+        for run in runs::unreported(&self.dir)? {
+            atomic::sweep_leftovers(&run)?;
+        }
         Ok(lock)
     }
 

@@ -154,7 +154,7 @@ pub(super) fn started(run: &Path) -> Option<Timestamp> {
     let of_name = || {
         let (seconds, _) = run.file_name()?.to_str()?.split_once('-')?;
         let time = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", seconds).ok()?;
-        Some(jiff::tz::Offset::UTC.to_timestamp(time).ok()?)
+        jiff::tz::Offset::UTC.to_timestamp(time).ok()
     };
     of_journal.or_else(of_name)
 }
@@ -178,6 +178,12 @@ pub(super) fn entries(dir: &Path) -> Result<Vec<PathBuf>, Error> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         entries => entries.map_err(fail)?.map(|entry| entry.map(|entry| entry.path()).map_err(fail)).collect(),
     }
+}
+
+/// The directories of runs that ended before they wrote their report.
+pub(super) fn unreported(store: &Path) -> Result<Vec<PathBuf>, Error> {
+    let is_own = |run: &PathBuf| fs::symlink_metadata(run).is_ok_and(|meta| meta.is_dir());
+    Ok(directories(store)?.into_iter().filter(|run| is_own(run) && !run.join(REPORT).exists()).collect())
 }
 
 /// A state older than what a recorded run worked with was restored from a backup.

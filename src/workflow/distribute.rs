@@ -6,7 +6,7 @@ use super::{
     limits::Breaker,
     report::{ErrorReport, FileReport, HostReport, HostStatus, RunReport, Summary, Twin, TwinKind},
     skew,
-    twins::Twins,
+    twins::{Twins, Visit},
     waves::{Event, run_in_waves},
 };
 use crate::{
@@ -78,17 +78,19 @@ pub fn run_distribution(
     observer: &dyn Observer,
 ) -> Result<Distribution, store::Error> {
     let twins = Twins::new(bundles);
-    run_on_hosts(fleet, bundles, order, journal, observer, |bundle, breaker| install(fleet, bundle, &twins, breaker))
+    let install =
+        |index: usize, breaker: &Breaker| install(fleet, &bundles[index], &twins, &twins.visit(index), breaker);
+    run_on_hosts(fleet, bundles, order, journal, observer, install)
 }
 
-/// Does `work` on every target's host, journaled and reported; `work` tells the breaker how it went.
+/// Does `work` on every target's host, by its index, journaled and reported; `work` tells the breaker how it went.
 pub(super) fn run_on_hosts<T: Target>(
     fleet: &Fleet,
     targets: &[T],
     order: Order,
     journal: &Journal,
     observer: &dyn Observer,
-    work: impl Fn(&T, &Breaker) -> HostReport + Sync,
+    work: impl Fn(usize, &Breaker) -> HostReport + Sync,
 ) -> Result<Distribution, store::Error> {
     let started = fleet.clock.now();
     let hosts = targets.iter().map(|target| target.host().name.as_str()).collect();
@@ -97,10 +99,9 @@ pub(super) fn run_on_hosts<T: Target>(
     let mut journaled = Ok(());
     let hosts: Vec<&Host> = targets.iter().map(Target::host).collect();
     let begin = |index: usize, breaker: &Breaker| {
-        let target = &targets[index];
         // A host that is not noted as begun is retried all the same.
-        let _ = journal.note(&Entry::Begun { at: fleet.clock.now(), host: target.host().name.as_str() });
-        work(target, breaker)
+        let _ = journal.note(&Entry::Begun { at: fleet.clock.now(), host: targets[index].host().name.as_str() });
+        work(index, breaker)
     };
     let results = run_in_waves(fleet, &hosts, begin, |index, event| match event {
         Event::Started => observer.host_started(targets[index].host().name.as_str()),
@@ -133,10 +134,10 @@ pub(super) fn run_on_hosts<T: Target>(
     Ok(Distribution { report, unrecorded: recorded.err() })
 }
 
-fn install(fleet: &Fleet, bundle: &Bundle, twins: &Twins, breaker: &Breaker) -> HostReport {
+fn install(fleet: &Fleet, bundle: &Bundle, twins: &Twins, visit: &Visit, breaker: &Breaker) -> HostReport {
     let (began, before) = (Instant::now(), fleet.clock.now());
-    let (host, files, visit) = (bundle.host, &bundle.files, twins.visit(bundle));
     let roster = |peer: &Peer| visit.enter(peer);
+    let (host, files) = (bundle.host, &bundle.files);
     let result = installer::install_once(fleet.remote, host, files, fleet.foreign, fleet.entropy, &roster);
     let took = began.elapsed();
     match result {
@@ -144,8 +145,8 @@ fn install(fleet: &Fleet, bundle: &Bundle, twins: &Twins, breaker: &Breaker) -> 
             breaker.count_done();
             let skew = outcome.clock.map(|clock| skew::skew_seconds(clock, (before, fleet.clock.now())));
             let clock_skew_seconds = skew.filter(|skew| skew::is_notable(*skew));
-            let twin = visit.end_well(outcome.machine);
-            HostReport { clock_skew_seconds, twin, ..installed(bundle, &outcome, took) }
+            let installed = installed(bundle, &outcome, took);
+            HostReport { clock_skew_seconds, twin: visit.end_well(outcome.machine), ..installed }
         }
         Err(error) => match error.cause() {
             remote::Error::SameMachine { name } if twins.want_the_same(bundle, name) => {
@@ -225,8 +226,8 @@ pub(super) fn host_report(
         files,
         error,
         attempts,
-        twin: None,
         clock_skew_seconds: None,
+        twin: None,
         duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     }
 }

@@ -67,12 +67,12 @@ pub struct HostReport {
     /// Connections tried; 0 for a host that was not begun.
     #[serde(default)]
     pub attempts: u32,
+    /// The host's clock minus ours, where it is further off than certificates bear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_skew_seconds: Option<i64>,
     /// Another name of the inventory that may be the same machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub twin: Option<Twin>,
-    /// The host's clock minus ours, where it is further off than certificates bear.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub clock_skew_seconds: Option<i64>,
     pub duration_ms: u64,
 }
 
@@ -160,15 +160,18 @@ impl Summary {
 
     /// The same, of their statuses.
     #[must_use]
-    pub fn count(hosts: impl Iterator<Item = HostStatus> + Clone) -> Self {
-        let count = |wanted| hosts.clone().filter(|status| *status == wanted).count();
-        Self {
-            hosts: hosts.clone().count(),
-            changed: count(HostStatus::Changed),
-            unchanged: count(HostStatus::Unchanged),
-            failed: count(HostStatus::Failed),
-            skipped: count(HostStatus::Skipped),
-            in_flight: count(HostStatus::InFlight),
+    pub fn count(statuses: impl Iterator<Item = HostStatus>) -> Self {
+        let mut counts = Self::default();
+        for status in statuses {
+            counts.hosts += 1;
+            *match status {
+                HostStatus::Changed => &mut counts.changed,
+                HostStatus::Unchanged => &mut counts.unchanged,
+                HostStatus::Failed => &mut counts.failed,
+                HostStatus::Skipped => &mut counts.skipped,
+                HostStatus::InFlight => &mut counts.in_flight,
+            } += 1;
         }
+        counts
     }
 }

@@ -116,8 +116,8 @@ pub fn run_rollback(
     journal: &Journal,
     observer: &dyn Observer,
 ) -> Result<Distribution, store::Error> {
-    distribute::run_on_hosts(fleet, targets, order, journal, observer, |target, breaker| {
-        restore(fleet, target, breaker)
+    distribute::run_on_hosts(fleet, targets, order, journal, observer, |index, breaker| {
+        restore(fleet, &targets[index], breaker)
     })
 }
 

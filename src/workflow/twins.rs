@@ -17,7 +17,7 @@ use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-/// The machines of a run.
+/// The machines of a run. Names are indices of its hosts.
 pub(super) struct Twins<'a> {
     bundles: &'a [Bundle<'a>],
     doors: Mutex<HashMap<String, Door>>,
@@ -29,13 +29,13 @@ pub(super) struct Twins<'a> {
 struct Door {
     is_taken: bool,
     /// Those that have what they should.
-    done: Vec<(String, Option<MachineId>)>,
+    done: Vec<(usize, Option<MachineId>)>,
 }
 
 /// One host's turn; others with its host key wait until this is dropped.
 pub(super) struct Visit<'a> {
     twins: &'a Twins<'a>,
-    name: &'a str,
+    host: usize,
     host_key: OnceCell<String>,
 }
 
@@ -44,12 +44,16 @@ impl<'a> Twins<'a> {
         Self { bundles, doors: Mutex::default(), left: Condvar::new() }
     }
 
-    pub fn visit(&'a self, bundle: &'a Bundle) -> Visit<'a> {
-        Visit { twins: self, name: bundle.host.name.as_str(), host_key: OnceCell::new() }
+    pub fn visit(&'a self, host: usize) -> Visit<'a> {
+        Visit { twins: self, host, host_key: OnceCell::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Door>> {
         self.doors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn name(&self, host: usize) -> String {
+        self.bundles[host].host.name.as_str().to_owned()
     }
 
     /// Whether the host of that name was given the very files that `bundle` asks for.
@@ -72,8 +76,8 @@ impl Visit<'_> {
         let door = doors.entry(key.clone()).or_default();
         door.is_taken = true;
         let _ = self.host_key.set(key.clone());
-        let known = door.done.iter().filter_map(|(name, machine)| Some((name, (*machine)?)));
-        known.map(|(name, machine)| Written { machine, name: name.clone() }).collect()
+        let known = door.done.iter().filter_map(|(host, machine)| Some((*host, (*machine)?)));
+        known.map(|(host, machine)| Written { machine, name: self.twins.name(host) }).collect()
     }
 
     /// The host has what it should. Gives another one that shows the same key, if there is one.
@@ -81,9 +85,9 @@ impl Visit<'_> {
         let key = self.host_key.get()?;
         let mut doors = self.twins.lock();
         let door = doors.entry(key.clone()).or_default();
-        let other = door.done.first().map(|(name, _)| name.clone());
-        door.done.push((self.name.to_owned(), machine));
-        Some(Twin { kind: TwinKind::SameHostKey, host: other? })
+        let other = door.done.first().map(|(host, _)| *host);
+        door.done.push((self.host, machine));
+        Some(Twin { kind: TwinKind::SameHostKey, host: self.twins.name(other?) })
     }
 }
 

@@ -33,6 +33,7 @@ impl BlackHole {
 #[test]
 fn host_down_or_black_holed_syn() {
     let mut trial = Trial::new();
+    trial.set_settings("[distribute]\nconnect_timeout = \"1s\"\n");
     let hole = BlackHole::start();
     trial.fleet.move_to(FAULTY, Some((LOOPBACK, hole.port)));
     let error = trial.assert_fault("connect_timeout");
@@ -96,6 +97,7 @@ fn unreachable_rejected() {
 
 fn not_ssh_on_the_port(manner: Manner, said: &str) {
     let mut trial = Trial::new();
+    trial.set_settings("[distribute]\nlogin_timeout = \"2s\"\n");
     let listener = Listener::start(manner);
     trial.fleet.move_to(FAULTY, Some((LOOPBACK, listener.port)));
     let error = trial.assert_fault("handshake_failed");

@@ -76,10 +76,10 @@ fn killed_before_the_first_rename() {
     trial.assert_mended();
 }
 
-#[test]
-fn hang_mid_transfer() {
+fn hang_mid_transfer(settings: &str) {
     need_root!();
     let mut trial = Trial::new();
+    trial.set_settings(settings);
     // The session's sshd is stopped (SIGSTOP) half way.
     trial.host_mut().set_option(Some(&half_read("kill -STOP $PPID; exec sleep 600")));
     let error = trial.assert_fault("timed_out");
@@ -87,6 +87,16 @@ fn hang_mid_transfer() {
     assert!(error["message"].as_str().unwrap().contains("while the script ran"), "{error:#}");
     trial.host_mut().set_option(None);
     trial.assert_mended();
+}
+
+#[test]
+fn hang_mid_transfer_ends_at_the_idle_deadline() {
+    hang_mid_transfer("[distribute]\nidle_timeout = \"2s\"\n");
+}
+
+#[test]
+fn hang_mid_transfer_ends_at_the_whole_host_deadline() {
+    hang_mid_transfer("[distribute]\nhost_timeout = \"4s\"\n");
 }
 
 #[test]

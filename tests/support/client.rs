@@ -6,7 +6,7 @@ use kubemint::{
     entropy::OsEntropy,
     inventory::{Connection, Host, Privilege, SshSettings, SshTarget},
     remote::{
-        Deadlines, Error,
+        Deadlines, Error, Password,
         installer::{ForeignPolicy, HostOutcome, HostView, install_host, probe_host},
         ssh::{SshConfig, SshRemote},
     },
@@ -27,6 +27,8 @@ pub struct Client {
     pub agent: Option<Agent>,
     pub deadlines: Deadlines,
     pub privilege: Privilege,
+    pub password: Option<Password>,
+    pub sudo_password: Option<Password>,
 }
 
 impl Client {
@@ -39,6 +41,8 @@ impl Client {
             agent: None,
             deadlines: Deadlines::default(),
             privilege: Privilege::AsLoggedIn,
+            password: None,
+            sudo_password: None,
         };
         client.identity_files = vec![client.make_key("id_ed25519", &["-t", "ed25519", "-N", ""])];
         client
@@ -96,6 +100,8 @@ impl Client {
             home: Some(self.dir.path().to_owned()),
             agent_socket: self.agent.as_ref().map(|agent| agent.socket.clone()),
             deadlines: self.deadlines,
+            password: self.password.clone(),
+            sudo_password: self.sudo_password.clone(),
         })
     }
 

@@ -29,8 +29,13 @@ impl Member {
     }
 
     /// Logs in as an ordinary user who may become root. Root only.
-    pub fn by_sudo(mut self) -> Self {
-        self.builder = self.builder.user("ops", Some("ops ALL=(ALL) NOPASSWD: ALL"));
+    pub fn by_sudo(self) -> Self {
+        self.by_sudo_with("ops ALL=(ALL) NOPASSWD: ALL")
+    }
+
+    /// Logs in as ops, with this line in sudoers. Root only.
+    pub fn by_sudo_with(mut self, sudoers: &'static str) -> Self {
+        self.builder = self.builder.user("ops", Some(sudoers));
         self.sudo = true;
         self
     }

@@ -20,6 +20,7 @@ mod relay;
 mod running;
 mod sampler;
 pub mod swarm;
+mod terminal;
 mod test_host;
 mod world;
 
@@ -36,11 +37,12 @@ pub use recorder::Recorder;
 pub use relay::{Relay, Relays};
 pub use running::Running;
 pub use sampler::{ExecTrace, Sampler};
+pub use terminal::Terminal;
 pub use test_host::{Builder, TestHost};
 pub use world::{is_isolated, kill};
 
 /// The Debian package of every program the tests call.
-const PACKAGES: [(&str, &str); 17] = [
+const PACKAGES: [(&str, &str); 20] = [
     ("dash", "dash"),
     ("bash", "bash"),
     ("busybox", "busybox"),
@@ -58,6 +60,9 @@ const PACKAGES: [(&str, &str); 17] = [
     ("chattr", "e2fsprogs"),
     ("script", "bsdutils"),
     ("nft", "nftables"),
+    ("setsid", "util-linux"),
+    ("chpasswd", "passwd"),
+    ("dropbear", "dropbear-bin"),
 ];
 
 /// The full path of `program`; a test that cannot find it fails and says what to install.

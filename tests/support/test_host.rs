@@ -25,6 +25,15 @@ pub struct Builder {
     bashrc: String,
     key_types: Vec<&'static str>,
     user: Option<(&'static str, Option<&'static str>)>,
+    server: Server,
+}
+
+/// What listens there.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Server {
+    #[default]
+    OpenSsh,
+    Dropbear,
 }
 
 impl Builder {
@@ -63,13 +72,23 @@ impl Builder {
         self
     }
 
+    /// dropbear in place of OpenSSH, whose options then mean nothing. Root only.
+    pub fn dropbear(mut self) -> Self {
+        self.server = Server::Dropbear;
+        self
+    }
+
     pub fn start(self) -> TestHost {
         let types = if self.key_types.is_empty() { vec!["ed25519"] } else { self.key_types.clone() };
         let mut host = TestHost::prepare(&self);
         host.write_config(&self, &types);
         for key_type in &types {
-            host.make_host_key(key_type);
+            match self.server {
+                Server::OpenSsh => host.make_host_key(key_type),
+                Server::Dropbear => host.make_dropbear_key(key_type),
+            }
         }
+        host.server = self.server;
         host.start();
         host
     }
@@ -84,6 +103,7 @@ pub struct TestHost {
     home: String,
     world: World,
     sshd: Option<Child>,
+    server: Server,
 }
 
 impl TestHost {
@@ -103,8 +123,16 @@ impl TestHost {
             (None, World::Namespace { .. }) => ("root".to_owned(), "/root".to_owned()),
             (None, World::Plain { .. }) => (current_user(), world.ssh_dir()),
         };
-        let host =
-            Self { name: options.name.clone(), address: free_address(), port: 2222, user, home, world, sshd: None };
+        let host = Self {
+            name: options.name.clone(),
+            address: free_address(),
+            port: 2222,
+            user,
+            home,
+            world,
+            sshd: None,
+            server: Server::OpenSsh,
+        };
         host.write(&format!("{}/.ssh/authorized_keys", host.home), "");
         if let Some((user, sudoers)) = options.user {
             assert!(is_isolated(), "only root can make users");
@@ -156,8 +184,35 @@ impl TestHost {
         assert!(made.as_ref().unwrap().status.success(), "{made:?}");
     }
 
-    /// Starts sshd, and returns when it listens.
+    fn make_dropbear_key(&self, key_type: &str) {
+        let path = format!("{}/host_{key_type}", self.world.ssh_dir());
+        self.must(&format!("dropbearkey -t {key_type} -f {path} | grep '^[a-z0-9-]* AAAA' >{path}.pub"));
+    }
+
+    fn start_dropbear(&mut self) {
+        let dir = self.world.ssh_dir();
+        let keys = "for key in host_*.pub; do set -- \"$@\" -r \"$PWD/${key%.pub}\"; done";
+        let listen = format!("{}:{}", self.address, self.port);
+        let script = format!(
+            "cd {dir} && {keys} && exec {} -F -E -P '' -p {listen} \"$@\" 2>>log",
+            require("dropbear").display()
+        );
+        let mut command = self.world.command("/bin/sh");
+        command.args(["-c", &script]);
+        let mut dropbear = self.world.spawn(command);
+        let endpoint = (self.address.clone(), self.port);
+        eventually("dropbear to listen", || {
+            assert!(dropbear.try_wait().unwrap().is_none(), "dropbear ended: {}", self.log());
+            std::net::TcpStream::connect((endpoint.0.as_str(), endpoint.1)).ok()
+        });
+        self.sshd = Some(dropbear);
+    }
+
+    /// Starts the server, and returns when it listens.
     pub fn start(&mut self) {
+        if self.server == Server::Dropbear {
+            return self.start_dropbear();
+        }
         let dir = self.world.ssh_dir();
         let mut command = self.world.command(require("sshd"));
         command.args(["-D", "-f", &format!("{dir}/sshd_config"), "-E", &format!("{dir}/log")]);
@@ -317,6 +372,22 @@ impl TestHost {
 
     pub fn restore_program(&self, program: &str) {
         self.must(&format!("umount {}", require(program).canonicalize().unwrap().display()));
+    }
+
+    /// Gives a user a password. Root only.
+    pub fn set_password(&self, user: &str, password: &str) {
+        assert!(is_isolated(), "only root can set passwords");
+        let chpasswd = require("chpasswd");
+        self.must(&format!("echo '{user}:{password}' | {} -c SHA256 -s 1000", chpasswd.display()));
+    }
+
+    /// Lets PAM judge by /etc/shadow alone, without the pause after a wrong password.
+    pub fn simplify_pam(&self) {
+        let rules = "auth required pam_unix.so nodelay\naccount required pam_unix.so\npassword required pam_unix.so\n\
+                     session required pam_unix.so\n";
+        for service in ["sshd", "sudo"] {
+            self.write(&format!("/etc/pam.d/{service}"), rules);
+        }
     }
 
     /// Everything sshd logged since the host was made.

@@ -21,7 +21,7 @@ static PRESENT: Mutex<Present> = Mutex::new(Present { client: None, servers: Non
 pub struct Present {
     /// Name of the client's network namespace.
     pub client: Option<PathBuf>,
-    /// Process 1 of the servers' namespaces.
+    /// The process that everything of the servers ends with.
     pub servers: Option<u32>,
     pub account: Option<PathBuf>,
     pub dir: Option<PathBuf>,

@@ -20,7 +20,7 @@ pub fn describe() -> Vec<(&'static str, String)> {
         ("Memory", memory.map_or("unknown".to_owned(), |kilobytes| format!("{:.0} GB", kilobytes / 1024.0 / 1024.0))),
         ("Kernel", said("uname", &["-sr"])),
         ("OpenSSH", said("ssh", &["-V"])),
-        ("kubemint", format!("{} ({})", said(&program().to_string_lossy(), &["--version"]), libraries())),
+        ("kubemint", format!("{} ({}); {}", said(&program().to_string_lossy(), &["--version"]), libraries(), build())),
         ("Python", said("python3", &["--version"])),
         ("asyncssh, Ansible", [package("asyncssh"), package("ansible-core")].join(", ")),
     ]
@@ -36,6 +36,17 @@ fn said(program: &str, arguments: &[&str]) -> String {
 fn package(name: &str) -> String {
     let folder = find_package(name).and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
     folder.unwrap_or_else(|| format!("no {name}"))
+}
+
+/// Which build was measured.
+fn build() -> String {
+    match std::env::var("KUBEMINT_BIN") {
+        Ok(path) => path,
+        Err(_) => {
+            let commit = said("git", &["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty"]);
+            format!("Cargo's bench profile at {commit}")
+        }
+    }
 }
 
 /// As Cargo.lock has them.

@@ -53,6 +53,11 @@ pub fn print_comparison(comparison: &Comparison, title: &str) {
             shown(comparison.servers(name), 1),
         ));
     }
+    for name in &comparison.names {
+        if let (Some(error), Some(_)) = (comparison.error(name), comparison.wall(name)) {
+            print(&format!("\n{name} failed in one round and sat out the rest: {error}"));
+        }
+    }
     let peak = comparison.median(CHANGED, |sample| Some(sample.peak as f64 / 1e6));
     print(&format!("\nPeak memory of kubemint, changed, {hosts} hosts: {} MB.", shown(peak, 1)));
 }

@@ -75,7 +75,8 @@ impl Testbed {
         let account = Account::open(pid);
         ending::note(|present| {
             present.client = ending::namespace_of(client.id());
-            present.servers = Some(pid);
+            // Its end is the end of process 1, and so of all of them.
+            present.servers = Some(servers.id());
             present.account = account.as_ref().map(|account| account.dir.clone());
         });
         enter(client.id())?;
@@ -156,6 +157,7 @@ impl Drop for Testbed {
 
 impl Account {
     fn open(pid: u32) -> Option<Self> {
+        remove_stale_accounts();
         let name = format!("kubemint-bench-{}", std::process::id());
         [("/sys/fs/cgroup/cpuacct", Version::One), ("/sys/fs/cgroup", Version::Two)].into_iter().find_map(
             |(top, version)| {
@@ -179,6 +181,17 @@ impl Account {
                 let usage = stat.lines().find_map(|line| line.strip_prefix("usage_usec "))?;
                 Some(Duration::from_micros(usage.parse().ok()?))
             }
+        }
+    }
+}
+
+/// What a bench that was killed outright left behind.
+fn remove_stale_accounts() {
+    for entry in ["/sys/fs/cgroup/cpuacct", "/sys/fs/cgroup"].iter().flat_map(fs::read_dir).flatten().flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix("kubemint-bench-"));
+        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            let _ = fs::remove_dir(entry.path());
         }
     }
 }

@@ -4,7 +4,7 @@
 use super::{
     contenders::{BARE, CHANGED, Contender, Kubemint, UNCHANGED, bare},
     delay::Delay,
-    measure::{Sample, median},
+    measure::median,
     report::say,
     testbed::Testbed,
 };
@@ -33,40 +33,50 @@ pub fn measure_alone(bed: &Testbed, kubemint: &Kubemint, dir: &Path, repetitions
     ];
     let mut results: Vec<Alone> =
         contenders.iter().map(|contender| Alone { name: contender.name, wall: None, trips: None }).collect();
+    let mut near = vec![Vec::new(); contenders.len()];
     say("one host alone");
-    for (result, walls) in results.iter_mut().zip(walls(&contenders, repetitions)?) {
-        result.wall = median(&walls);
+    for _ in 0..repetitions {
+        run_each(&contenders, &mut near)?;
     }
-    let mut points = vec![Vec::new(); contenders.len()];
-    match Delay::start(bed) {
+    for (result, walls) in results.iter_mut().zip(&near) {
+        result.wall = median(walls);
+    }
+    match points(bed, &contenders, repetitions) {
         Err(error) => say(&format!("round trips: not available: {error}")),
-        Ok(mut line) => {
-            for delay in DELAYS {
-                say(&format!("one host alone, {delay} ms away"));
-                line.set(delay)?;
-                for (points, walls) in points.iter_mut().zip(walls(&contenders, repetitions)?) {
-                    // Whatever disturbs a run makes it longer.
-                    points.extend(walls.into_iter().reduce(f64::min).map(|wall| (f64::from(delay) / 1000.0, wall)));
-                }
+        Ok(points) => {
+            for (index, result) in results.iter_mut().enumerate() {
+                let line: Vec<_> = points.iter().map(|(delay, walls)| (*delay, walls[index])).collect();
+                result.trips = slope(&line);
             }
         }
-    }
-    for (result, points) in results.iter_mut().zip(&points) {
-        result.trips = slope(points);
     }
     Ok(results)
 }
 
-/// Seconds of each repetition of each contender, who take turns.
-fn walls(contenders: &[Contender], repetitions: usize) -> Result<Vec<Vec<f64>>, String> {
-    let mut walls = vec![Vec::new(); contenders.len()];
-    for _ in 0..repetitions {
-        for (walls, contender) in walls.iter_mut().zip(contenders) {
-            let Sample { wall, .. } = contender.run()?;
-            walls.push(wall.as_secs_f64());
+/// The added round-trip times and the fastest run of each contender at each: whatever disturbs a run makes it longer. The
+/// distances take turns, so that a disturbance falls on all of them.
+fn points(bed: &Testbed, contenders: &[Contender], repetitions: usize) -> Result<Vec<(f64, Vec<f64>)>, String> {
+    let mut line = Delay::start(bed)?;
+    let mut walls = vec![vec![Vec::new(); contenders.len()]; DELAYS.len()];
+    for repetition in 1..=repetitions {
+        say(&format!("one host alone, {DELAYS:?} ms away, {repetition} of {repetitions}"));
+        for (delay, walls) in DELAYS.iter().zip(&mut walls) {
+            line.set(*delay)?;
+            run_each(contenders, walls)?;
         }
     }
-    Ok(walls)
+    let fastest = |walls: Vec<f64>| walls.into_iter().fold(f64::INFINITY, f64::min);
+    let at =
+        |(delay, walls): (&u32, Vec<Vec<f64>>)| (f64::from(*delay) / 1000.0, walls.into_iter().map(fastest).collect());
+    Ok(DELAYS.iter().zip(walls).map(at).collect())
+}
+
+/// Each contender once; adds its seconds to its own list.
+fn run_each(contenders: &[Contender], walls: &mut [Vec<f64>]) -> Result<(), String> {
+    for (contender, walls) in contenders.iter().zip(walls) {
+        walls.push(contender.run()?.wall.as_secs_f64());
+    }
+    Ok(())
 }
 
 /// Of the straight line with the least squares.

@@ -61,7 +61,8 @@ const WARNING: &str = "these keys are UNVERIFIED: whoever answers at an address 
                        ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub    (or the file of the key's type)";
 
 pub(super) fn run(args: &Args, context: &Context, inventory: &Inventory, chosen: &[&Host]) -> Result<Exit, Failure> {
-    let remote = context.remote(inventory);
+    // Nobody logs in: no key is opened for it.
+    let remote = context.remote(inventory, &args.install.hosts, &[])?;
     let extent = if args.all_types { Extent::AllTypes } else { Extent::Needed };
     let behind_ssh: Vec<&Host> =
         chosen.iter().copied().filter(|host| matches!(host.connection, Connection::Ssh(_))).collect();

@@ -81,7 +81,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         return host_keys::run(args, context, &inventory, &hosts);
     }
     let local = Local::look(context, &inventory);
-    let remote = context.remote(&inventory);
+    let remote = context.remote(&inventory, &args.install.hosts, &hosts)?;
     let concurrency = args.install.hosts.concurrency(&inventory);
     let machine = doctor::examine_machine(
         &Machine {

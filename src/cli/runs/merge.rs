@@ -18,12 +18,11 @@ use std::path::PathBuf;
     long_about = "Join the reports of shards into one.\n\n\
         Refused are reports of different generations or commands, and a host that stands in two of them. Where the \
         inventory is there, it is said which of its hosts (that --limit leaves) stand in none. Exits with 3 when a host \
-        is not done, and with 6 when --complete is given and a host is missing.",
+        is not done (`distribute --retry` takes a merged report too), and with 6 when --complete is given and a host is missing.",
     after_help = "\
 Examples:
   kubemint runs merge shard-1.json shard-2.json
-  kubemint runs merge --complete shard-1.json shard-2.json -o json > merged.json
-  kubemint distribute --retry merged.json     what is left of all of them"
+  kubemint runs merge --complete shard-1.json shard-2.json -o json > merged.json"
 )]
 pub(super) struct Args {
     /// Reports, as printed with -o json or kept, or the directories of runs

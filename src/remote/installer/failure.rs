@@ -17,6 +17,14 @@ const ERRNO_WORDS: [(&str, FileFault); 7] = [
     ("", FileFault::WriteFailed),
 ];
 
+/// What sshd says in place of running a command when the account needs a new password first (session.c, auth-shadow.c)
+/// and what PAM adds.
+const EXPIRED_WORDS: [&str; 3] = [
+    "Password change required but no TTY available",
+    "Your password has expired",
+    "You are required to change your password immediately",
+];
+
 /// What a failed step means, by what was said since the last line of ours.
 pub(super) fn failed_step(path: String, step: &str, said: &str) -> FileError {
     let of_words = |words: &str| said.lines().rev().find(|line| !line.trim().is_empty() && line.contains(words));
@@ -39,6 +47,10 @@ pub(super) fn no_reply(text: &str, exit: &Exit, host: &Host) -> Error {
         Exit::Status(status) => format!("exit status {status}"),
         Exit::Signal(signal) => format!("killed by signal {signal}"),
     };
+    let before_sudo = text.split_once(SHELL_WORKS).map_or(text, |(before, _)| before);
+    if matches!(host.connection, Connection::Ssh(_)) && EXPIRED_WORDS.iter().any(|words| before_sudo.contains(words)) {
+        return Error::PasswordExpired { user: login_user(host) };
+    }
     let quoted = |said: &str| if said.trim().is_empty() { "it said nothing".to_owned() } else { scrub(said) };
     // Only a remote login shell stands between us and sudo.
     let said_by_sudo = match (host.privilege, &host.connection) {

@@ -88,7 +88,7 @@ mod tests {
 
     fn told(text: &str) -> Told {
         let output = text.replace('@', NONCE).into_bytes();
-        Told::by(Reply { output, exit: Exit::Status(0), attempts: 1 }, NONCE)
+        Told::by(Reply::new(output, Exit::Status(0)), NONCE)
     }
 
     fn written(name: &str, id: &str) -> Written {

@@ -275,7 +275,7 @@ mod tests {
     }
 
     fn outcome(text: &str) -> Result<HostOutcome, Error> {
-        let reply = Reply { output: text.replace('@', NONCE).into_bytes(), exit: Exit::Status(0), attempts: 1 };
+        let reply = Reply::new(text.replace('@', NONCE).into_bytes(), Exit::Status(0));
         parse_outcome(
             &reply,
             NONCE,
@@ -320,7 +320,7 @@ mod tests {
         let view = |rows: usize| {
             let row = "@ fact 0 row 00000000 other 00000000\n".repeat(rows);
             let text = format!("@ begin\n@ found 0 regular update -rw------- 0 0 -\n{row}@ end\n");
-            let reply = Reply { output: text.replace('@', NONCE).into_bytes(), exit: Exit::Status(0), attempts: 1 };
+            let reply = Reply::new(text.replace('@', NONCE).into_bytes(), Exit::Status(0));
             let policy = crate::remote::installer::ForeignPolicy::Refuse;
             let layout_files = files();
             let layout = Layout::new(&host(), &layout_files, policy).unwrap();

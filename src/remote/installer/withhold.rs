@@ -33,7 +33,7 @@ pub(super) fn withhold_secrets(reply: Reply, nonce: &str, files: &[HostFile]) ->
     }
     // Whoever repeats one line of ours repeats others that nothing here would know: pieces cut or changed on the way.
     let repeats_script = lines().any(|(noise, _)| noise.to_ascii_lowercase().contains(SCRIPT_MARK));
-    let pieces = Pieces::of(files);
+    let pieces = Pieces::of(files, &reply.passwords);
     let mut all_withheld = false;
     let mut output = String::with_capacity(text.len());
     for (noise, frame) in lines() {
@@ -64,12 +64,13 @@ struct Pieces {
 }
 
 impl Pieces {
-    fn of(files: &[HostFile]) -> Self {
+    fn of(files: &[HostFile], passwords: &[Secret]) -> Self {
         let mut pieces =
             Self { hasher: RandomState::new(), hashes: HashSet::new(), lengths: Vec::new(), fields: Vec::new() };
         pieces.fields = files.iter().flat_map(other_fields).collect();
-        for secret in files.iter().flat_map(secrets_in) {
-            let secret = secret.expose_secret().as_bytes();
+        for secret in files.iter().flat_map(secrets_in).chain(passwords.iter().cloned()) {
+            // sudo gets its password as a line.
+            let secret = secret.expose_secret().trim_end_matches('\n').as_bytes();
             let length = secret.len().min(PIECE);
             if length < SHORTEST {
                 continue;
@@ -138,7 +139,7 @@ mod tests {
         let content = Arc::new(Secret::from(rows));
         let file =
             HostFile { kind: FileKind::TokenCsv, path: "/t".into(), content, sha256: Digest::of(rows), validity: None };
-        let reply = Reply { output: said.replace('@', NONCE).into_bytes(), exit: Exit::Status(0), attempts: 1 };
+        let reply = Reply::new(said.replace('@', NONCE).into_bytes(), Exit::Status(0));
         let output = withhold_secrets(reply, NONCE, &[file]).output;
         String::from_utf8(output).unwrap().replace(NONCE, "@").replace(INSTEAD, "#")
     }

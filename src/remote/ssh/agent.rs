@@ -1,7 +1,7 @@
 //! The SSH agent (draft-miller-ssh-agent). libssh2 waits for it without end, and holds the session while it does; so it
 //! is first asked by ourselves whether it answers, once per run, and whatever libssh2 does with it has a deadline.
 
-use super::connect::Link;
+use super::{connect::Link, keys::take_string};
 use crate::secret::scrub;
 use ssh2::{Agent, PublicKey};
 use std::{
@@ -30,12 +30,22 @@ pub(super) struct AgentSocket {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum AgentState {
-    Answers,
+    Answers(Held),
     /// Nobody is there, or it speaks another language.
     Absent(String),
     Silent {
         seconds: u64,
     },
+}
+
+/// The public keys and certificates it listed when it was first asked.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Held(Vec<Vec<u8>>);
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} keys", self.0.len())
+    }
 }
 
 impl AgentSocket {
@@ -48,7 +58,7 @@ impl AgentSocket {
         self.state.get_or_init(|| {
             let (path, patience) = (self.path.clone(), self.patience);
             let state = match within(patience, move || probe_agent(&path, patience)) {
-                Some(Ok(())) => AgentState::Answers,
+                Some(Ok(held)) => AgentState::Answers(held),
                 // How a read or write that took too long ends.
                 Some(Err(e)) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                     AgentState::Silent { seconds: patience.as_secs() }
@@ -60,9 +70,17 @@ impl AgentSocket {
             state
         })
     }
+
+    /// What it held when it was first asked.
+    pub fn held(&self) -> &[Vec<u8>] {
+        match self.state() {
+            AgentState::Answers(Held(keys)) => keys,
+            AgentState::Absent(_) | AgentState::Silent { .. } => &[],
+        }
+    }
 }
 
-fn probe_agent(path: &Path, patience: Duration) -> io::Result<()> {
+fn probe_agent(path: &Path, patience: Duration) -> io::Result<Held> {
     let mut stream = UnixStream::connect(path)?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
@@ -74,11 +92,22 @@ fn probe_agent(path: &Path, patience: Duration) -> io::Result<()> {
     if kind != IDENTITIES_ANSWER || !(5..=LONGEST_ANSWER).contains(&length) {
         return Err(io::Error::other("it does not list its identities"));
     }
-    let rest = length - 1;
-    if io::copy(&mut stream.take(rest), &mut io::sink())? < rest {
+    let mut list = Vec::new();
+    if stream.take(length - 1).read_to_end(&mut list)? as u64 + 1 < length {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    Ok(())
+    Ok(Held(parse_list(&list).unwrap_or_default()))
+}
+
+/// A number, then for each key its public half and a comment.
+fn parse_list(list: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let (number, mut rest) = list.split_first_chunk::<4>()?;
+    let mut keys = Vec::new();
+    for _ in 0..u32::from_be_bytes(*number) {
+        keys.push(take_string(&mut rest)?.to_vec());
+        take_string(&mut rest)?;
+    }
+    Some(keys)
 }
 
 /// Runs `work` in a thread of its own and waits for it until `limit`. A thread that hangs is left behind: nothing can
@@ -131,7 +160,7 @@ impl<'a> AgentKeys<'a> {
     }
 
     fn list(&self, link: &Link) -> Result<Vec<Identity>, Hangs> {
-        let Some(socket) = self.socket.filter(|socket| *socket.state() == AgentState::Answers) else {
+        let Some(socket) = self.socket.filter(|socket| matches!(socket.state(), AgentState::Answers(_))) else {
             return Ok(Vec::new());
         };
         let (session, path) = (link.session.clone(), socket.path.clone());
@@ -154,7 +183,7 @@ impl<'a> AgentKeys<'a> {
     /// For the list of what was tried, where it gave nothing.
     pub fn absence(&self) -> Option<String> {
         match self.socket?.state() {
-            AgentState::Answers => None,
+            AgentState::Answers(_) => None,
             AgentState::Absent(reason) => Some(format!("agent: {reason}")),
             AgentState::Silent { seconds } => Some(format!("agent: no answer within {seconds} s")),
         }
@@ -212,7 +241,9 @@ mod tests {
     #[test]
     fn an_agent_answers_or_is_silent_or_is_none() {
         let long = Duration::from_secs(20);
-        assert_eq!(state_with(&[0, 0, 0, 5, 12, 0, 0, 0, 0], long), AgentState::Answers);
+        assert_eq!(state_with(&[0, 0, 0, 5, 12, 0, 0, 0, 0], long), AgentState::Answers(Held(Vec::new())));
+        let one = [&[0, 0, 0, 17, 12, 0, 0, 0, 1, 0, 0, 0, 1][..], b"k", &[0, 0, 0, 3], b"abc"].concat();
+        assert_eq!(state_with(one.leak(), long), AgentState::Answers(Held(vec![b"k".to_vec()])));
         // SSH_AGENT_FAILURE; a length that is none.
         for answer in [&[0, 0, 0, 5, 5, 0, 0, 0, 0][..], &[255, 255, 255, 255, 12], &[0, 0, 0, 0, 12]] {
             assert!(matches!(state_with(answer, long), AgentState::Absent(_)), "{answer:?}");

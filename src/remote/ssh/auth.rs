@@ -1,45 +1,59 @@
-//! The login: key files in their order, then every identity of the agent. No `none` probe first: it costs a round trip.
-//! An encrypted key file stands for the identity that the agent holds of it. Knows nothing of what is run afterwards.
+//! The login: key files in their order, each after its certificate, then every identity of the agent, then the password.
+//! No `none` probe first: it costs a round trip. A locked key file stands for the identity that the agent holds of it.
+//! Knows nothing of what is run afterwards.
 
 use super::{
     agent::{AgentKeys, AgentSocket, Hangs, Identity},
+    certificate::certified_key,
     connect::{Failure, Link, is_hang_up, session_code},
     keys::{KeyContent, KeyFile},
 };
-use crate::{remote::Error, secret::ExposeSecret};
+use crate::{
+    remote::{Error, Password, PasswordFate},
+    secret::{ExposeSecret, Secret},
+};
 use libssh2_sys as raw;
 use std::sync::Arc;
 
-const DURING: &str = "during the login";
+pub(super) const DURING: &str = "during the login";
+
+/// libssh2 has the agent sign for these with SHA-1, which no server of today takes: offered, they only cost a try.
+const RSA_CERTIFICATE: &[u8] = b"ssh-rsa-cert-v01@openssh.com";
+const NO_RSA_CERTIFICATES: &str =
+    "not usable: libssh2 cannot use RSA certificates of an agent, only those beside an identity file";
 
 /// What came of offering one key.
-enum Answer {
+pub(super) enum Answer {
     Accepted,
     Refused,
     /// The key itself could not be used.
     Unusable(String),
 }
 
-struct Login<'a> {
-    link: &'a mut Link,
-    user: &'a str,
+pub(super) struct Login<'a> {
+    pub link: &'a mut Link,
+    pub user: &'a str,
     /// For the message when nothing helps.
-    tried: Vec<String>,
+    pub tried: Vec<String>,
     refusals: usize,
     offered: Vec<Vec<u8>>,
+    pub fate: PasswordFate,
 }
 
 /// Logs `user` in, or says what was tried.
 ///
 /// # Errors
-/// [`Error::AuthFailed`], [`Error::KeyEncrypted`], [`Error::KeyUnreadable`], or that the connection broke.
+/// [`Error::AuthFailed`], [`Error::PasswordExpired`], [`Error::KeyEncrypted`], [`Error::KeyUnreadable`], or that the
+/// connection broke.
 pub(super) fn log_in(
     link: &mut Link,
     user: &str,
     keys: &[Arc<KeyFile>],
     agent_socket: Option<&AgentSocket>,
+    password: Option<&Password>,
 ) -> Result<(), Failure> {
-    let mut login = Login { link, user, tried: Vec::new(), refusals: 0, offered: Vec::new() };
+    let fate = PasswordFate::NotGiven;
+    let mut login = Login { link, user, tried: Vec::new(), refusals: 0, offered: Vec::new(), fate };
     let mut agent = AgentKeys::new(agent_socket);
     for key in keys {
         if login.offer_file(key, &mut agent)? {
@@ -52,6 +66,11 @@ pub(super) fn log_in(
             return Ok(());
         }
     }
+    if let Some(password) = password
+        && login.offer_password(password)?
+    {
+        return Ok(());
+    }
     Err(Failure::Final(login.give_up(keys, held.len(), &agent)))
 }
 
@@ -61,24 +80,36 @@ impl Login<'_> {
         let name = key.path.display().to_string();
         match &key.content {
             KeyContent::Private(text) => {
-                self.link.allow(DURING)?;
-                let result = self.link.session.userauth_pubkey_memory(self.user, None, text.expose_secret(), None);
-                self.offered.extend(key.public.clone());
-                self.take_answer(&name, result)
-            }
-            KeyContent::Encrypted | KeyContent::PublicOnly => {
-                let held = self.held_by(agent)?;
-                match held.iter().find(|identity| Some(identity.blob()) == key.public.as_deref()) {
-                    Some(identity) => {
-                        self.offered.push(identity.blob().to_vec());
-                        self.offer_identity(identity)
-                    }
-                    None => {
-                        tracing::debug!("{}: the agent does not hold {name}", self.link.endpoint);
-                        self.tried.push(format!("{name} (not usable: the agent does not hold it)"));
-                        Ok(false)
+                if let Some(certificate) = &key.certificate {
+                    self.offered.push(certificate.blob.clone());
+                    let name = format!("{} [{}]", certificate.path.display(), certificate.terms);
+                    if self.offer_private(&name, Some(&certificate.line), text)? {
+                        return Ok(true);
                     }
                 }
+                self.offered.extend(key.public.clone());
+                self.offer_private(&name, None, text)
+            }
+            KeyContent::Encrypted(_) | KeyContent::PublicOnly => {
+                let held = self.held_by(agent)?;
+                let public = key.public.as_deref();
+                let certified =
+                    |identity: &&Identity| public.is_some() && certified_key(identity.blob()).as_deref() == public;
+                let certificates = held.iter().filter(certified);
+                let plain = held.iter().filter(|identity| Some(identity.blob()) == public);
+                let mut any = false;
+                for identity in certificates.chain(plain) {
+                    any = true;
+                    self.offered.push(identity.blob().to_vec());
+                    if self.offer_identity(identity)? {
+                        return Ok(true);
+                    }
+                }
+                if !any {
+                    tracing::debug!("{}: the agent does not hold {name}", self.link.endpoint);
+                    self.tried.push(format!("{name} (not usable: the agent does not hold it)"));
+                }
+                Ok(false)
             }
             KeyContent::Unreadable(reason) => {
                 tracing::debug!("{}: {name} is not usable: {reason}", self.link.endpoint);
@@ -88,11 +119,22 @@ impl Login<'_> {
         }
     }
 
+    /// A key, or with `public` its certificate in its place.
+    fn offer_private(&mut self, name: &str, public: Option<&str>, key: &Secret) -> Result<bool, Failure> {
+        self.link.allow(DURING)?;
+        let result = self.link.session.userauth_pubkey_memory(self.user, public, key.expose_secret(), None);
+        self.take_answer(name, result)
+    }
+
     fn held_by(&self, agent: &mut AgentKeys<'_>) -> Result<Vec<Identity>, Failure> {
         agent.identities(self.link).map(<[Identity]>::to_vec).map_err(|hangs| self.hung(hangs))
     }
 
     fn offer_identity(&mut self, identity: &Identity) -> Result<bool, Failure> {
+        if identity.blob().get(4..).is_some_and(|blob| blob.starts_with(RSA_CERTIFICATE)) {
+            self.tried.push(format!("agent identity {} ({NO_RSA_CERTIFICATES})", identity.comment()));
+            return Ok(false);
+        }
         let limit = self.link.allow(DURING)?;
         let result = identity.log_in(self.user, limit).map_err(|hangs| self.hung(hangs))?;
         self.take_answer(&format!("agent identity {}", identity.comment()), result)
@@ -105,7 +147,7 @@ impl Login<'_> {
         })
     }
 
-    fn take_answer(&mut self, key: &str, result: Result<(), ssh2::Error>) -> Result<bool, Failure> {
+    pub fn take_answer(&mut self, key: &str, result: Result<(), ssh2::Error>) -> Result<bool, Failure> {
         match self.judge(result)? {
             Answer::Accepted => {
                 tracing::info!("logged in to {} as {} with {key}", self.link.endpoint, self.user);
@@ -125,7 +167,7 @@ impl Login<'_> {
         }
     }
 
-    fn judge(&self, result: Result<(), ssh2::Error>) -> Result<Answer, Failure> {
+    pub fn judge(&self, result: Result<(), ssh2::Error>) -> Result<Answer, Failure> {
         let Err(error) = result else { return Ok(Answer::Accepted) };
         if self.link.is_over() {
             return Err(Failure::Final(self.link.timed_out(DURING)));
@@ -145,21 +187,22 @@ impl Login<'_> {
         }
     }
 
-    /// The server has had enough of our keys: never tried again.
-    fn ended(&self) -> Failure {
+    /// The server has had enough of us: never tried again.
+    pub fn ended(&self) -> Failure {
         let mut tried = self.tried.clone();
         tried.push("then the server ended the login (MaxAuthTries?)".to_owned());
         Failure::Final(self.auth_failed(tried.join(", ")))
     }
 
     fn auth_failed(&self, tried: String) -> Error {
-        Error::AuthFailed { endpoint: self.link.endpoint.clone(), user: self.user.to_owned(), tried }
+        let (endpoint, user) = (self.link.endpoint.clone(), self.user.to_owned());
+        Error::AuthFailed { endpoint, user, tried, password: self.fate }
     }
 
     fn give_up(&self, keys: &[Arc<KeyFile>], held: usize, agent: &AgentKeys<'_>) -> Error {
         // With an agent that hangs, the keys are not what to look at.
-        let keys_alone = held == 0 && !agent.is_silent();
-        let encrypted = keys.iter().find(|key| matches!(key.content, KeyContent::Encrypted));
+        let keys_alone = held == 0 && !agent.is_silent() && self.fate == PasswordFate::NotGiven;
+        let encrypted = keys.iter().find(|key| matches!(key.content, KeyContent::Encrypted(_)));
         if let (true, Some(key)) = (keys_alone, encrypted) {
             return Error::KeyEncrypted { path: key.path.clone() };
         }

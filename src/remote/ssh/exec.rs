@@ -5,7 +5,10 @@
 
 use super::connect::{Link, is_pending};
 use crate::{
-    remote::{Error, Exit, LARGEST_REPLY, Reply},
+    remote::{
+        Error, Exit, LARGEST_REPLY, Reply,
+        sudo::{Dialogue, Step},
+    },
     secret::{ExposeSecret, Secret, scrub},
 };
 use ssh2::{BlockDirections, Channel, ExtendedData};
@@ -21,8 +24,21 @@ const BUFFER: usize = 4 * 1024;
 /// # Errors
 /// [`Error::ShellUnusable`] when the server starts no command, [`Error::ConnectionLost`], [`Error::TimedOut`].
 pub(super) fn run(link: &mut Link, command: &str, input: &Secret) -> Result<Reply, Error> {
+    run_with(link, command, input, None)
+}
+
+/// The same as root, through a sudo that asks for a password: two round trips more.
+///
+/// # Errors
+/// As [`run`]; [`Error::BecomePassword`] and [`Error::BecomeFailed`].
+pub(super) fn run_by_sudo(link: &mut Link, sudo: Dialogue<'_>, input: &Secret) -> Result<Reply, Error> {
+    let command = sudo.command_line();
+    run_with(link, &command, input, Some(sudo))
+}
+
+fn run_with(link: &mut Link, command: &str, input: &Secret, sudo: Option<Dialogue<'_>>) -> Result<Reply, Error> {
     link.session.set_blocking(false);
-    let result = converse(link, command, input.expose_secret().as_bytes());
+    let result = converse(link, command, input.expose_secret().as_bytes(), sudo);
     if result.is_ok() {
         let _ = link.session.disconnect(None, "done", None);
     }
@@ -31,17 +47,21 @@ pub(super) fn run(link: &mut Link, command: &str, input: &Secret) -> Result<Repl
     result
 }
 
-fn converse(link: &Link, command: &str, input: &[u8]) -> Result<Reply, Error> {
+fn converse(link: &Link, command: &str, input: &[u8], sudo: Option<Dialogue<'_>>) -> Result<Reply, Error> {
     let mut channel = finish(link, STARTING, || link.session.channel_session())?.map_err(|e| refused(link, &e))?;
     // Both streams share one window: a stream that nobody reads would stall the other.
     channel.handle_extended_data(ExtendedData::Merge).map_err(|e| refused(link, &e))?;
-    let request = send_request(link, &mut channel, command)?;
-    send(link, &mut channel, input)?;
-    if request == Request::Unanswered {
-        finish(link, STARTING, || channel.exec(command))?.map_err(|e| refused(link, &e))?;
+    let mut request = send_request(link, &mut channel, command)?;
+    let (mut output, mut passwords) = (Vec::new(), Vec::new());
+    if let Some(sudo) = sudo {
+        grant(link, &mut channel, command, &mut request)?;
+        let root = become_root(link, &mut channel, sudo)?;
+        (output, passwords) = (root.said, root.passwords);
     }
+    send(link, &mut channel, input)?;
+    grant(link, &mut channel, command, &mut request)?;
     tracing::debug!("{}: started `{command}`; {} bytes sent", link.endpoint, input.len());
-    let output = receive(link, &mut channel)?;
+    receive(link, &mut channel, &mut output)?;
     tracing::debug!("{}: {} bytes received", link.endpoint, output.len());
     finish(link, RUNNING, || channel.wait_close())?.map_err(|e| link.failed(RUNNING, &e))?;
     let signal = channel.exit_signal().map_err(|e| link.failed(RUNNING, &e))?.exit_signal;
@@ -51,7 +71,54 @@ fn converse(link: &Link, command: &str, input: &[u8]) -> Result<Reply, Error> {
         None => Exit::Status(channel.exit_status().map_err(|e| link.failed(RUNNING, &e))?),
     };
     tracing::debug!("{}: ended with {}", link.endpoint, scrub(&format!("{exit:?}")));
-    Ok(Reply { output, exit, attempts: 1 })
+    Ok(Reply { output, exit, attempts: 1, passwords })
+}
+
+/// Waits for the answer to the request, where it has not come.
+fn grant(link: &Link, channel: &mut Channel, command: &str, request: &mut Request) -> Result<(), Error> {
+    if *request == Request::Unanswered {
+        finish(link, STARTING, || channel.exec(command))?.map_err(|e| refused(link, &e))?;
+        *request = Request::Granted;
+    }
+    Ok(())
+}
+
+struct Root {
+    said: Vec<u8>,
+    passwords: Vec<Secret>,
+}
+
+/// Until root's shell reads, or sudo has ended: what is sent then goes nowhere, and what was said explains it.
+fn become_root(link: &Link, channel: &mut Channel, mut sudo: Dialogue<'_>) -> Result<Root, Error> {
+    let mut passwords = Vec::new();
+    let mut buffer = [0; BUFFER];
+    loop {
+        let step = match channel.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => sudo.take(&buffer[..n]),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                link.wait(RUNNING).map_err(|silence| sudo.silence(silence))?;
+                Step::Wait
+            }
+            Err(_) if link.is_over() => return Err(link.timed_out(RUNNING)),
+            Err(e) => return Err(Error::ConnectionLost { during: RUNNING, reason: e.to_string() }),
+        };
+        match step {
+            Step::Wait => {}
+            Step::Answer(line) => {
+                write(link, channel, line.expose_secret().as_bytes())?;
+                passwords.push(line);
+            }
+            Step::Go => break,
+            Step::Stop(error) => {
+                // To its end, so that sudo has no third question.
+                send(link, channel, &[])?;
+                let _ = receive(link, channel, &mut Vec::new());
+                return Err(error);
+            }
+        }
+    }
+    Ok(Root { said: sudo.into_said(), passwords })
 }
 
 /// Calls libssh2 until it no longer waits for the peer. The outer error: our time is over.
@@ -99,6 +166,14 @@ fn send_request(link: &Link, channel: &mut Channel, command: &str) -> Result<Req
 }
 
 fn send(link: &Link, channel: &mut Channel, input: &[u8]) -> Result<(), Error> {
+    write(link, channel, input)?;
+    match finish(link, RUNNING, || channel.send_eof())? {
+        Err(e) if link.is_gone(&e) => Err(link.failed(RUNNING, &e)),
+        _ => Ok(()),
+    }
+}
+
+fn write(link: &Link, channel: &mut Channel, input: &[u8]) -> Result<(), Error> {
     let mut rest = input;
     while !rest.is_empty() {
         match channel.write(rest) {
@@ -109,18 +184,14 @@ fn send(link: &Link, channel: &mut Channel, input: &[u8]) -> Result<(), Error> {
             Err(_) => return Ok(()),
         }
     }
-    match finish(link, RUNNING, || channel.send_eof())? {
-        Err(e) if link.is_gone(&e) => Err(link.failed(RUNNING, &e)),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
-fn receive(link: &Link, channel: &mut Channel) -> Result<Vec<u8>, Error> {
-    let mut output = Vec::new();
+fn receive(link: &Link, channel: &mut Channel, output: &mut Vec<u8>) -> Result<(), Error> {
     let mut buffer = [0; BUFFER];
     loop {
         match channel.read(&mut buffer) {
-            Ok(0) => return Ok(output),
+            Ok(0) => return Ok(()),
             Ok(n) => output.extend_from_slice(&buffer[..n]),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => link.wait(RUNNING)?,
             Err(_) if link.is_over() => return Err(link.timed_out(RUNNING)),

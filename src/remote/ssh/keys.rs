@@ -1,6 +1,11 @@
-//! What is read from this machine's disk for SSH: private keys and known_hosts, each file once per run.
+//! What is read from this machine's disk for SSH: private keys, their certificates and known_hosts, each file once per
+//! run. An encrypted key stays locked until somebody gives its passphrase: see [`FileCache::unlock`].
 
-use super::known_hosts::KnownHosts;
+use super::{
+    certificate::Certificate,
+    known_hosts::KnownHosts,
+    locked::{UnlockError, unlock},
+};
 use crate::{
     remote::Error,
     secret::{ExposeSecret, Secret},
@@ -9,6 +14,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use rustix::fs::{Mode, OFlags};
 use std::{
     collections::HashMap,
+    ffi::OsString,
     fs::{self, File, Metadata},
     io::{self, Read},
     path::{Path, PathBuf},
@@ -24,14 +30,17 @@ const LARGEST_KNOWN_HOSTS: u64 = 64 << 20;
 pub(super) struct KeyFile {
     pub path: PathBuf,
     pub content: KeyContent,
-    /// As the agent lists it, where the file tells.
+    /// As the agent lists it, where the file tells, or the one beside it.
     pub public: Option<Vec<u8>>,
+    /// The user certificate beside it.
+    pub certificate: Option<Certificate>,
 }
 
 pub(super) enum KeyContent {
     Private(Secret),
-    /// Encrypted, or a public key only: the agent may hold it.
-    Encrypted,
+    /// The agent may hold it; the text as it stands in the file.
+    Encrypted(Secret),
+    /// The agent may hold it.
     PublicOnly,
     Unreadable(String),
 }
@@ -40,7 +49,7 @@ impl std::fmt::Debug for KeyContent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Private(_) => "Private",
-            Self::Encrypted => "Encrypted",
+            Self::Encrypted(_) => "Encrypted",
             Self::PublicOnly => "PublicOnly",
             Self::Unreadable(_) => "Unreadable",
         })
@@ -71,12 +80,31 @@ impl<T: Clone> OncePerPath<T> {
         drop(cells);
         cell.get_or_init(|| read(path)).clone()
     }
+
+    fn replace(&self, path: &Path, value: T) {
+        let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        cells.insert(path.to_owned(), Arc::new(OnceLock::from(value)));
+    }
 }
 
 impl FileCache {
     /// The keys at `paths`, in that order.
     pub fn keys(&self, paths: &[PathBuf]) -> Vec<Arc<KeyFile>> {
         paths.iter().map(|path| self.keys.value(path, |path| Arc::new(read_key(path)))).collect()
+    }
+
+    /// From now on the encrypted key at `path` is an open one; any other stays as it is.
+    ///
+    /// # Errors
+    /// [`UnlockError`]; the key stays locked.
+    pub fn unlock(&self, path: &Path, passphrase: &Secret) -> Result<(), UnlockError> {
+        let key = self.keys.value(path, |path| Arc::new(read_key(path)));
+        if let KeyContent::Encrypted(text) = &key.content {
+            let open = KeyContent::Private(unlock(path, text, passphrase)?);
+            let (public, certificate) = (key.public.clone(), read_certificate(path));
+            self.keys.replace(path, Arc::new(KeyFile { path: path.to_owned(), content: open, public, certificate }));
+        }
+        Ok(())
     }
 
     /// The files at `paths`; one that is not there is empty.
@@ -109,7 +137,30 @@ fn read_key(path: &Path) -> KeyFile {
         Ok(text) => parse_key(text),
         Err(reason) => (KeyContent::Unreadable(reason), None),
     };
-    KeyFile { path: path.to_owned(), content, public }
+    let public = match content {
+        KeyContent::Encrypted(_) => public.or_else(|| read_public_beside(path)),
+        _ => public,
+    };
+    KeyFile { path: path.to_owned(), content, public, certificate: read_certificate(path) }
+}
+
+fn read_text(path: &Path) -> Option<String> {
+    String::from_utf8(read_regular(path, LARGEST_KEY).ok()?.to_vec()).ok()
+}
+
+fn read_certificate(key: &Path) -> Option<Certificate> {
+    let path = Certificate::path_of(key);
+    Certificate::parse(&path, &read_text(&path)?)
+}
+
+/// Of a key whose own file tells nothing in clear: what stands in KEY.pub.
+fn read_public_beside(key: &Path) -> Option<Vec<u8>> {
+    let mut path = OsString::from(key);
+    path.push(".pub");
+    match parse_key(Secret::from(read_text(Path::new(&path))?)) {
+        (KeyContent::PublicOnly, public) => public,
+        _ => None,
+    }
 }
 
 /// Reads a file that others may have put in the way: a FIFO or a device could keep us waiting, or never end.
@@ -136,13 +187,13 @@ fn parse_key(text: Secret) -> (KeyContent, Option<Vec<u8>>) {
     let exposed = text.expose_secret();
     if exposed.contains("-----BEGIN OPENSSH PRIVATE KEY-----") {
         return match parse_openssh(exposed) {
-            Some((true, public)) => (KeyContent::Encrypted, Some(public)),
+            Some((true, public)) => (KeyContent::Encrypted(text), Some(public)),
             Some((false, public)) => (KeyContent::Private(text), Some(public)),
             None => (KeyContent::Unreadable("damaged OpenSSH key".into()), None),
         };
     }
     if exposed.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") || exposed.contains("Proc-Type: 4,ENCRYPTED") {
-        return (KeyContent::Encrypted, None);
+        return (KeyContent::Encrypted(text), None);
     }
     if exposed.contains("PRIVATE KEY-----") {
         return (KeyContent::Private(text), None);
@@ -169,7 +220,8 @@ fn parse_openssh(text: &str) -> Option<(bool, Vec<u8>)> {
     Some((cipher != b"none", public.to_vec()))
 }
 
-fn take_string<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+/// Cuts a string with its length in front (RFC 4251, 5) off `rest`.
+pub(super) fn take_string<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (length, tail) = rest.split_first_chunk::<4>()?;
     let (string, tail) = tail.split_at_checked(u32::from_be_bytes(*length) as usize)?;
     *rest = tail;
@@ -212,7 +264,7 @@ mod tests {
         ] {
             let (_dir, path) = generate(options);
             let key = read_key(&path);
-            assert_eq!(matches!(key.content, KeyContent::Encrypted), encrypted, "{options:?}");
+            assert_eq!(matches!(key.content, KeyContent::Encrypted(_)), encrypted, "{options:?}");
             assert_eq!(matches!(key.content, KeyContent::Private(_)), !encrypted, "{options:?}");
             assert_eq!(key.public, Some(public_of(&path)), "{options:?}");
             let public = read_key(&path.with_extension("pub"));
@@ -225,7 +277,7 @@ mod tests {
     fn encrypted_pem_and_pkcs8_are_seen() {
         for format in ["PEM", "PKCS8"] {
             let (_dir, path) = generate(&["-t", "rsa", "-b", "2048", "-m", format, "-N", "secret"]);
-            assert!(matches!(read_key(&path).content, KeyContent::Encrypted), "{format}");
+            assert!(matches!(read_key(&path).content, KeyContent::Encrypted(_)), "{format}");
             let (_dir, path) = generate(&["-t", "rsa", "-b", "2048", "-m", format, "-N", ""]);
             assert!(matches!(read_key(&path).content, KeyContent::Private(_)), "{format}");
         }

@@ -26,7 +26,7 @@ impl SshRemote {
     /// Reads the files; asks neither agent nor host.
     #[must_use]
     pub fn look_at_material(&self, target: &SshTarget) -> Material {
-        let keys = self.files.keys(&self.identity_files(target));
+        let keys = self.files.keys(&self.identity_files(&target.settings));
         let keys = keys.iter().map(|key| {
             let state = match &key.content {
                 KeyContent::Private(_) => MaterialState::Usable,

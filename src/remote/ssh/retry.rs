@@ -117,7 +117,12 @@ mod tests {
     fn what_must_not_be_tried_again_is_not() {
         let endpoint = || "x:22".to_owned();
         for error in [
-            Error::AuthFailed { endpoint: endpoint(), user: "root".into(), tried: "x".into() },
+            Error::AuthFailed {
+                endpoint: endpoint(),
+                user: "root".into(),
+                tried: "x".into(),
+                password: crate::remote::PasswordFate::NotGiven,
+            },
             Error::HandshakeFailed { endpoint: endpoint(), reason: "it is no SSH server".into() },
             Error::ConnectTimeout { endpoint: endpoint(), seconds: 10 },
             Error::Unreachable { endpoint: endpoint(), reason: "no route".into() },

@@ -19,24 +19,16 @@ const BLOCK: u64 = 4096;
 /// Of a file that is not made yet; a kubeconfig with an RSA-4096 certificate has less.
 const USUAL_SIZE: u64 = 16 * 1024;
 
-/// Everything an install would refuse, of these kinds, each once.
+/// Every file an install would refuse, of these kinds, each once.
 fn refusals<'a>(subject: &Subject<'a>, of: fn(FileFault) -> bool) -> Vec<&'a FileError> {
     let mut found: Vec<&FileError> = Vec::new();
-    let mut add = |error: &'a FileError| {
-        if of(error.fault) && !found.contains(&error) {
+    for file in subject.examination.view.iter().flat_map(|view| &view.files) {
+        if let FileState::Blocked(error) = &file.state
+            && of(error.fault)
+            && !found.contains(&error)
+        {
             found.push(error);
         }
-    };
-    match &subject.examination.view {
-        Ok(view) => {
-            for file in &view.files {
-                if let FileState::Blocked(error) = &file.state {
-                    add(error);
-                }
-            }
-        }
-        Err(Error::Files(files)) => files.iter().for_each(add),
-        Err(_) => {}
     }
     found
 }
@@ -74,6 +66,11 @@ fn immutable(ground: &Ground, name: &str) -> Verdict {
 }
 
 pub(super) fn directory(subject: &Subject) -> Verdict {
+    if let Err(Error::Files(files)) = &subject.examination.view
+        && let Some(verdict) = refused(&files.iter().collect::<Vec<_>>())
+    {
+        return verdict;
+    }
     if let Some(verdict) = refused(&refusals(subject, is_of_directory)) {
         return verdict;
     }

@@ -43,7 +43,7 @@ pub(super) fn parse_examination(
         let words: Vec<&str> = answer.trim_end().split(' ').collect();
         take(&words, &mut answers).ok_or_else(|| garbled("a line of it makes no sense", reply, nonce))?;
     }
-    let rest = Reply { output: rest.into_bytes(), exit: reply.exit.clone(), attempts: reply.attempts };
+    let rest = Reply::new(rest.into_bytes(), reply.exit.clone());
     let view = match reply::parse_view(&rest, nonce, host, layout) {
         // Of what stands in the way of the files, the rest of the examination may be told all the same.
         Err(error) if !matches!(error, Error::Files(_)) => return Err(error),
