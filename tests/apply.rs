@@ -93,7 +93,7 @@ fn the_report_has_the_promised_shape_and_is_kept() {
     );
     assert_eq!(keys(&report["summary"]), ["changed", "failed", "hosts", "skipped", "unchanged"]);
     for host in report["hosts"].as_array().unwrap() {
-        assert_eq!(keys(host), ["duration_ms", "error", "files", "name", "status"]);
+        assert_eq!(keys(host), ["attempts", "duration_ms", "error", "files", "name", "status"]);
         assert_eq!((&host["status"], &host["error"]), (&"changed".into(), &Value::Null));
         assert!(host["duration_ms"].is_u64());
         for file in host["files"].as_array().unwrap() {

@@ -156,8 +156,11 @@ fn make_key(dir: &Path) -> String {
 fn write_config(dir: &Path, authorized: &str) {
     let config = format!(
         "HostKey {}\nAuthorizedKeysFile {authorized}\nPidFile none\nUsePAM no\nStrictModes no\nUseDNS no\nPrintMotd no\n\
-         PermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nLogLevel VERBOSE\n",
-        dir.join("key").display()
+         PermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nLogLevel VERBOSE\n\
+         SetEnv HOME={}\n",
+        dir.join("key").display(),
+        // Whatever the caller's shell does at its start, and it can be much, is no part of the test.
+        dir.display()
     );
     fs::write(dir.join("sshd_config"), &config).unwrap();
     // Ends by itself when the test is long over.
