@@ -157,7 +157,7 @@ fn every_key_reaches_its_value() {
     assert_eq!(ssh(a).settings.user, "ops");
     assert_eq!(ssh(a).settings.identity_files, [PathBuf::from("/home/ops/.ssh/a"), "/srv/infra/keys/b".into()]);
     assert_eq!(ssh(a).settings.known_hosts, [PathBuf::from("/srv/infra/kh")]);
-    assert_eq!(ssh(a).settings.jump, ["bastion"]);
+    assert_eq!(ssh(a).settings.jump, ["bastion".parse().unwrap()]);
     assert_eq!(a.server, inventory.cluster.server);
 
     assert_eq!((ssh(b).address.as_str(), ssh(b).port, b.privilege), ("10.0.0.2", 22, Privilege::AsLoggedIn));

@@ -93,6 +93,7 @@ impl<'a> Context<'a> {
         let ssh = SshConfig {
             home: self.home.clone(),
             agent_socket: env::var_os("SSH_AUTH_SOCK").filter(|s| !s.is_empty()).map(PathBuf::from),
+            ssh_program: None,
             deadlines: Deadlines::default(),
         };
         HostRemote::new(SshRemote::new(ssh), LocalRemote::new(Deadlines::default()))

@@ -1,32 +1,34 @@
-//! Hosts over SSH: one TCP connection, one login, one command. The host key is checked before we prove who we are, and
-//! no switch skips that. Reads no environment: home, agent socket and deadlines are given at construction.
+//! Hosts over SSH: one connection, one login, one command. The host key is checked before we prove who we are, and no
+//! switch skips that. Reads no environment: home, agent socket and deadlines are given at construction.
 
+mod access;
 mod agent;
 mod auth;
 mod connect;
+mod destination;
+mod dial;
 mod exec;
 mod host_key;
+mod jump;
 mod keys;
 mod known_hosts;
+mod line;
 mod pattern;
+mod resolve;
+mod user_config;
 mod watchdog;
 
-use super::{Deadlines, Error, OfferedKey, Remote, Reply};
+use super::{Deadlines, Error, Remote, Reply};
 use crate::{
-    inventory::{Connection, Host, SshTarget},
+    inventory::{Connection, Host},
     secret::Secret,
 };
-use agent::AgentSocket;
-use connect::{Failure, Link};
-use host_key::HostKey;
-use keys::FileCache;
-use known_hosts::{HostEntries, Verdict, lookup_name};
-use std::{
-    path::PathBuf,
-    thread,
-    time::{Duration, Instant},
-};
-use watchdog::Watchdog;
+use access::{Access, with_patience};
+use connect::Failure;
+use destination::{Route, plan_route};
+use jump::{Door, Doors};
+use std::{path::PathBuf, sync::Arc, time::Instant};
+use user_config::UserConfig;
 
 /// What SSH needs to know of this machine.
 #[derive(Debug, Clone, Default)]
@@ -35,51 +37,37 @@ pub struct SshConfig {
     pub home: Option<PathBuf>,
     /// `SSH_AUTH_SOCK`; without it no agent is asked.
     pub agent_socket: Option<PathBuf>,
+    /// What is asked for ~/.ssh/config, with `-G`; `ssh` unless told.
+    pub ssh_program: Option<PathBuf>,
     pub deadlines: Deadlines,
 }
 
-/// Runs scripts over SSH. Key files and known_hosts are read once per value.
+/// Runs scripts over SSH. Key files, known_hosts and ~/.ssh/config are read once per value, and each jump host is logged in
+/// to once.
 #[derive(Debug)]
 pub struct SshRemote {
-    config: SshConfig,
-    files: FileCache,
-    watchdog: Watchdog,
-    agent: Option<AgentSocket>,
+    access: Arc<Access>,
+    user_config: UserConfig,
+    doors: Doors,
 }
-
-/// How often a server that hangs up before the login (MaxStartups) is tried again.
-const RETRIES: u32 = 3;
-const FIRST_PAUSE: Duration = Duration::from_millis(300);
-/// OpenSSH's own defaults, where a host names no key (ssh_config(5), IdentityFile).
-const USUAL_KEYS: [&str; 3] = [".ssh/id_ed25519", ".ssh/id_ecdsa", ".ssh/id_rsa"];
 
 impl SshRemote {
     #[must_use]
     pub fn new(config: SshConfig) -> Self {
-        let patience = agent::PATIENCE.min(config.deadlines.handshake);
-        let agent = config.agent_socket.as_deref().map(|path| AgentSocket::new(path, patience));
-        Self { config, files: FileCache::default(), watchdog: Watchdog::default(), agent }
+        let user_config =
+            UserConfig::new(config.ssh_program.as_deref(), config.home.as_deref(), config.deadlines.connect);
+        Self { access: Arc::new(Access::new(config)), user_config, doors: Doors::default() }
     }
 
-    fn identity_files(&self, target: &SshTarget) -> Vec<PathBuf> {
-        if !target.settings.identity_files.is_empty() {
-            return target.settings.identity_files.clone();
-        }
-        let home = self.config.home.iter();
-        home.flat_map(|home| USUAL_KEYS.map(|key| home.join(key))).filter(|path| path.exists()).collect()
-    }
-
-    fn attempt(&self, target: &SshTarget, host: &Host, input: &Secret, end: Instant) -> Result<Reply, Failure> {
-        let files = self.files.known_hosts(&target.settings.known_hosts)?;
-        let known = HostEntries::find(&files, &target.address, target.port);
-        let mut link = Link::open(target, &known, self.config.deadlines, end, &self.watchdog)?;
-        check_host_key(target, &known, &link)?;
-        auth::log_in(
-            &mut link,
-            &target.settings.user,
-            &self.files.keys(&self.identity_files(target)),
-            self.agent.as_ref(),
-        )?;
+    fn attempt(
+        &self,
+        route: &Route,
+        door: Option<&Arc<Door>>,
+        host: &Host,
+        input: &Secret,
+        end: Instant,
+    ) -> Result<Reply, Failure> {
+        let mut link = self.access.log_in(&route.target, door, end)?;
         Ok(exec::run(&mut link, &super::command_line(host.privilege), input)?)
     }
 }
@@ -89,48 +77,27 @@ impl Remote for SshRemote {
         let Connection::Ssh(target) = &host.connection else {
             return Err(Error::LocalShell { reason: format!("{} is not an SSH host", host.name) });
         };
-        if let Some(jump) = target.settings.jump.first() {
-            return Err(Error::JumpUnsupported { jump: jump.clone() });
-        }
-        let end = Instant::now() + self.config.deadlines.host;
-        let mut pause = FIRST_PAUSE;
-        for _ in 0..RETRIES {
-            match self.attempt(target, host, input, end) {
-                Err(Failure::DroppedBeforeLogin(error)) if Instant::now() + pause * 2 < end => {
-                    // Jitter: hosts behind one busy server must not all come back at once.
-                    let wait = pause.mul_f64(0.5 + rand::random::<f64>());
-                    tracing::debug!("{error}; once more in {} ms", wait.as_millis());
-                    thread::sleep(wait);
-                    pause *= 2;
-                }
-                other => return other.map_err(Failure::into_error),
-            }
-        }
-        self.attempt(target, host, input, end).map_err(Failure::into_error)
+        let end = Instant::now() + self.access.deadlines().host;
+        let route = plan_route(host.name.as_str(), target, &self.user_config)?;
+        let door = self.doors.last_of(&route.hops);
+        with_patience(end, || {
+            let result = self.attempt(&route, door.as_ref(), host, input, end);
+            result.map_err(|failure| blame(failure, door.as_deref()))
+        })
     }
 }
 
-/// # Errors
-/// The host-key errors; anything but a known key ends the connection before the login.
-fn check_host_key(target: &SshTarget, known: &HostEntries, link: &Link) -> Result<(), Error> {
-    let offered = link.session.host_key().and_then(|(blob, _)| HostKey::new(blob));
-    let Some(offered) = offered else {
-        return Err(Error::HandshakeFailed { endpoint: link.endpoint.clone(), reason: "it shows no host key".into() });
-    };
-    let verdict = known.judge(&offered);
-    let offered = Box::new(OfferedKey {
-        host: lookup_name(&target.address, target.port),
-        key_type: offered.key_type(),
-        fingerprint: offered.fingerprint(),
-    });
-    match verdict {
-        Verdict::Known(known) => {
-            tracing::debug!("{}: the host key {offered} is the one at {known}", link.endpoint);
-            Ok(())
+/// Names the jump host where a connection broke because the way to it did.
+fn blame(failure: Failure, door: Option<&Door>) -> Failure {
+    let Some((door, why)) = door.and_then(|door| Some((door, door.loss()?))) else { return failure };
+    let reason = format!("the jump host {} went away ({why})", door.name());
+    match failure {
+        Failure::DroppedBeforeLogin(_) => {
+            Failure::DroppedBeforeLogin(Error::ConnectionLost { during: "before the login", reason })
         }
-        Verdict::Revoked(known) => Err(Error::HostKeyRevoked { offered, known }),
-        Verdict::Changed(known) => Err(Error::HostKeyChanged { offered, known }),
-        Verdict::CertAuthority(known) => Err(Error::HostCaUnsupported { offered, known }),
-        Verdict::Unknown(known) => Err(Error::HostKeyUnknown { offered, known }),
+        Failure::Final(Error::ConnectionLost { during, .. }) => {
+            Failure::Final(Error::ConnectionLost { during, reason })
+        }
+        other => other,
     }
 }
