@@ -41,7 +41,7 @@ fn install_all(remote: &SshRemote, hosts: &[Host]) -> Vec<Result<HostOutcome, Er
 /// How many connections a host has taken, and how many logins have succeeded on it.
 fn logins(host: &TestHost) -> (usize, usize) {
     let log = host.log();
-    (log.matches("Connection from").count(), log.matches("Accepted ").count())
+    (log.matches("Connection from").count(), log.matches("Accepted publickey for").count())
 }
 
 fn forwards(host: &TestHost) -> usize {
@@ -354,7 +354,7 @@ fn a_jump_session_that_is_cut_is_opened_once_more_for_all() {
     let ways: Vec<Host> = hosts.iter().map(|host| client.behind(client.host(host), &[&jump])).collect();
     let remote = client.remote();
     install(&remote, &ways[0]).unwrap();
-    jump.session_pids().into_iter().for_each(kill);
+    jump.connection_pids().into_iter().for_each(kill);
     for result in install_all(&remote, &ways[1..]) {
         result.unwrap_or_else(|e| panic!("{e}"));
     }
@@ -375,16 +375,23 @@ fn a_jump_host_that_falls_silent_is_noticed_once() {
     let remote = client.remote();
     install(&remote, &ways[0]).unwrap();
     // The listener as well: a new connection gets no greeting.
-    let stopped: Vec<u32> = jump.session_pids().into_iter().chain([jump.listener_pid()]).collect();
+    let stopped: Vec<u32> = jump.connection_pids().into_iter().chain([jump.listener_pid()]).collect();
     let signal = |name| stopped.iter().for_each(|pid| signal_to(*pid, name));
     signal("-STOP");
     let results = install_all(&remote, &ways[1..]);
     signal("-CONT");
+    // nsenter stops with the sshd that it waits for.
+    signal_to(parent_of(jump.listener_pid()), "-CONT");
     for result in results {
         let error = result.unwrap_err();
         assert_eq!(error.code(), "jump_failed", "{error}");
         assert!(error.to_string().contains("no SSH greeting within 2 s"), "{error}");
     }
+}
+
+fn parent_of(pid: u32) -> u32 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap()
 }
 
 fn signal_to(pid: u32, name: &str) {
