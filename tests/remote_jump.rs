@@ -16,7 +16,9 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use support::{Client, Listener, Manner, TestHost, content, eventually, files::bundle, kill, require};
+use support::{
+    Client, Fleet, Listener, Manner, TestHost, content, eventually, files::bundle, hosts_that_are, kill, require,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Long past every deadline set here, and what a loaded machine may need on top.
@@ -97,6 +99,26 @@ fn many_hosts_at_once_are_one_login_on_the_jump_host() {
     }
     drop(remote);
     eventually("the jump host to see us leave", || jump.log().contains("Disconnected from user").then_some(()));
+}
+
+#[test]
+fn a_hundred_targets_of_apply_are_one_login_on_the_jump_host() {
+    need_root!();
+    let (jump, fleet) = (bastion("bastion"), Fleet::of_nodes(100));
+    fleet.client.meet(&jump);
+    let way = format!("[ssh]\njump = \"{}@{}:{}\"\n", jump.user(), jump.address(), jump.port());
+    let inventory = fleet.env.read("inventory.toml").replace("[ssh]\n", &way);
+    fleet.env.write("inventory.toml", inventory);
+    for status in ["changed", "unchanged"] {
+        let (code, report) = fleet.json(&["apply", "--concurrency", "64"]);
+        assert_eq!((code, hosts_that_are(&report, status).len()), (0, 100), "{report:#}");
+    }
+    (0..100).for_each(|index| fleet.assert_complete(index));
+    // One for each of the two runs.
+    assert_eq!((logins(&jump), forwards(&jump)), ((2, 2), 200));
+    for host in &fleet.hosts {
+        assert_eq!(logins(host), (2, 2), "{}", host.name());
+    }
 }
 
 #[test]
