@@ -134,7 +134,12 @@ fn read_message(stream: &mut UnixStream) -> Option<Vec<u8>> {
 }
 
 fn remote_with(agent: &FakeAgent, deadlines: Deadlines) -> Arc<SshRemote> {
-    Arc::new(SshRemote::new(SshConfig { home: None, agent_socket: Some(agent.socket.clone()), deadlines }))
+    Arc::new(SshRemote::new(SshConfig {
+        home: None,
+        agent_socket: Some(agent.socket.clone()),
+        deadlines,
+        ..SshConfig::default()
+    }))
 }
 
 #[test]

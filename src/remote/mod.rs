@@ -5,12 +5,14 @@
 
 mod dispatch;
 mod error;
+mod file_error;
 pub mod installer;
 pub mod local;
 pub mod ssh;
 
 pub use dispatch::HostRemote;
-pub use error::{Error, FileError, FileFault, KnownEntry, OfferedKey, RetryClass};
+pub use error::{Error, KnownEntry, OfferedKey, RetryClass};
+pub use file_error::{FileError, FileFault};
 pub use local::LocalRemote;
 pub use ssh::{SshConfig, SshRemote};
 

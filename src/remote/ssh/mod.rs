@@ -98,6 +98,6 @@ fn blame(failure: Failure, door: Option<&Door>) -> Failure {
         Failure::Final(Error::ConnectionLost { during, .. }) => {
             Failure::Final(Error::ConnectionLost { during, reason })
         }
-        other => other,
+        Failure::Final(other) => Failure::Final(other),
     }
 }

@@ -221,7 +221,7 @@ fn serve(door: &Weak<Door>, access: &Arc<Access>, losses: u32) {
     // From here on the door keeps the pump, not the other way round.
     drop(this);
     let ended = pump.run();
-    drop(pump);
+    // Said before the connections through it break, so that they can say why.
     if let (Err(reason), Some(this)) = (ended, door.upgrade()) {
         let mut state = lock(&this.state);
         if matches!(*state, State::Open(..)) {
