@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "clippy.toml allows it in test functions only, not in what they call")]
 
 use kubemint::inventory::{
-    CaSource, Connection, EXAMPLE, Host, Inventory, Location, Privilege, Role, SshTarget, parse_inventory,
+    CaSource, Connection, EXAMPLE, Host, Inventory, LeftToConfig, Location, Privilege, Role, SshTarget, parse_inventory,
 };
 use kubemint::pki::Algorithm;
 use std::{
@@ -157,7 +157,7 @@ fn every_key_reaches_its_value() {
     assert_eq!(ssh(a).settings.user, "ops");
     assert_eq!(ssh(a).settings.identity_files, [PathBuf::from("/home/ops/.ssh/a"), "/srv/infra/keys/b".into()]);
     assert_eq!(ssh(a).settings.known_hosts, [PathBuf::from("/srv/infra/kh")]);
-    assert_eq!(ssh(a).settings.jump, ["bastion"]);
+    assert_eq!(ssh(a).settings.jump, ["bastion".parse().unwrap()]);
     assert_eq!(a.server, inventory.cluster.server);
 
     assert_eq!((ssh(b).address.as_str(), ssh(b).port, b.privilege), ("10.0.0.2", 22, Privilege::AsLoggedIn));
@@ -230,6 +230,41 @@ fn the_same_address_behind_another_jump_host_port_or_directory_is_another_place(
         );
         assert_eq!(with_hosts(&hosts).hosts.len(), 2, "{difference}");
     }
+}
+
+#[test]
+fn with_use_config_is_known_what_the_inventory_itself_says() {
+    let left = |table: &str, host: &str| {
+        let text = format!("{CLUSTER}[ssh]\n{table}\n[[hosts]]\nname = \"a\"\n{host}\n");
+        let inventory = parse_inventory(&text, &location()).unwrap();
+        ssh(&inventory.hosts[0]).settings.left_to_config
+    };
+    let all =
+        LeftToConfig { user: true, port: true, identity_files: true, known_hosts: true, jump: true, jump_user: true };
+    assert_eq!((left("", ""), left("use_config = true", "use_config = false")), (None, None));
+    for (table, host) in [("use_config = true", ""), ("", "use_config = true")] {
+        assert_eq!(left(table, host), Some(all));
+    }
+    for (line, said) in [
+        ("user = \"ops\"", LeftToConfig { user: false, ..all }),
+        ("port = 22", LeftToConfig { port: false, ..all }),
+        ("identity_files = []", LeftToConfig { identity_files: false, ..all }),
+        ("known_hosts = [\"kh\"]", LeftToConfig { known_hosts: false, ..all }),
+        ("jump = []", LeftToConfig { jump: false, ..all }),
+    ] {
+        assert_eq!(left("use_config = true", line), Some(said), "{line}");
+        // Jump hosts are logged in to as the user of [ssh], not as the host's own.
+        let said = LeftToConfig { jump_user: said.user, ..said };
+        assert_eq!(left(&format!("use_config = true\n{line}"), ""), Some(said), "{line}");
+    }
+}
+
+#[test]
+fn a_jump_host_that_names_no_user_gets_the_one_of_the_ssh_table() {
+    let text = format!("{CLUSTER}[ssh]\nuser = \"ops\"\njump = \"b\"\n[[hosts]]\nname = \"a\"\nuser = \"root\"\n");
+    let inventory = parse_inventory(&text, &location()).unwrap();
+    let settings = &ssh(&inventory.hosts[0]).settings;
+    assert_eq!((settings.user.as_str(), settings.jump_user.as_str()), ("root", "ops"));
 }
 
 #[test]

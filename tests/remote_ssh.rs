@@ -5,7 +5,6 @@ mod support;
 
 use kubemint::{
     entropy::OsEntropy,
-    inventory::Connection,
     remote::{
         Deadlines, Error, RetryClass,
         installer::{Action, FileState, ForeignPolicy, install_host},
@@ -210,16 +209,6 @@ fn an_address_that_swallows_packets_times_out() {
     let host = client.host_at("x", "127.0.0.1", address.port(), "root");
     let error = install_host(&client.remote(), &host, &bundle(), ForeignPolicy::Refuse, &OsEntropy).unwrap_err();
     assert_eq!(error.code(), "connect_timeout", "{error}");
-}
-
-#[test]
-fn jump_hosts_are_refused_clearly() {
-    let client = Client::new();
-    let mut host = client.host_at("x", "127.0.0.1", 1, "root");
-    let Connection::Ssh(target) = &mut host.connection else { unreachable!() };
-    Arc::make_mut(&mut target.settings).jump = vec!["bastion".into()];
-    let error = install_host(&client.remote(), &host, &bundle(), ForeignPolicy::Refuse, &OsEntropy).unwrap_err();
-    assert_eq!(error.code(), "jump_unsupported");
 }
 
 /// A host with its files installed, and `sync` that never returns: the script hangs between writing and renaming.

@@ -125,6 +125,7 @@ impl<'a> Context<'a> {
         let ssh = SshConfig {
             home: self.home.clone(),
             agent_socket: env::var_os("SSH_AUTH_SOCK").filter(|s| !s.is_empty()).map(PathBuf::from),
+            ssh_program: None,
             deadlines,
             password: passwords.login.clone(),
             sudo_password: passwords.sudo.clone(),

@@ -7,7 +7,7 @@ use super::{
     Location,
     address::{JumpHost, parse_user},
     diagnostics::{Mistake, Mistakes, did_you_mean, quoted},
-    model::{Privilege, SshSettings},
+    model::{LeftToConfig, Privilege, SshSettings},
     paths::{PathError, parse_directory, resolve_path},
     reader::{Found, Reader},
 };
@@ -22,12 +22,14 @@ pub(super) struct SshKeys {
     pub port: Option<u16>,
     identity_files: Option<Vec<PathBuf>>,
     known_hosts: Option<Vec<PathBuf>>,
-    jump: Option<Vec<String>>,
+    jump: Option<Vec<JumpHost>>,
+    use_config: Option<bool>,
     pub privilege: Option<Privilege>,
 }
 
 /// The keys of a host that make no sense without SSH.
-pub(super) const SSH_ONLY: [&str; 6] = ["address", "user", "port", "identity_files", "known_hosts", "jump"];
+pub(super) const SSH_ONLY: [&str; 7] =
+    ["address", "user", "port", "identity_files", "known_hosts", "jump", "use_config"];
 
 impl SshKeys {
     pub fn read(table: &Reader<'_>, location: &Location, mistakes: &mut Mistakes<'_>) -> Self {
@@ -55,12 +57,15 @@ impl SshKeys {
             identity_files: read_paths(table, "identity_files", location, mistakes),
             known_hosts,
             jump: read_jump(table, mistakes),
+            use_config: table.flag("use_config"),
             privilege: read_privilege(table, mistakes),
         }
     }
 
     fn changes_settings(&self) -> bool {
-        self.user.is_some() || self.identity_files.is_some() || self.known_hosts.is_some() || self.jump.is_some()
+        let lists = [self.identity_files.is_some(), self.known_hosts.is_some(), self.jump.is_some()];
+        // That the port is set, and not left to ~/.ssh/config, is a setting too.
+        self.user.is_some() || self.port.is_some() || self.use_config.is_some() || lists.contains(&true)
     }
 }
 
@@ -78,7 +83,7 @@ fn path_mistake(key: &str, text: Found<&str>, error: &PathError) -> Mistake {
     Mistake::new(format!("bad path {} in {key}: {error}", quoted(text.value))).hint(error.hint())
 }
 
-fn read_jump(table: &Reader<'_>, mistakes: &mut Mistakes<'_>) -> Option<Vec<String>> {
+fn read_jump(table: &Reader<'_>, mistakes: &mut Mistakes<'_>) -> Option<Vec<JumpHost>> {
     let list = table.texts("jump")?;
     let mut hosts = Vec::with_capacity(list.value.len());
     for text in list.value {
@@ -89,7 +94,7 @@ fn read_jump(table: &Reader<'_>, mistakes: &mut Mistakes<'_>) -> Option<Vec<Stri
             };
             Mistake::new(format!("bad jump host {}: {e}", quoted(text.value))).hint(hint)
         });
-        hosts.extend(mistakes.keep(text.at, host).map(|_| text.value.to_owned()));
+        hosts.extend(mistakes.keep(text.at, host));
     }
     Some(hosts)
 }
@@ -155,12 +160,32 @@ impl<'l> SettingsPool<'l> {
 
     fn merge(&mut self, keys: &SshKeys, at: usize, mistakes: &mut Mistakes<'_>) -> SshSettings {
         let defaults = self.defaults.clone();
+        let root = || "root".to_owned();
+        let user = keys.user.clone().or_else(|| defaults.user.clone());
+        let identity_files = keys.identity_files.clone().or(defaults.identity_files);
         let known_hosts = keys.known_hosts.clone().or(defaults.known_hosts);
+        let jump = keys.jump.clone().or(defaults.jump);
+        let uses_config = keys.use_config.or(defaults.use_config).unwrap_or(false);
+        let left_to_config = uses_config.then(|| LeftToConfig {
+            user: user.is_none(),
+            port: keys.port.or(defaults.port).is_none(),
+            identity_files: identity_files.is_none(),
+            known_hosts: known_hosts.is_none(),
+            jump: jump.is_none(),
+            jump_user: defaults.user.is_none(),
+        });
+        let known_hosts = match (known_hosts, &left_to_config) {
+            (Some(files), _) => files,
+            (None, Some(_)) => Vec::new(),
+            (None, None) => self.usual_known_hosts(at, mistakes),
+        };
         SshSettings {
-            user: keys.user.clone().or(defaults.user).unwrap_or_else(|| "root".to_owned()),
-            identity_files: keys.identity_files.clone().or(defaults.identity_files).unwrap_or_default(),
-            known_hosts: known_hosts.unwrap_or_else(|| self.usual_known_hosts(at, mistakes)),
-            jump: keys.jump.clone().or(defaults.jump).unwrap_or_default(),
+            user: user.unwrap_or_else(root),
+            identity_files: identity_files.unwrap_or_default(),
+            known_hosts,
+            jump: jump.unwrap_or_default(),
+            jump_user: defaults.user.unwrap_or_else(root),
+            left_to_config,
         }
     }
 

@@ -4,6 +4,7 @@
 //! in its canonical form (RFC 5952). Nothing is resolved here.
 
 use std::{
+    fmt,
     net::{Ipv4Addr, Ipv6Addr},
     str::FromStr,
 };
@@ -185,12 +186,26 @@ pub(super) fn parse_user(text: &str) -> Result<&str, AddressError> {
 }
 
 /// A host to go through: `[user@]host[:port]`, IPv6 in brackets. What is absent comes from the SSH settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct JumpHost {
     pub user: Option<String>,
     /// As of [`parse_address`].
     pub address: String,
     pub port: Option<u16>,
+}
+
+impl fmt::Display for JumpHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(user) = &self.user {
+            write!(f, "{user}@")?;
+        }
+        match (self.address.contains(':'), self.port) {
+            (true, Some(port)) => write!(f, "[{}]:{port}", self.address),
+            (true, None) => write!(f, "[{}]", self.address),
+            (false, Some(port)) => write!(f, "{}:{port}", self.address),
+            (false, None) => f.write_str(&self.address),
+        }
+    }
 }
 
 impl FromStr for JumpHost {
@@ -278,6 +293,9 @@ mod tests {
         assert_eq!(jump("ops@[fd00::1]:2222"), Ok(all));
         let plain = JumpHost { user: None, address: "bastion".into(), port: None };
         assert_eq!(jump("bastion"), Ok(plain));
+        for text in ["bastion", "ops@bastion:2222", "[fd00::1]", "ops@[fd00::1]:2222"] {
+            assert_eq!(jump(text).unwrap().to_string(), text);
+        }
         for (text, error) in [
             ("-J", AddressError::Option),
             ("ops@", AddressError::Empty),

@@ -1,7 +1,7 @@
 //! What an inventory says, once it is known to be valid: plain values, every default and override already applied.
 //! An [`Inventory`] exists only when valid, so nothing downstream checks again. This module knows no TOML.
 
-use super::amount::Amount;
+use super::{address::JumpHost, amount::Amount};
 use crate::pki::Algorithm;
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -185,14 +185,6 @@ pub struct Host {
     pub token_csv_on_nodes: bool,
 }
 
-impl Host {
-    /// Whether it can be reached only through a jump host.
-    #[must_use]
-    pub fn needs_jump(&self) -> bool {
-        matches!(&self.connection, Connection::Ssh(target) if !target.settings.jump.is_empty())
-    }
-}
-
 /// A host's name: an RFC 1123 DNS subdomain, as Kubernetes asks of node names.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostName(Arc<str>);
@@ -250,7 +242,23 @@ pub struct SshSettings {
     pub identity_files: Vec<PathBuf>,
     pub known_hosts: Vec<PathBuf>,
     /// Jump hosts, nearest first.
-    pub jump: Vec<String>,
+    pub jump: Vec<JumpHost>,
+    /// As whom to log in to a jump host that names no user: the user of `[ssh]`, whatever a host's own is.
+    pub jump_user: String,
+    /// With `use_config`: what of this the inventory does not say. `None`: everything is settled.
+    pub left_to_config: Option<LeftToConfig>,
+}
+
+/// Which settings ~/.ssh/config may decide, because the inventory sets them neither for the host nor in `[ssh]`. Of the
+/// address it may decide where the host has none of its own, and its name stands in for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct LeftToConfig {
+    pub user: bool,
+    pub port: bool,
+    pub identity_files: bool,
+    pub known_hosts: bool,
+    pub jump: bool,
+    pub jump_user: bool,
 }
 
 /// How root is reached after login.

@@ -122,6 +122,7 @@ static SSH: Section = Section {
         key("identity_files", Kind::Texts, r#"["~/.ssh/id_ed25519"]"#),
         key("known_hosts", Kind::Texts, r#"["~/.ssh/known_hosts"]"#),
         key("jump", Kind::TextOrTexts, r#""bastion.example.net""#),
+        key("use_config", Kind::Flag, "true"),
         key("become", Kind::Text, r#""sudo""#),
     ],
 };
@@ -173,6 +174,7 @@ static HOSTS: Section = Section {
         key("identity_files", Kind::Texts, r#"["~/.ssh/id_ed25519"]"#),
         key("known_hosts", Kind::Texts, r#"["~/.ssh/known_hosts"]"#),
         key("jump", Kind::TextOrTexts, r#""bastion.example.net""#),
+        key("use_config", Kind::Flag, "true"),
     ],
 };
 

@@ -3,6 +3,7 @@
 //! One pass with hash tables; of each block only the first clash is reported.
 
 use super::{
+    address::JumpHost,
     diagnostics::{Mistake, Mistakes},
     hosts::PlacedHost,
     model::{Connection, Host},
@@ -18,7 +19,7 @@ enum Place<'h> {
     Ssh {
         address: &'h str,
         port: u16,
-        jump: &'h [String],
+        jump: &'h [JumpHost],
         directory: &'h str,
     },
     Local(PathBuf),

@@ -5,7 +5,7 @@
 use super::{file_error::FileError, password::PasswordFate};
 use crate::bundle::Validity;
 use jiff::Timestamp;
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 /// What may be done about an [`Error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,8 +93,18 @@ pub enum Error {
     KeyUnreadable { path: PathBuf, reason: String },
     #[error("key file {} is encrypted, and the agent does not hold it", .path.display())]
     KeyEncrypted { path: PathBuf },
-    #[error("jump hosts are not supported yet: {jump}")]
-    JumpUnsupported { jump: String },
+    /// The jump host could not be logged in to, or was lost and could not again: for the rest of the run.
+    #[error("the jump host {jump} is of no use: {cause}")]
+    JumpFailed { jump: String, cause: Arc<Error> },
+    #[error("the jump host {jump} does not forward to {endpoint}")]
+    ForwardingRefused { jump: String, endpoint: String },
+    /// SSH has one answer for a refused connection, no route, and a name that is not known there.
+    #[error("the jump host {jump} cannot connect to {endpoint}: {reason}")]
+    UnreachableFromJump { jump: String, endpoint: String, reason: String },
+    #[error("the settings of ssh for {host} cannot be read: {reason}")]
+    SshConfigFailed { host: String, reason: String },
+    #[error("~/.ssh/config has a ProxyCommand for {host}, which is not supported: {command}")]
+    ProxyCommandUnsupported { host: String, command: String },
     #[error("sudo does not give {user} a root shell: {said}")]
     BecomeFailed { user: String, said: String },
     #[error("sudo does not give {user} a root shell: {}", .fate.in_sudo_s_words(.of.as_deref()))]
@@ -174,7 +184,11 @@ impl Error {
             Self::AuthFailed { .. } => "auth_failed",
             Self::KeyUnreadable { .. } => "key_unreadable",
             Self::KeyEncrypted { .. } => "key_encrypted",
-            Self::JumpUnsupported { .. } => "jump_unsupported",
+            Self::JumpFailed { .. } => "jump_failed",
+            Self::ForwardingRefused { .. } => "forwarding_refused",
+            Self::UnreachableFromJump { .. } => "unreachable_from_jump",
+            Self::SshConfigFailed { .. } => "ssh_config_failed",
+            Self::ProxyCommandUnsupported { .. } => "proxy_command_unsupported",
             Self::PasswordExpired { .. } => "password_expired",
             Self::BecomeFailed { .. } | Self::BecomePassword { .. } => "become_failed",
             Self::ShellUnusable { .. } => "shell_unusable",
@@ -200,6 +214,7 @@ impl Error {
             Self::DnsFailed { .. }
             | Self::ConnectTimeout { .. }
             | Self::Unreachable { .. }
+            | Self::UnreachableFromJump { .. }
             | Self::HandshakeFailed { .. }
             | Self::ConnectionLost { .. }
             | Self::TimedOut { .. } => RetryClass::Unavailable,
@@ -210,7 +225,13 @@ impl Error {
             | Self::AuthFailed { .. }
             | Self::PasswordExpired { .. }
             | Self::BecomePassword { .. } => RetryClass::Refused,
+            // What may be retried about a jump host has been, once for all the hosts behind it.
+            Self::JumpFailed { cause, .. } => match cause.retry_class() {
+                RetryClass::Retryable => RetryClass::Unavailable,
+                class => class,
+            },
             Self::BecomeFailed { .. }
+            | Self::ForwardingRefused { .. }
             | Self::ShellUnusable { .. }
             | Self::ProtocolGarbled { .. }
             | Self::ToolMissing { .. }
@@ -219,7 +240,8 @@ impl Error {
             Self::KnownHostsUnreadable { .. }
             | Self::KeyUnreadable { .. }
             | Self::KeyEncrypted { .. }
-            | Self::JumpUnsupported { .. }
+            | Self::SshConfigFailed { .. }
+            | Self::ProxyCommandUnsupported { .. }
             | Self::LocalShell { .. }
             | Self::Entropy(_)
             | Self::SameMachine { .. }
@@ -275,7 +297,21 @@ impl Error {
                     path.display()
                 )
             }
-            Self::JumpUnsupported { .. } => "run kubemint on a machine that reaches the hosts directly".into(),
+            Self::JumpFailed { cause, .. } => cause.hint(),
+            Self::ForwardingRefused { jump, .. } => {
+                format!("{jump} needs AllowTcpForwarding yes (or local) for this user, and no PermitOpen without the host")
+            }
+            Self::UnreachableFromJump { jump, .. } => format!(
+                "on {jump}, check that the host's address is right as seen from there, and that sshd runs on the host \
+                 and on that port"
+            ),
+            Self::SshConfigFailed { host, .. } => format!(
+                "`ssh -G {host}` shows what ssh makes of ~/.ssh/config; use_config = false leaves it aside"
+            ),
+            Self::ProxyCommandUnsupported { .. } => {
+                "write ProxyJump in its place, or jump in the inventory; jump = [] says that the host is reached directly"
+                    .into()
+            }
             Self::BecomeFailed { user, .. } => format!(
                 "`sudo -n true` must work for {user} on the host: sudo installed, `{user} ALL=(ALL) NOPASSWD: ALL` \
                  in sudoers, no requiretty; or give the password sudo asks for with --ask-become-pass, \

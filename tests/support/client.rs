@@ -4,7 +4,7 @@ use super::{TestHost, eventually, host_value, require};
 use kubemint::{
     bundle::HostFile,
     entropy::OsEntropy,
-    inventory::{Connection, Host, Privilege, SshSettings, SshTarget},
+    inventory::{Connection, Host, JumpHost, Privilege, SshSettings, SshTarget},
     remote::{
         Deadlines, Error, Password,
         installer::{ForeignPolicy, HostOutcome, HostView, install_host, probe_host},
@@ -90,15 +90,30 @@ impl Client {
             identity_files: self.identity_files.clone(),
             known_hosts: vec![self.known_hosts.clone()],
             jump: Vec::new(),
+            jump_user: user.into(),
+            left_to_config: None,
         };
         let target = SshTarget { address: address.into(), port, settings: Arc::new(settings) };
         host_value(name, Connection::Ssh(target), self.privilege)
+    }
+
+    /// The same host, reached through these, the nearest first.
+    pub fn behind(&self, mut host: Host, jumps: &[&TestHost]) -> Host {
+        let Connection::Ssh(target) = &mut host.connection else { unreachable!() };
+        let jump = |jump: &&TestHost| JumpHost {
+            user: Some(jump.user().to_owned()),
+            address: jump.address().to_owned(),
+            port: Some(jump.port()),
+        };
+        Arc::make_mut(&mut target.settings).jump = jumps.iter().map(jump).collect();
+        host
     }
 
     pub fn remote(&self) -> SshRemote {
         SshRemote::new(SshConfig {
             home: Some(self.dir.path().to_owned()),
             agent_socket: self.agent.as_ref().map(|agent| agent.socket.clone()),
+            ssh_program: None,
             deadlines: self.deadlines,
             password: self.password.clone(),
             sudo_password: self.sudo_password.clone(),

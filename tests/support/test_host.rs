@@ -404,6 +404,16 @@ impl TestHost {
         self.world.processes(self.sshd.as_ref()).into_iter().find(is_listener).expect("a running sshd")
     }
 
+    /// The sshd processes that serve a connection, whatever is done over it, as this machine numbers them.
+    pub fn connection_pids(&self) -> Vec<u32> {
+        let serves = |pid: &u32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line);
+            line.starts_with("sshd: ") && !line.contains("[listener]")
+        };
+        self.world.processes(self.sshd.as_ref()).into_iter().filter(serves).collect()
+    }
+
     /// The sshd processes that serve a session, as this machine numbers them.
     pub fn session_pids(&self) -> Vec<u32> {
         let is_session = |pid: &u32| {

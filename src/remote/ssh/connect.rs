@@ -1,12 +1,11 @@
-//! From a name and a port to a finished key exchange. Knows nothing of who we are.
+//! From a line to a finished key exchange, and what is done with the session afterwards. Knows nothing of who we are.
 
 use super::{
     known_hosts::HostEntries,
-    resolve::resolve,
+    line::Line,
     watchdog::{Watch, Watchdog},
 };
 use crate::{
-    inventory::SshTarget,
     remote::{Deadlines, Error},
     secret::scrub,
 };
@@ -15,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use ssh2::{BlockDirections, ErrorCode, MethodType, Session};
 use std::{
     io,
-    net::{Shutdown, TcpStream},
+    os::fd::{AsRawFd, RawFd},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -63,7 +62,7 @@ impl From<Error> for Failure {
 pub(super) struct Link {
     socket: HangUp,
     pub session: Session,
-    /// For messages: `address:port`.
+    /// For messages: `address:port`, and the jump host it is behind.
     pub endpoint: String,
     deadlines: Deadlines,
     /// Of the host's whole time.
@@ -76,34 +75,57 @@ pub(super) struct Link {
     later: Vec<Watch>,
 }
 
-struct HangUp(Arc<TcpStream>);
+struct HangUp {
+    line: Arc<Line>,
+    /// Somebody else has it now.
+    is_given_away: bool,
+}
 
 impl Drop for HangUp {
     fn drop(&mut self) {
-        let _ = self.0.shutdown(Shutdown::Both);
+        if !self.is_given_away {
+            self.line.hang_up();
+        }
+    }
+}
+
+/// In place of a session's socket, where another owns that.
+struct Elsewhere;
+
+impl AsRawFd for Elsewhere {
+    fn as_raw_fd(&self) -> RawFd {
+        -1
     }
 }
 
 impl Link {
-    /// Connects and agrees on keys; the host's key is not yet judged.
+    /// Agrees on keys over `line`; the host's key is not yet judged.
     pub fn open(
-        target: &SshTarget,
+        line: Line,
+        endpoint: String,
         known: &HostEntries,
         deadlines: Deadlines,
         end: Instant,
         watchdog: &Watchdog,
     ) -> Result<Self, Failure> {
-        let endpoint = display_endpoint(&target.address, target.port);
-        let left = end.saturating_duration_since(Instant::now());
-        let stream = Arc::new(connect(target, &endpoint, deadlines.connect.min(left))?);
+        let line = Arc::new(line);
         let session = Session::new().map_err(|e| handshake_error(&endpoint, e.message()))?;
         let name = endpoint.clone();
         let unwatched = |e: io::Error| handshake_error(&name, &format!("nothing can watch over its time: {e}"));
-        let (now, socket) = (Instant::now(), HangUp(Arc::clone(&stream)));
-        let watch = |until: Instant| watchdog.watch(&stream, until.min(end)).map_err(unwatched);
+        let now = Instant::now();
+        let watch = |until: Instant| watchdog.watch(&line, until.min(end)).map_err(unwatched);
         let (first, later) = (watch(now + deadlines.handshake)?, vec![watch(end)?, watch(now + deadlines.login)?]);
-        let mut link = Self { socket, session, endpoint, deadlines, end, until: end, watch: first, later };
-        link.agree_on_keys(stream, known)?;
+        let mut link = Self {
+            socket: HangUp { line: Arc::clone(&line), is_given_away: false },
+            session,
+            endpoint,
+            deadlines,
+            end,
+            until: end,
+            watch: first,
+            later,
+        };
+        link.agree_on_keys(line, known)?;
         link.watch_next();
         link.until = end.min(now + deadlines.login);
         Ok(link)
@@ -121,13 +143,13 @@ impl Link {
         }
     }
 
-    fn agree_on_keys(&mut self, stream: Arc<TcpStream>, known: &HostEntries) -> Result<(), Failure> {
+    fn agree_on_keys(&mut self, line: Arc<Line>, known: &HostEntries) -> Result<(), Failure> {
         let prefer = |session: &Session| {
             session.method_pref(MethodType::Kex, KEY_EXCHANGES)?;
             session.method_pref(MethodType::HostKey, &host_key_order(&known.key_types()))
         };
         prefer(&self.session).map_err(|e| handshake_error(&self.endpoint, e.message()))?;
-        self.session.set_tcp_stream(stream);
+        self.session.set_tcp_stream(line);
         self.session.set_timeout(milliseconds(self.deadlines.handshake.min(self.time_left())));
         match self.session.handshake() {
             // The line may have been cut at the very end.
@@ -215,11 +237,9 @@ impl Link {
     pub fn peer_is_gone(&self) -> bool {
         for _ in 0..20 {
             // libssh2 has made the socket non-blocking.
-            match self.socket.0.peek(&mut [0]) {
-                Ok(0) => return true,
-                Ok(_) => return false,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => thread::sleep(Duration::from_millis(10)),
-                Err(_) => return true,
+            match self.socket.line.is_closed() {
+                Some(answer) => return answer,
+                None => thread::sleep(Duration::from_millis(10)),
             }
         }
         false
@@ -257,13 +277,13 @@ impl Link {
     pub fn wait(&self, during: &'static str) -> Result<(), Error> {
         let time = self.allow(during)?;
         #[cfg(target_os = "linux")]
-        let _ = rustix::net::sockopt::set_tcp_quickack(&self.socket.0, true);
+        let _ = rustix::net::sockopt::set_tcp_quickack(&*self.socket.line, true);
         let directions = match self.session.block_directions() {
             BlockDirections::Outbound => PollFlags::OUT,
             BlockDirections::Both => PollFlags::IN | PollFlags::OUT,
             BlockDirections::Inbound | BlockDirections::None => PollFlags::IN,
         };
-        let mut sockets = [PollFd::new(&self.socket.0, directions)];
+        let mut sockets = [PollFd::new(&*self.socket.line, directions)];
         match poll(&mut sockets, Timespec::try_from(time).ok().as_ref()) {
             Ok(0) => Err(self.timed_out(during)),
             // An interrupted wait is like one that ended early; what is wrong with the socket shows when it is used.
@@ -273,7 +293,19 @@ impl Link {
 
     /// Cuts the line: whatever is freed after this cannot wait for the peer.
     pub fn hang_up(&self) {
-        let _ = self.socket.0.shutdown(Shutdown::Both);
+        self.socket.line.hang_up();
+    }
+
+    /// The session and its socket, for somebody who goes on with both alone. The session knows the socket's number only:
+    /// it must be freed first. `None` when the time is over and the line being cut.
+    pub fn into_parts(self) -> Option<(Session, Line)> {
+        let Self { mut socket, mut session, watch, later, .. } = self;
+        drop((watch, later));
+        session.set_tcp_stream(Elsewhere);
+        socket.is_given_away = true;
+        let line = Arc::clone(&socket.line);
+        drop(socket);
+        Some((session, Arc::into_inner(line)?))
     }
 }
 
@@ -301,11 +333,11 @@ pub(super) fn is_hang_up(code: i32) -> bool {
     )
 }
 
-fn handshake_error(endpoint: &str, reason: &str) -> Error {
+pub(super) fn handshake_error(endpoint: &str, reason: &str) -> Error {
     Error::HandshakeFailed { endpoint: endpoint.to_owned(), reason: reason.to_owned() }
 }
 
-fn display_endpoint(address: &str, port: u16) -> String {
+pub(super) fn display_endpoint(address: &str, port: u16) -> String {
     if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
 }
 
@@ -327,47 +359,6 @@ fn host_key_order(known: &[String]) -> String {
         }
     }
     order.join(",")
-}
-
-fn connect(target: &SshTarget, endpoint: &str, limit: Duration) -> Result<TcpStream, Failure> {
-    let end = Instant::now() + limit;
-    let addresses = resolve(&target.address, target.port, limit)?;
-    let mut worst: Option<io::Error> = None;
-    let started = Instant::now();
-    for (n, address) in addresses.iter().enumerate() {
-        // A fair share each, so that one black hole does not use up the time of the others.
-        let left = end.saturating_duration_since(Instant::now());
-        let share = left / u32::try_from(addresses.len() - n).unwrap_or(1);
-        let result = TcpStream::connect_timeout(address, share.max(Duration::from_millis(1)));
-        if let Err(error) = &result {
-            let took = started.elapsed().as_millis();
-            tracing::debug!("{endpoint}: no connection to {address} after {took} ms: {error}");
-        }
-        match result {
-            Ok(stream) => {
-                let _ = stream.set_nodelay(true);
-                tracing::debug!("{endpoint}: connected to {address} after {} ms", started.elapsed().as_millis());
-                return Ok(stream);
-            }
-            // A refusal says more than silence: something is there.
-            Err(e) if worst.as_ref().is_none_or(|w| w.kind() != io::ErrorKind::ConnectionRefused) => worst = Some(e),
-            Err(_) => {}
-        }
-    }
-    let name = endpoint.to_owned();
-    Err(Failure::Final(match worst {
-        None => Error::DnsFailed { address: target.address.clone(), reason: "the name has no address".to_owned() },
-        Some(e) => match e.kind() {
-            io::ErrorKind::ConnectionRefused => Error::ConnectRefused { endpoint: name },
-            io::ErrorKind::TimedOut => Error::ConnectTimeout { endpoint: name, seconds: limit.as_secs() },
-            // It was there, and hung up before we looked.
-            io::ErrorKind::ConnectionReset => {
-                let error = handshake_error(endpoint, &format!("it hung up before the login: {e}"));
-                return Err(Failure::DroppedBeforeLogin(error));
-            }
-            _ => Error::Unreachable { endpoint: name, reason: e.to_string() },
-        },
-    }))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What a login needs of this machine's disk: looked at before the first connection, and told without any content.
 
-use super::{SshRemote, keys::KeyContent};
-use crate::inventory::SshTarget;
+use super::{SshRemote, destination::plan_route, keys::KeyContent};
+use crate::inventory::{Host, SshTarget};
 use std::path::PathBuf;
 
 /// What stands at the place of a file that SSH needs.
@@ -25,19 +25,24 @@ pub struct Material {
 impl SshRemote {
     /// Reads the files; asks neither agent nor host.
     #[must_use]
-    pub fn look_at_material(&self, target: &SshTarget) -> Material {
-        let keys = self.files.keys(&self.identity_files(&target.settings));
+    pub fn look_at_material(&self, host: &Host, target: &SshTarget) -> Material {
+        let (keys, known_hosts) = match plan_route(host.name.as_str(), target, &self.user_config) {
+            Ok(route) => (route.target.identity_files, route.target.known_hosts),
+            // Whoever logs in is told.
+            Err(_) => (target.settings.identity_files.clone(), target.settings.known_hosts.clone()),
+        };
+        let keys = self.access.files().keys(&self.access.identity_files(&keys));
         let keys = keys.iter().map(|key| {
             let state = match &key.content {
                 KeyContent::Private(_) => MaterialState::Usable,
                 KeyContent::Unreadable(_) if !key.path.exists() => MaterialState::Missing,
                 KeyContent::Unreadable(reason) => MaterialState::Unusable(reason.clone()),
-                _ => MaterialState::NeedsAgent,
+                KeyContent::Encrypted(_) | KeyContent::PublicOnly => MaterialState::NeedsAgent,
             };
             (key.path.clone(), state)
         });
-        let known_hosts = target.settings.known_hosts.iter().map(|path| {
-            let state = match self.files.known_hosts(std::slice::from_ref(path)) {
+        let known_hosts = known_hosts.iter().map(|path| {
+            let state = match self.access.files().known_hosts(std::slice::from_ref(path)) {
                 Err(error) => MaterialState::Unusable(error.to_string()),
                 Ok(_) if !path.exists() => MaterialState::Missing,
                 Ok(_) => MaterialState::Usable,
@@ -47,7 +52,7 @@ impl SshRemote {
         Material {
             keys: keys.collect(),
             known_hosts: known_hosts.collect(),
-            agent: self.config.agent_socket.clone().filter(|socket| socket.exists()),
+            agent: self.access.config().agent_socket.clone().filter(|socket| socket.exists()),
         }
     }
 }

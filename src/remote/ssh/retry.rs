@@ -4,7 +4,10 @@
 
 use super::connect::Failure;
 use crate::remote::{Deadlines, Error, RetryClass};
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 /// A server that drops connections for its limits is there: it is given more time.
 const PAUSE_WHEN_DROPPED: Duration = Duration::from_millis(300);
@@ -13,8 +16,33 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// What a host that refuses may cost a run: a thousand of them are an ordinary morning.
 const PATIENCE_WHEN_ABSENT: Duration = Duration::from_secs(2);
 
+/// Makes attempts at the host `name` until one succeeds or none may follow; `end` is when its whole time is over. Also gives
+/// how many there were.
+///
+/// # Errors
+/// That of the last attempt.
+pub(super) fn with_retries<T>(
+    name: &str,
+    deadlines: Deadlines,
+    end: Instant,
+    mut attempt: impl FnMut() -> Result<T, Failure>,
+) -> Result<(T, u32), Error> {
+    let mut retries = Retries::begin(deadlines, end);
+    loop {
+        let failure = match attempt() {
+            Ok(done) => return Ok((done, retries.attempts)),
+            Err(failure) => failure,
+        };
+        let Some(pause) = retries.pause_after(&failure, Instant::now(), rand::random()) else {
+            return Err(retries.give_up(failure));
+        };
+        tracing::debug!("{name}: once more in {} ms: {}", pause.as_millis(), failure.into_error());
+        thread::sleep(pause);
+    }
+}
+
 /// The attempts at one host.
-pub(super) struct Retries {
+struct Retries {
     /// Made so far.
     attempts: u32,
     most: u32,
@@ -25,23 +53,13 @@ pub(super) struct Retries {
 
 impl Retries {
     /// The first attempt begins now.
-    pub fn begin(deadlines: Deadlines) -> Self {
-        let began = Instant::now();
-        Self { attempts: 1, most: deadlines.retries.saturating_add(1), began, end: began + deadlines.host }
-    }
-
-    pub fn attempts(&self) -> u32 {
-        self.attempts
-    }
-
-    /// When the host's whole time is over.
-    pub fn end(&self) -> Instant {
-        self.end
+    fn begin(deadlines: Deadlines, end: Instant) -> Self {
+        Self { attempts: 1, most: deadlines.retries.saturating_add(1), began: Instant::now(), end }
     }
 
     /// How long to wait before the next attempt; `None` when there is to be none. `jitter` is from 0 to 1: hosts behind
     /// one busy server must not all come back at once.
-    pub fn pause_after(&mut self, failure: &Failure, now: Instant, jitter: f64) -> Option<Duration> {
+    fn pause_after(&mut self, failure: &Failure, now: Instant, jitter: f64) -> Option<Duration> {
         let (first, last_begin) = match failure {
             Failure::DroppedBeforeLogin(_) => (PAUSE_WHEN_DROPPED, self.end),
             Failure::Final(error) if error.retry_class() == RetryClass::Retryable => {
@@ -59,7 +77,7 @@ impl Retries {
     }
 
     /// The last failure, and after how many attempts.
-    pub fn give_up(&self, failure: Failure) -> Error {
+    fn give_up(&self, failure: Failure) -> Error {
         match (failure.into_error(), self.attempts) {
             (error, 1) => error,
             (error, attempts) => Error::Retried { attempts, last: Box::new(error) },
@@ -71,6 +89,10 @@ impl Retries {
 mod tests {
     use super::*;
 
+    fn begin(deadlines: Deadlines) -> Retries {
+        Retries::begin(deadlines, Instant::now() + deadlines.host)
+    }
+
     fn refused() -> Failure {
         Failure::Final(Error::ConnectRefused { endpoint: "x:22".into() })
     }
@@ -81,7 +103,7 @@ mod tests {
 
     /// The pauses that follow one another when every attempt fails at once.
     fn pauses(deadlines: Deadlines, failure: impl Fn() -> Failure, jitter: f64) -> Vec<u128> {
-        let mut retries = Retries::begin(deadlines);
+        let mut retries = begin(deadlines);
         let mut now = retries.began;
         let mut found = Vec::new();
         while let Some(pause) = retries.pause_after(&failure(), now, jitter) {
@@ -131,14 +153,14 @@ mod tests {
             Error::DnsFailed { address: "x".into(), reason: "no such name".into() },
             Error::KeyEncrypted { path: "x".into() },
         ] {
-            let mut retries = Retries::begin(Deadlines::default());
+            let mut retries = begin(Deadlines::default());
             assert_eq!(retries.pause_after(&Failure::Final(error), Instant::now(), 0.5), None);
         }
     }
 
     #[test]
     fn the_last_failure_tells_of_the_attempts_and_stays_what_it_is() {
-        let mut retries = Retries::begin(Deadlines::default());
+        let mut retries = begin(Deadlines::default());
         assert_eq!(retries.give_up(refused()).to_string(), "x:22 refused the connection");
         retries.pause_after(&refused(), Instant::now(), 0.5);
         let error = retries.give_up(refused());

@@ -6,12 +6,14 @@
 
 use super::{
     SshRemote,
-    connect::{Failure, Link},
+    access::known_name,
+    connect::Failure,
+    destination::{Route, plan_route},
     host_key::HostKey,
     known_hosts::{HostEntries, Verdict, lookup_name},
 };
 use crate::{
-    inventory::{Connection, Host, SshTarget},
+    inventory::{Connection, Host},
     remote::{Error, KnownEntry},
 };
 use std::time::Instant;
@@ -62,17 +64,20 @@ impl SshRemote {
     #[must_use]
     pub fn scan_host_keys(&self, host: &Host, extent: Extent) -> Option<HostScan> {
         let Connection::Ssh(target) = &host.connection else { return None };
-        let mut scan = HostScan { name: lookup_name(&target.address, target.port), keys: Vec::new(), error: None };
-        scan.error = self.collect_keys(target, extent, &mut scan.keys).err();
+        let route = match plan_route(host.name.as_str(), target, &self.user_config) {
+            Ok(route) => route,
+            Err(error) => {
+                let name = lookup_name(&target.address, target.port);
+                return Some(HostScan { name, keys: Vec::new(), error: Some(error) });
+            }
+        };
+        let mut scan = HostScan { name: known_name(&route.target), keys: Vec::new(), error: None };
+        scan.error = self.collect_keys(&route, extent, &mut scan.keys).err();
         Some(scan)
     }
 
-    fn collect_keys(&self, target: &SshTarget, extent: Extent, keys: &mut Vec<ScannedKey>) -> Result<(), Error> {
-        if let Some(jump) = target.settings.jump.first() {
-            return Err(Error::JumpUnsupported { jump: jump.clone() });
-        }
-        let files = self.files.known_hosts(&target.settings.known_hosts)?;
-        let known = HostEntries::find(&files, &target.address, target.port);
+    fn collect_keys(&self, route: &Route, extent: Extent, keys: &mut Vec<ScannedKey>) -> Result<(), Error> {
+        let known = self.access.known_entries(&route.target)?;
         let known_types = known.key_types();
         let of_known: Vec<Vec<&str>> = known_types.iter().map(|name| vec![name.as_str()]).collect();
         let wanted = match extent {
@@ -80,12 +85,12 @@ impl SshRemote {
             Extent::Needed => of_known.into_iter().chain([vec![ED25519]]).collect::<Vec<_>>(),
             Extent::AllTypes => ALL_TYPES.map(<[&str]>::to_vec).into_iter().chain(of_known).collect(),
         };
-        let end = Instant::now() + self.config.deadlines.host;
+        let end = Instant::now() + self.access.deadlines().host;
         for types in wanted {
             if keys.iter().any(|key| types.contains(&key.key_type.as_str())) {
                 continue;
             }
-            let shown = self.ask_for_key(target, &HostEntries::preferring(&types), end).map_err(Failure::into_error)?;
+            let shown = self.ask_for_key(route, &HostEntries::preferring(&types), end).map_err(Failure::into_error)?;
             let key = judged(&known, &shown);
             // A server without such a key shows another of its own.
             if !keys.iter().any(|seen| seen.base64 == key.base64) {
@@ -95,8 +100,9 @@ impl SshRemote {
         Ok(())
     }
 
-    fn ask_for_key(&self, target: &SshTarget, types: &HostEntries, end: Instant) -> Result<HostKey, Failure> {
-        let link = Link::open(target, types, self.config.deadlines, end, &self.watchdog)?;
+    fn ask_for_key(&self, route: &Route, types: &HostEntries, end: Instant) -> Result<HostKey, Failure> {
+        let door = self.doors.last_of(&route.hops);
+        let link = self.access.open(&route.target, door.as_ref(), types, end)?;
         let shown = link.session.host_key().and_then(|(blob, _)| HostKey::new(blob));
         let _ = link.session.disconnect(None, "only the host key was asked for", None);
         shown.ok_or_else(|| {

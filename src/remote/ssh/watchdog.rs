@@ -1,17 +1,14 @@
 //! Cuts connections whose time is over. libssh2's own timeout runs only while it waits for data: against a peer that
 //! sends without end it never looks at the clock. One thread for all connections, there while any is watched.
 
+use super::line::Line;
 use std::{
     collections::BTreeMap,
-    io::{self, Read},
-    net::{Shutdown, TcpStream},
+    io,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
     thread,
     time::Instant,
 };
-
-/// More than any receive buffer holds.
-const MOST_DRAINED: usize = 64 << 20;
 
 /// When, and a number that tells apart what falls on the same moment.
 type Key = (Instant, u64);
@@ -27,7 +24,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    watched: BTreeMap<Key, Weak<TcpStream>>,
+    watched: BTreeMap<Key, Weak<Line>>,
     next: u64,
     is_running: bool,
 }
@@ -40,11 +37,11 @@ pub(super) struct Watch {
 }
 
 impl Watchdog {
-    /// Shuts `stream` down at `deadline`, unless the [`Watch`] is dropped before.
+    /// Cuts `line` at `deadline`, unless the [`Watch`] is dropped before.
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn watch(&self, stream: &Arc<TcpStream>, deadline: Instant) -> io::Result<Watch> {
+    pub fn watch(&self, line: &Arc<Line>, deadline: Instant) -> io::Result<Watch> {
         let mut state = self.0.lock();
         if !state.is_running {
             let shared = Arc::clone(&self.0);
@@ -53,7 +50,7 @@ impl Watchdog {
         }
         let key = (deadline, state.next);
         state.next += 1;
-        state.watched.insert(key, Arc::downgrade(stream));
+        state.watched.insert(key, Arc::downgrade(line));
         self.0.changed.notify_one();
         Ok(Watch { shared: Arc::clone(&self.0), key })
     }
@@ -89,10 +86,10 @@ impl Shared {
                 state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
                 continue;
             }
-            let stream = state.watched.pop_first().and_then(|(_, stream)| stream.upgrade());
+            let line = state.watched.pop_first().and_then(|(_, line)| line.upgrade());
             drop(state);
-            if let Some(stream) = stream {
-                cut(&stream);
+            if let Some(line) = line {
+                line.cut();
             }
             state = self.lock();
         }
@@ -100,29 +97,19 @@ impl Shared {
     }
 }
 
-/// Closes both ways, and takes away what has already come: libssh2 reads a greeting byte by byte, and would go on for
-/// seconds.
-fn cut(mut stream: &TcpStream) {
-    let _ = stream.shutdown(Shutdown::Both);
-    let mut buffer = vec![0; 64 << 10];
-    let mut drained = 0;
-    while let Ok(n @ 1..) = stream.read(&mut buffer) {
-        drained += n;
-        if drained > MOST_DRAINED {
-            break;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{net::TcpListener, time::Duration};
+    use std::{
+        io::Read,
+        net::{TcpListener, TcpStream},
+        time::Duration,
+    };
 
-    fn pair() -> (Arc<TcpStream>, TcpStream) {
+    fn pair() -> (Arc<Line>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        (Arc::new(stream), listener.accept().unwrap().0)
+        (Arc::new(stream.into()), listener.accept().unwrap().0)
     }
 
     fn is_running(dog: &Watchdog) -> bool {
@@ -146,9 +133,9 @@ mod tests {
         let late_watch = dog.watch(&late.0, in_ms(300)).unwrap();
         let never_watch = dog.watch(&never.0, in_ms(600_000)).unwrap();
         let soon_watch = dog.watch(&soon.0, in_ms(100)).unwrap();
-        assert_eq!((&*soon.0).read(&mut [0]).unwrap(), 0);
+        assert_eq!(rustix::io::read(&*soon.0, &mut [0][..]).unwrap(), 0);
         assert!(start.elapsed() >= Duration::from_millis(100) && soon_watch.has_bitten());
-        assert_eq!((&*late.0).read(&mut [0]).unwrap(), 0);
+        assert_eq!(rustix::io::read(&*late.0, &mut [0][..]).unwrap(), 0);
         assert!(start.elapsed() >= Duration::from_millis(300) && late_watch.has_bitten());
         assert!(!never_watch.has_bitten());
     }

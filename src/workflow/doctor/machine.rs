@@ -166,7 +166,7 @@ impl Machine<'_> {
                 && !seen.contains(&&target.settings)
             {
                 seen.push(&target.settings);
-                found.push(self.ssh.look_at_material(target));
+                found.push(self.ssh.look_at_material(host, target));
             }
         }
         (!found.is_empty()).then_some(found)
