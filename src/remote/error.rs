@@ -94,7 +94,7 @@ pub enum Error {
     #[error("key file {} is encrypted, and the agent does not hold it", .path.display())]
     KeyEncrypted { path: PathBuf },
     /// The jump host could not be logged in to, or was lost and could not again: for the rest of the run.
-    #[error("the jump host {jump} is of no use: {cause}")]
+    #[error("the jump host {jump} cannot be used: {cause}")]
     JumpFailed { jump: String, cause: Arc<Error> },
     #[error("the jump host {jump} does not forward to {endpoint}")]
     ForwardingRefused { jump: String, endpoint: String },

@@ -20,6 +20,8 @@ use std::{
 const TURN: Duration = Duration::from_millis(500);
 /// What libssh2 says of SSH_OPEN_ADMINISTRATIVELY_PROHIBITED: it has one code for every refusal (channel.c).
 const PROHIBITED: &str = "administratively prohibited";
+/// And of SSH_OPEN_CONNECT_FAILED, whose reason it does not pass on.
+const CONNECT_FAILED: &str = "connect failed";
 
 /// Why there is no channel.
 #[derive(Debug)]
@@ -114,6 +116,9 @@ impl Openings {
                 Some(Err(e)) if session_code(&e) == Some(raw::LIBSSH2_ERROR_CHANNEL_FAILURE) => {
                     let refusal = match e.message().contains(PROHIBITED) {
                         true => Refusal::Prohibited,
+                        false if e.message().contains(CONNECT_FAILED) => {
+                            Refusal::NoConnection("refused, no route, or a name it does not know".to_owned())
+                        }
                         false => Refusal::NoConnection(e.message().to_owned()),
                     };
                     let _ = opening.answer.send(Err(refusal));
