@@ -27,9 +27,9 @@ fn expired_password_with_pam() {
     let trial = Trial::of(|builder| builder.sshd_option("UsePAM yes"));
     trial.host().write("/etc/pam.d/sshd", "auth required pam_deny.so\naccount required pam_unix.so\nsession required pam_permit.so\npassword required pam_unix.so\n");
     trial.host().must("chage -d 0 root");
-    let error = trial.assert_fault("shell_unusable");
+    let error = trial.assert_fault("password_expired");
     assert!(error["message"].as_str().unwrap().to_lowercase().contains("password"), "{error:#}");
-    assert!(error["hint"].as_str().unwrap().contains("expired"), "{error:#}");
+    assert!(error["hint"].as_str().unwrap().contains("passwd root"), "{error:#}");
     trial.host().must("chage -d 20000 root");
     trial.assert_mended();
 }
