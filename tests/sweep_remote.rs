@@ -5,7 +5,7 @@
 //! An undisturbed run under strace says which calls there are. Then each is met on its own: the program that makes it is
 //! killed there, and the script that called it with it; or the call fails, and the script has to cope. Several hosts are
 //! swept at the same time, each at a point of its own.
-#![allow(clippy::unwrap_used, reason = "test code")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
 mod support;
 
@@ -18,8 +18,6 @@ const DIR: &str = "/etc/kubernetes";
 const CALLS: &str = "?open,openat,?creat,write,pwrite64,fsync,fdatasync,sync,syncfs,?rename,renameat,renameat2,?link,linkat,\
                      ?unlink,unlinkat,?chmod,fchmod,fchmodat,?chown,fchown,?lchown,fchownat,?mkdir,mkdirat,ftruncate,\
                      truncate,?symlink,symlinkat,copy_file_range,sendfile";
-/// Stands for the shell that runs the script.
-const SHELL: &str = "sh";
 /// Comes before the system's own `sh`: does what /mnt/sweep/point says.
 const WRAPPED_SHELL: &str = r#"#!/bin/sh
 read -r number call when action </mnt/sweep/point

@@ -164,7 +164,12 @@ fn node_clock_off_by_an_hour() {
     need_root!();
     let trial = Trial::new();
     trial.host().replace_program("date", "#!/bin/sh\necho $(($(@REAL@ +%s) + 3600))\n");
-    trial.assert_succeeds();
+    let (exit, report) = trial.fleet.json(&["apply"]);
+    assert_eq!((exit, hosts_that_are(&report, "changed").len()), (0, 2), "{report:#}");
+    let warned = host_of(&report, "faulty")["clock_skew_seconds"].as_i64();
+    assert!(warned.is_some_and(|skew| (3500..3700).contains(&skew)), "{report:#}");
+    assert!(host_of(&report, "healthy")["clock_skew_seconds"].is_null(), "{report:#}");
+    trial.assert_new(FAULTY);
     let (_, status) = trial.fleet.json(&["status"]);
     let skew = |name: &str| host_of(&status, name)["clock_skew_seconds"].as_i64().unwrap();
     assert!((3500..3700).contains(&skew("faulty")) && skew("healthy").abs() < 100, "{status:#}");
@@ -172,4 +177,15 @@ fn node_clock_off_by_an_hour() {
     let warned: Vec<_> = said.lines().filter(|line| line.contains("its clock is +3")).collect();
     assert_eq!(warned.len(), 1, "{said}");
     assert!(warned[0].contains("faulty"), "{said}");
+}
+
+#[test]
+fn node_clock_outside_the_certificates_validity() {
+    need_root!();
+    let trial = Trial::new();
+    trial.host().replace_program("date", "#!/bin/sh\necho $(($(@REAL@ +%s) + 20 * 365 * 86400))\n");
+    let error = trial.assert_fault("clock_outside_validity");
+    assert!(error["message"].as_str().unwrap().contains("clock"), "{error:#}");
+    trial.host().restore_program("date");
+    trial.assert_mended();
 }
