@@ -31,7 +31,7 @@ fn ended(env: &TestEnv, report: &Value) -> Vec<String> {
     hosts.map(|line| line["host"]["name"].as_str().unwrap().to_owned()).collect()
 }
 
-fn is_node(name: &String) -> bool {
+fn is_node(name: &str) -> bool {
     name.starts_with("node")
 }
 
@@ -46,7 +46,7 @@ fn the_control_plane_ends_before_a_node_begins_unless_asked_otherwise() {
         let order = ended(&env, &report);
         assert_eq!(order.len(), 12);
         let nodes = if nodes_last { &order[8..] } else { &order[..4] };
-        assert!(nodes.iter().all(is_node), "{distribute}: {order:?}");
+        assert!(nodes.iter().all(|name| is_node(name)), "{distribute}: {order:?}");
         // The report keeps the order of the inventory.
         let names: Vec<_> = report["hosts"].as_array().unwrap().iter().map(|host| host["name"].clone()).collect();
         assert_eq!(names[..4], ["node-1", "cp-1", "both-1", "node-2"]);

@@ -182,7 +182,7 @@ fn check_value(key: &Key, value: &Spanned<DeValue<'_>>, mistakes: &mut Mistakes<
     let at = value.span().start;
     match (key.kind, value.get_ref()) {
         (Kind::Text | Kind::TextOrTexts | Kind::IntegerOrText, DeValue::String(text)) => {
-            check_text(key, text, at, mistakes)
+            check_text(key, text, at, mistakes);
         }
         (Kind::Texts | Kind::TextOrTexts, DeValue::Array(items)) => {
             for item in items {
