@@ -232,7 +232,7 @@ fn a_host_that_hangs_is_left_at_the_idle_deadline_with_its_old_file() {
     client.deadlines = Deadlines { idle: Duration::from_secs(1), ..Deadlines::default() };
     let started = Instant::now();
     let error = client.install(&host, &changed_bundle()).unwrap_err();
-    assert_eq!((error.code(), error.retry_class()), ("timed_out", RetryClass::Retryable));
+    assert_eq!((error.code(), error.retry_class()), ("timed_out", RetryClass::Unavailable));
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     assert_eq!(host.read(BOOTSTRAP), content(&bundle()[0]));
 }

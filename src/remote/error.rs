@@ -210,11 +210,12 @@ impl Error {
     pub fn retry_class(&self) -> RetryClass {
         match self {
             Self::Retried { last, .. } => last.retry_class(),
-            Self::DnsBusy { .. } | Self::ConnectRefused { .. } => RetryClass::Retryable,
+            Self::DnsBusy { .. } | Self::ConnectRefused { .. } | Self::UnreachableFromJump { .. } => {
+                RetryClass::Retryable
+            }
             Self::DnsFailed { .. }
             | Self::ConnectTimeout { .. }
             | Self::Unreachable { .. }
-            | Self::UnreachableFromJump { .. }
             | Self::HandshakeFailed { .. }
             | Self::ConnectionLost { .. }
             | Self::TimedOut { .. } => RetryClass::Unavailable,

@@ -58,7 +58,7 @@ fn converse(link: &Link, command: &str, input: &[u8], sudo: Option<Dialogue<'_>>
         let root = become_root(link, &mut channel, sudo)?;
         (output, passwords) = (root.said, root.passwords);
     }
-    send(link, &mut channel, input)?;
+    send(link, &mut channel, input, &mut output)?;
     grant(link, &mut channel, command, &mut request)?;
     tracing::debug!("{}: started `{command}`; {} bytes sent", link.endpoint, input.len());
     receive(link, &mut channel, &mut output)?;
@@ -106,13 +106,13 @@ fn become_root(link: &Link, channel: &mut Channel, mut sudo: Dialogue<'_>) -> Re
         match step {
             Step::Wait => {}
             Step::Answer(line) => {
-                write(link, channel, line.expose_secret().as_bytes())?;
+                write(link, channel, line.expose_secret().as_bytes(), &mut Vec::new())?;
                 passwords.push(line);
             }
             Step::Go => break,
             Step::Stop(error) => {
                 // To its end, so that sudo has no third question.
-                send(link, channel, &[])?;
+                send(link, channel, &[], &mut Vec::new())?;
                 let _ = receive(link, channel, &mut Vec::new());
                 return Err(error);
             }
@@ -165,20 +165,24 @@ fn send_request(link: &Link, channel: &mut Channel, command: &str) -> Result<Req
     }
 }
 
-fn send(link: &Link, channel: &mut Channel, input: &[u8]) -> Result<(), Error> {
-    write(link, channel, input)?;
+fn send(link: &Link, channel: &mut Channel, input: &[u8], output: &mut Vec<u8>) -> Result<(), Error> {
+    write(link, channel, input, output)?;
     match finish(link, RUNNING, || channel.send_eof())? {
         Err(e) if link.is_gone(&e) => Err(link.failed(RUNNING, &e)),
         _ => Ok(()),
     }
 }
 
-fn write(link: &Link, channel: &mut Channel, input: &[u8]) -> Result<(), Error> {
+fn write(link: &Link, channel: &mut Channel, input: &[u8], output: &mut Vec<u8>) -> Result<(), Error> {
     let mut rest = input;
     while !rest.is_empty() {
         match channel.write(rest) {
             Ok(sent) => rest = &rest[sent..],
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => link.wait(RUNNING)?,
+            // Where the command has ended without reading, room for more never comes.
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => match take_in(link, channel, output)? {
+                Output::Ended => return Ok(()),
+                Output::SoFar => link.wait(RUNNING)?,
+            },
             Err(_) if link.is_over() => return Err(link.timed_out(RUNNING)),
             // A command that ends without reading (nologin) closes the channel: what it said explains more.
             Err(_) => return Ok(()),
@@ -188,12 +192,25 @@ fn write(link: &Link, channel: &mut Channel, input: &[u8]) -> Result<(), Error> 
 }
 
 fn receive(link: &Link, channel: &mut Channel, output: &mut Vec<u8>) -> Result<(), Error> {
+    while let Output::SoFar = take_in(link, channel, output)? {
+        link.wait(RUNNING)?;
+    }
+    Ok(())
+}
+
+enum Output {
+    SoFar,
+    Ended,
+}
+
+/// What has come by now.
+fn take_in(link: &Link, channel: &mut Channel, output: &mut Vec<u8>) -> Result<Output, Error> {
     let mut buffer = [0; BUFFER];
     loop {
         match channel.read(&mut buffer) {
-            Ok(0) => return Ok(()),
+            Ok(0) => return Ok(Output::Ended),
             Ok(n) => output.extend_from_slice(&buffer[..n]),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => link.wait(RUNNING)?,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Output::SoFar),
             Err(_) if link.is_over() => return Err(link.timed_out(RUNNING)),
             Err(e) => return Err(Error::ConnectionLost { during: RUNNING, reason: e.to_string() }),
         }
