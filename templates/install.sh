@@ -65,7 +65,8 @@ km_missing() { # TOOL
 km_begin() { # NUMBER-OF-FILES
   km_say begin
   km_count=$1
-  [ "$(command -v printf)" = printf ] || km_missing 'printf builtin in sh'
+  # Found without any program: it is the shell's own.
+  PATH='' printf '' 2>/dev/null || km_missing 'printf builtin in sh'
   km_uid=
   # Not by number: where /proc is another PID namespace's, that is somebody else's.
   [ ! -r /proc/self/status ] || km_own_ids </proc/self/status
@@ -89,7 +90,7 @@ km_machine() { # KNOWN: SHA-256...
   esac
   km_say machine "$km_id"
   [ $# -gt 0 ] || return 0
-  km_sum=$(printf %s "$km_id" | km_sha256)
+  km_sum=$(printf %s "$km_id" | $km_hash)
   km_sum=${km_sum%% *}
   for km_known; do
     if [ "$km_known" = "$km_sum" ]; then
@@ -111,8 +112,6 @@ km_own_ids() {
     esac
   done
 }
-
-km_sha256() { $km_hash "$@"; }
 
 # Goes to DIR below ROOT, or as near to it as exists: km_rest is what is missing below the working directory. A link is
 # followed only out of a directory that others cannot change: they would choose where it leads.
@@ -269,7 +268,7 @@ km_look() { # look|probe DIRECTORY-INDEX ROOT DIR, then for each file: INDEX NAM
   km_find_stale
   [ -n "$km_names" ] || return 0
   # shellcheck disable=SC2086 # our names hold no blanks
-  km_sums=$(km_sha256 $km_names)
+  km_sums=$($km_hash $km_names)
   unset km_authorities
   km_compare "$@"
 }
@@ -458,7 +457,7 @@ km_read() { # INDEX NAME KIND
 
 # The first 8 hex digits of a value's SHA-256, into km_sum.
 km_fingerprint() { # VALUE
-  km_sum=$(printf %s "$1" | km_sha256)
+  km_sum=$(printf %s "$1" | $km_hash)
   km_sum=${km_sum%"${km_sum#????????}"}
 }
 
@@ -795,7 +794,7 @@ km_flush() { # for each file: INDEX SHA256
   # shellcheck disable=SC2086 # our names hold no blanks
   sync $km_new || km_fail "$1" sync
   # shellcheck disable=SC2086
-  km_sums=$(km_sha256 $km_new)
+  km_sums=$($km_hash $km_new)
   while [ $# -gt 0 ]; do
     eval "km_temp=\${km_temp_$1:-}"
     if [ -n "$km_temp" ]; then

@@ -22,7 +22,7 @@ km_weigh() { # DIRECTORY-INDEX, then for each file: INDEX NAME HOW INSTALLED REP
   km_kept_sums=
   [ -n "$km_rest" ] || km_find_kept "$@"
   # shellcheck disable=SC2086 # our names hold no blanks
-  [ -z "$km_kept" ] || km_kept_sums=$(km_sha256 $km_kept)
+  [ -z "$km_kept" ] || km_kept_sums=$($km_hash $km_kept)
   while [ $# -gt 0 ]; do
     eval "km_state=\${km_state_$1:-}"
     # Without a state it was refused already.
@@ -145,7 +145,7 @@ km_finish() { # for each file: INDEX NAME
       swap | lone)
         km_all=$(ls -ldn "./$2")
         km_confirm "$1" "./$2"
-        km_sums=$(km_sha256 "./$2")
+        km_sums=$($km_hash "./$2")
         km_pick_sum "./$2"
         eval "km_now_$1=\$km_sum"
         ;;

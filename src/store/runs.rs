@@ -11,6 +11,7 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 pub(super) const DIRECTORY: &str = "runs";
@@ -46,10 +47,13 @@ impl RunId {
 pub struct Journal {
     id: RunId,
     dir: PathBuf,
-    file: Mutex<fs::File>,
-    /// The same open file, for lines that wait for no disk.
-    notes: fs::File,
+    /// Opened for appending: one write to it does not mix with another's.
+    file: fs::File,
+    /// When its lines were last known to be on the disk.
+    synced: Mutex<Instant>,
 }
+
+const BETWEEN_SYNCS: Duration = Duration::from_secs(1);
 
 impl Journal {
     pub(super) fn create(id: RunId, dir: &Path) -> Result<Self, Error> {
@@ -61,8 +65,7 @@ impl Journal {
             .open(&path)
             .map_err(|e| Error::io("write", &path, e))?;
         file.lock().map_err(|e| Error::io("lock", &path, e))?;
-        let notes = file.try_clone().map_err(|e| Error::io("write", &path, e))?;
-        Ok(Self { id, dir: dir.to_owned(), file: Mutex::new(file), notes })
+        Ok(Self { id, dir: dir.to_owned(), file, synced: Mutex::new(Instant::now()) })
     }
 
     /// Takes the run back, for one that came to nothing before its first line.
@@ -82,12 +85,27 @@ impl Journal {
     /// # Errors
     /// [`Error::Io`].
     pub fn record<T: Serialize>(&self, entry: &T) -> Result<(), Error> {
-        let path = self.dir.join(JOURNAL);
-        let fail = |e| Error::io("write", &path, e);
-        let line = render_line(entry).map_err(fail)?;
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.write_all(line.as_bytes()).map_err(fail)?;
-        file.sync_data().map_err(fail)
+        self.note(entry)?;
+        self.sync()
+    }
+
+    /// Appends one line, and syncs it with those before it, but once a second at most: a disk takes longer for it than a
+    /// host for its login. A line that a power failure loses makes a host one of those that are looked at again.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn record_in_turn<T: Serialize>(&self, entry: &T) -> Result<(), Error> {
+        self.note(entry)?;
+        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        if synced.elapsed() >= BETWEEN_SYNCS {
+            self.sync()?;
+            *synced = Instant::now();
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), Error> {
+        self.file.sync_data().map_err(|e| Error::io("write", &self.dir.join(JOURNAL), e))
     }
 
     /// Appends one line without waiting for the disk: it outlives this process, but perhaps not this machine.
@@ -97,8 +115,7 @@ impl Journal {
     pub fn note<T: Serialize>(&self, entry: &T) -> Result<(), Error> {
         let fail = |e| Error::io("write", &self.dir.join(JOURNAL), e);
         let line = render_line(entry).map_err(fail)?;
-        // One write to a file opened for appending does not mix with another's.
-        (&self.notes).write_all(line.as_bytes()).map_err(fail)
+        (&self.file).write_all(line.as_bytes()).map_err(fail)
     }
 
     /// Writes the run's report beside its journal.

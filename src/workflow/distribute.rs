@@ -108,7 +108,7 @@ pub(super) fn run_on_hosts<T: Target>(
         Event::Done(report) => {
             observer.host_finished(report);
             if journaled.is_ok() {
-                journaled = journal.record(&Entry::Host { at: fleet.clock.now(), host: report });
+                journaled = journal.record_in_turn(&Entry::Host { at: fleet.clock.now(), host: report });
             }
         }
     });
