@@ -40,6 +40,7 @@ pub struct Swarm {
     pub env: TestEnv,
     _client: Client,
     _dir: tempfile::TempDir,
+    address: String,
     hosts: Vec<Host>,
 }
 
@@ -83,12 +84,23 @@ impl Swarm {
             hosts.push(host);
         }
         env.write("inventory.toml", inventory);
-        Self { env, _client: client, _dir: dir, hosts }
+        Self { env, _client: client, _dir: dir, address, hosts }
     }
 
-    /// From now on everybody is healthy; those that refused are not covered.
+    /// From now on everybody is healthy.
     pub fn cure(&self) {
-        self.hosts.iter().for_each(|host| *host.conduct.lock().unwrap() = Conduct::Healthy);
+        for (port, host) in (PORT..).zip(&self.hosts) {
+            let before = std::mem::replace(&mut *host.conduct.lock().unwrap(), Conduct::Healthy);
+            if before == Conduct::Refuses {
+                host.listen(&self.address, port);
+            }
+        }
+    }
+
+    /// How many logins each host has seen.
+    pub fn logins(&self) -> Vec<usize> {
+        let log = |host: &Host| fs::read_to_string(host.dir.join("log")).unwrap_or_default();
+        self.hosts.iter().map(|host| log(host).matches("Accepted publickey").count()).collect()
     }
 
     /// Names of the hosts that hold what a node should, as it is in the state directory.

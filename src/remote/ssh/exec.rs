@@ -1,7 +1,8 @@
 //! One command over one channel: input in full, end of file, everything that comes back, how it ended.
 //!
-//! Nothing is waited for that need not be: the input is on its way before the server has said that the command runs, and
-//! output is taken in while input goes out.
+//! Nothing is waited for that need not be: the input goes out as soon as the server gives room for it, be its answer to the
+//! command there or not, and output is taken in meanwhile. In non-blocking mode every call to libssh2 may take in what
+//! another one waits for: before each wait stands a look at what has come, and nothing after it.
 
 use super::connect::{Link, is_pending};
 use crate::{
@@ -178,11 +179,19 @@ fn write(link: &Link, channel: &mut Channel, input: &[u8], output: &mut Vec<u8>)
     while !rest.is_empty() {
         match channel.write(rest) {
             Ok(sent) => rest = &rest[sent..],
-            // Where the command has ended without reading, room for more never comes.
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => match take_in(link, channel, output)? {
-                Output::Ended => return Ok(()),
-                Output::SoFar => link.wait(RUNNING)?,
-            },
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                let is_line_full = link.session.block_directions() != BlockDirections::Inbound;
+                // Where the command has ended without reading, room for more never comes.
+                if let Output::Ended = take_in(link, channel, output)? {
+                    return Ok(());
+                }
+                if is_line_full {
+                    link.wait_for(RUNNING, BlockDirections::Both)?;
+                } else if channel.write_window().remaining == 0 {
+                    // What gives us room may have come just now: only if not is it waited for.
+                    link.wait_for(RUNNING, BlockDirections::Inbound)?;
+                }
+            }
             Err(_) if link.is_over() => return Err(link.timed_out(RUNNING)),
             // A command that ends without reading (nologin) closes the channel: what it said explains more.
             Err(_) => return Ok(()),
