@@ -26,6 +26,7 @@ km_refused=
 km_due=
 km_here=
 km_along=
+km_twin=
 km_newline='
 '
 
@@ -81,7 +82,8 @@ km_begin() { # NUMBER-OF-FILES
   [ -n "$km_hash" ] || km_missing sha256sum
 }
 
-# Says which machine this is, where it has a machine-id(5); ends when it is one of KNOWN, which were written already.
+# Says which machine this is, where it has a machine-id(5), and whether it shows that of one of KNOWN, which were written
+# already: that is the same machine, or a clone of it.
 km_machine() { # KNOWN: SHA-256...
   km_id=
   [ ! -r /etc/machine-id ] || read -r km_id </etc/machine-id || :
@@ -94,10 +96,19 @@ km_machine() { # KNOWN: SHA-256...
   km_sum=${km_sum%% *}
   for km_known; do
     if [ "$km_known" = "$km_sum" ]; then
+      km_twin=yes
       km_say twin "$km_sum"
-      km_quit
     fi
   done
+}
+
+# After the looks. A machine that was written already has nothing due: what has is a clone, or is to hold other files
+# under its second name.
+km_quit_if_twin() {
+  if [ -n "$km_twin" ]; then
+    km_say barred
+    km_quit
+  fi
 }
 
 # The effective ones, without a fork; see proc_pid_status(5).

@@ -79,7 +79,7 @@ fn a_machine_that_is_to_hold_other_files_under_its_second_name_is_refused_under_
     );
     let node = host_of(&report, "node-01");
     assert_eq!((&node["error"]["code"], &node["twin"]["host"]), (&"same_machine".into(), &"boss".into()));
-    assert!(node["error"]["message"].as_str().unwrap().contains("the machine of boss"), "{node:#}");
+    assert!(node["error"]["message"].as_str().unwrap().contains("machine-id of boss"), "{node:#}");
     assert_eq!(fleet.names(0), ["token.csv"], "nothing was written under the second name");
     assert_untold(&fleet, &report);
     // Chosen alone, either name is as good as any.
@@ -114,6 +114,37 @@ fn machines_made_from_one_image_are_all_written_and_their_host_key_is_warned_of(
         assert!(twin("node-01").is_null());
         assert!(fleet.run(&[command]).stderr.contains("node-02, node-03 and node-01 show the same host key"));
     }
+}
+
+#[test]
+fn a_clone_with_the_machine_id_of_the_first_is_not_taken_for_it() {
+    need_root!();
+    let mut fleet = Fleet::of_nodes(2);
+    let (first, rest) = fleet.hosts.split_at_mut(1);
+    rest[0].clone_host_key(&first[0]);
+    fleet.client.trust(&rest[0].known_hosts_lines());
+    fleet.hosts.iter().for_each(|host| set_machine_id(host, ID));
+    let (code, report) = fleet.json(&["apply"]);
+    assert_eq!(code, 3, "{report:#}");
+    let (done, failed) = (hosts_that_are(&report, "changed"), hosts_that_are(&report, "failed"));
+    assert_eq!((done.len(), failed.len()), (1, 1), "{report:#}");
+    let clone = host_of(&report, failed[0]);
+    assert_eq!((&clone["error"]["code"], &clone["twin"]["host"]), (&"same_machine".into(), &done[0].into()));
+    let told = clone["error"].to_string();
+    assert!(["listed twice", "clone", "ssh-keygen -A"].iter().all(|word| told.contains(word)), "{told}");
+    let index = usize::from(failed[0] == "node-02");
+    assert_eq!(fleet.names(index), [""; 0], "nothing was written on what may be a clone");
+    fleet.assert_complete(1 - index);
+
+    set_machine_id(&fleet.hosts[1], OTHER_ID);
+    let (code, report) = fleet.json(&["apply"]);
+    assert_eq!((code, hosts_that_are(&report, "changed")), (0, vec![failed[0]]), "{report:#}");
+    (0..2).for_each(|index| fleet.assert_complete(index));
+
+    // What holds all it should has nothing to lose, and is warned of.
+    set_machine_id(&fleet.hosts[1], ID);
+    let (code, report) = fleet.json(&["apply"]);
+    assert_eq!((code, hosts_that_are(&report, "unchanged").len()), (0, 2), "{report:#}");
 }
 
 #[test]

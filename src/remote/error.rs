@@ -135,7 +135,10 @@ pub enum Error {
         .validity.not_before, .validity.not_after
     )]
     ClockOutsideValidity { clock: Timestamp, validity: Validity },
-    #[error("it is the machine of {name}, by host key and machine-id: nothing was written under this name")]
+    #[error(
+        "it shows the host key and the machine-id of {name}, but lacks files that it should hold: it is that machine, listed \
+         twice, or a clone; nothing was written under this name"
+    )]
     SameMachine { name: String },
     #[error("{}", joined(.0))]
     Files(Vec<FileError>),
@@ -339,7 +342,12 @@ impl Error {
                     .into()
             }
             Self::ToolMissing { tool } => format!("install {tool} on the host (coreutils or busybox)"),
-            Self::SameMachine { .. } => "list it once, with all of its roles; or mend the address of one".into(),
+            Self::SameMachine { .. } => {
+                "if it is one machine, list it once, with all of its roles, or mend the address of one; if one is a clone, \
+                 it needs a machine-id of its own (remove /etc/machine-id, `systemd-machine-id-setup`) and host keys of \
+                 its own (`ssh-keygen -A` after removing the old ones)"
+                    .into()
+            }
             Self::Files(files) => files.first().map(FileError::hint).unwrap_or_default(),
         }
     }

@@ -1,11 +1,11 @@
 //! One machine under two names of the inventory is written once. Hosts are told apart by their host keys, which costs
 //! nothing; only where a second name shows a key that was seen before does it wait for the first, and the host is asked
-//! whether it is the same machine. Clones with one key and machine-ids of their own are all written.
+//! whether it is the same machine. One with the machine-id of the first is only looked at: where anything is due, it may as
+//! well be a clone. Clones with one key and machine-ids of their own are all written.
 
 use super::report::{Twin, TwinKind};
 use crate::{
     bundle::Bundle,
-    digest::Digest,
     remote::{
         Peer,
         installer::{HostView, MachineId, Written},
@@ -54,15 +54,6 @@ impl<'a> Twins<'a> {
 
     fn name(&self, host: usize) -> String {
         self.bundles[host].host.name.as_str().to_owned()
-    }
-
-    /// Whether the host of that name was given the very files that `bundle` asks for.
-    pub fn want_the_same(&self, bundle: &Bundle, name: &str) -> bool {
-        let files = |bundle: &Bundle| {
-            bundle.files.iter().map(|file| (file.path.clone(), file.sha256)).collect::<HashMap<String, Digest>>()
-        };
-        let other = self.bundles.iter().find(|bundle| bundle.host.name.as_str() == name);
-        other.is_some_and(|other| files(other) == files(bundle))
     }
 }
 
