@@ -148,6 +148,27 @@ fn a_clone_with_the_machine_id_of_the_first_is_not_taken_for_it() {
 }
 
 #[test]
+fn a_host_that_waits_for_a_hung_one_with_its_key_says_whom_to_look_at() {
+    need_root!();
+    let mut fleet = Fleet::of_nodes(2);
+    let (first, rest) = fleet.hosts.split_at_mut(1);
+    rest[0].clone_host_key(&first[0]);
+    fleet.client.trust(&rest[0].known_hosts_lines());
+    fleet.hosts.iter().for_each(|host| host.replace_program("sync", "#!/bin/sh\nexec sleep 30\n"));
+    fleet.set_settings("[distribute]\nhost_timeout = \"4s\"\n");
+    let (code, report) = fleet.json(&["apply"]);
+    assert_eq!(code, 3, "{report:#}");
+    let with = |code: &str| {
+        let mut hosts = report["hosts"].as_array().unwrap().iter();
+        hosts.find(|host| host["error"]["code"] == code).unwrap_or_else(|| panic!("no {code}: {report:#}"))
+    };
+    let (hung, waiting) = (with("timed_out"), with("waited_for_twin"));
+    let name = hung["name"].as_str().unwrap();
+    assert_eq!(waiting["twin"], serde_json::json!({"kind": "same_host_key", "host": name}));
+    assert!(waiting["error"]["hint"].as_str().unwrap().starts_with(&format!("look at {name}")), "{waiting:#}");
+}
+
+#[test]
 fn a_machine_without_an_id_cannot_be_told_from_its_clone_and_is_written_under_both_names() {
     need_root!();
     let (fleet, _relays) = machine_with_alias("boss", "control-plane");

@@ -140,6 +140,8 @@ pub enum Error {
          twice, or a clone; nothing was written under this name"
     )]
     SameMachine { name: String },
+    #[error("waited {seconds} s in vain for {name}, which shows the same host key, to be done: nothing was begun here")]
+    WaitedForTwin { name: String, seconds: u64 },
     #[error("{}", joined(.0))]
     Files(Vec<FileError>),
     /// What the last of several attempts came to; never nested.
@@ -204,6 +206,7 @@ impl Error {
             Self::ToolMissing { .. } => "tool_missing",
             Self::ClockOutsideValidity { .. } => "clock_outside_validity",
             Self::SameMachine { .. } => "same_machine",
+            Self::WaitedForTwin { .. } => "waited_for_twin",
             Self::Files(files) => files.first().map_or("write_failed", FileError::code),
         }
     }
@@ -221,7 +224,8 @@ impl Error {
             | Self::Unreachable { .. }
             | Self::HandshakeFailed { .. }
             | Self::ConnectionLost { .. }
-            | Self::TimedOut { .. } => RetryClass::Unavailable,
+            | Self::TimedOut { .. }
+            | Self::WaitedForTwin { .. } => RetryClass::Unavailable,
             Self::HostKeyUnknown { .. }
             | Self::HostKeyChanged { .. }
             | Self::HostKeyRevoked { .. }
@@ -348,6 +352,10 @@ impl Error {
                  its own (`ssh-keygen -A` after removing the old ones)"
                     .into()
             }
+            Self::WaitedForTwin { name, .. } => format!(
+                "look at {name}, not at this host, then run again; hosts that show one host key go one after another: \
+                 give each its own (`ssh-keygen -A` after removing the old ones)"
+            ),
             Self::Files(files) => files.first().map(FileError::hint).unwrap_or_default(),
         }
     }

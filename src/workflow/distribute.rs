@@ -156,6 +156,9 @@ fn install(fleet: &Fleet, bundle: &Bundle, visit: &Visit, breaker: &Breaker) -> 
             breaker.count_failed(&error);
             let twin = match error.cause() {
                 remote::Error::SameMachine { name } => Some(same_machine(name)),
+                remote::Error::WaitedForTwin { name, .. } => {
+                    Some(Twin { kind: TwinKind::SameHostKey, host: name.clone() })
+                }
                 _ => None,
             };
             HostReport { twin, ..failed(bundle.host, &error, took) }

@@ -19,8 +19,9 @@ pub struct Written {
     pub name: String,
 }
 
-/// Gives the machines that were written under other names and show the host key of this peer. May wait for them.
-pub type Roster<'a> = dyn Fn(&Peer) -> Vec<Written> + 'a;
+/// Gives the machines that were written under other names and show the host key of this peer. May wait for them, and fails
+/// where that takes too long.
+pub type Roster<'a> = dyn Fn(&Peer) -> Result<Vec<Written>, Error> + 'a;
 
 /// The digits of a machine-id.
 const LENGTH: usize = 32;

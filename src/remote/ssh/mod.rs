@@ -83,7 +83,7 @@ impl SshRemote {
     ) -> Result<Reply, Failure> {
         let config = self.access.config();
         let (mut link, host_key) = self.access.log_in(&route.target, door, end)?;
-        let input = script(&Peer { host_key: Some(host_key) })?;
+        let input = script(&Peer { host_key: Some(host_key), end })?;
         let mut reply = match (host.privilege, &config.sudo_password) {
             (Privilege::Sudo, Some(password)) => {
                 let limit = link.time_left().min(config.deadlines.idle);
