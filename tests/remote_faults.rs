@@ -94,7 +94,7 @@ fn an_immutable_file_or_directory_is_named() {
 }
 
 #[test]
-fn a_wrong_owner_is_repaired_in_place_and_reported() {
+fn a_wrong_owner_is_repaired_and_reported() {
     need_root!();
     let (host, client) = installed();
     host.must("chown 1234:5678 /etc/kubernetes/token.csv && chmod 644 /etc/kubernetes/token.csv");

@@ -78,8 +78,7 @@ pub fn run_distribution(
     observer: &dyn Observer,
 ) -> Result<Distribution, store::Error> {
     let twins = Twins::new(bundles);
-    let install =
-        |index: usize, breaker: &Breaker| install(fleet, &bundles[index], &twins.visit(index), breaker);
+    let install = |index: usize, breaker: &Breaker| install(fleet, &bundles[index], &twins.visit(index), breaker);
     run_on_hosts(fleet, bundles, order, journal, observer, install)
 }
 
