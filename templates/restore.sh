@@ -114,7 +114,7 @@ km_put() { # INDEX NAME
   case $km_do in
     swap)
       mv -f "./.kubemint-$km_nonce-$1.tmp" "./$2" || km_fail "$1" rename
-      mv -f "./.kubemint-$km_nonce-$1-previous.tmp" "$km_previous" || km_fail "$1" previous
+      mv -f "./.kubemint-$km_nonce-$1-previous.tmp" "$km_previous" || km_fail "$1" rename
       eval "km_temp_$1= km_temp_$(($1 + km_half))="
       ;;
     lone) mv -f "$km_previous" "./$2" || km_fail "$1" rename ;;

@@ -115,6 +115,7 @@ fn take_ground(what: &str, ground: &mut Ground, rest: &[&str]) -> Option<()> {
         ("blocks", [free]) => ground.free_bytes = free.parse::<u64>().ok().map(|k| k.saturating_mul(1024)),
         ("inodes", [free]) => ground.free_inodes = free.parse().ok(),
         ("fixed", [name]) => ground.fixed.push(scrub(name.trim_start_matches("./"))),
+        ("unkept", [name]) => ground.unkept.push(scrub(name.trim_start_matches("./"))),
         ("leftovers", [number]) => ground.leftovers = number.parse().ok()?,
         _ => return None,
     }

@@ -60,8 +60,10 @@ pub struct Ground {
     pub free_bytes: Option<u64>,
     /// `None` too where the file system does not count them.
     pub free_inodes: Option<u64>,
-    /// What is immutable or append-only: `.` is the directory, the others are names in it.
+    /// What is immutable or append-only: `.` is the directory, the others are names in it, kept versions too.
     pub fixed: Vec<String>,
+    /// Names of files in it that could not be kept if they were replaced: a directory has the name for that.
+    pub unkept: Vec<String>,
     /// Temporary files of a run that was killed, or is under way.
     pub leftovers: u64,
 }
