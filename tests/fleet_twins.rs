@@ -199,6 +199,28 @@ fn plan_and_status_name_a_machine_that_is_listed_twice() {
 }
 
 #[test]
+fn doctor_foretells_what_an_install_says_of_twins() {
+    need_root!();
+    let twin_check = |fleet: &Fleet, host: &str| {
+        let (code, document) = fleet.json(&["doctor", "--skip", "apiserver"]);
+        let checks = host_of(&document, host)["checks"].as_array().unwrap();
+        let check = checks.iter().find(|check| check["check"] == "twin").unwrap();
+        assert_eq!(check["status"] == "fail", host_of(&document, host)["status"] == "fail", "{document:#}");
+        assert!(!document.to_string().contains(ID));
+        (code, check["status"].as_str().unwrap().to_owned(), check["code"].clone())
+    };
+    let (fleet, _relays) = machine_with_alias("boss", "control-plane");
+    fleet.run(&["generate"]).expect(0);
+    assert_eq!(twin_check(&fleet, "boss"), (6, "fail".into(), "same_machine".into()), "other files");
+    assert_eq!(twin_check(&fleet, "node-01").1, "ok", "the first of them is as good as any");
+    set_machine_id(&fleet.hosts[0], "");
+    assert_eq!(twin_check(&fleet, "boss"), (0, "warn".into(), Value::Null), "the same host key");
+
+    let (fleet, _relays) = machine_with_alias("alias", "node");
+    assert_eq!(twin_check(&fleet, "alias"), (0, "warn".into(), Value::Null), "the same files");
+}
+
+#[test]
 fn a_second_name_takes_over_where_the_first_failed() {
     need_root!();
     let (fleet, _relays) = machine_with_alias("boss", "control-plane");

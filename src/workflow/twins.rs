@@ -104,14 +104,19 @@ impl Drop for Visit<'_> {
 }
 
 /// What tells a host that was read from others.
+#[derive(Clone)]
 pub(super) struct Identity {
     host_key: Option<String>,
     machine: Option<MachineId>,
 }
 
 impl Identity {
+    pub fn new(host_key: Option<String>, machine: Option<MachineId>) -> Self {
+        Self { host_key, machine }
+    }
+
     pub fn of(view: &HostView) -> Self {
-        Self { host_key: view.host_key.clone(), machine: view.machine }
+        Self::new(view.host_key.clone(), view.machine)
     }
 }
 

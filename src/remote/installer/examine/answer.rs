@@ -53,7 +53,19 @@ pub(super) fn parse_examination(
         return Err(garbled("an answer is missing from it", reply, nonce));
     };
     let Answers { clock, grounds, systemd, units, reach, .. } = answers;
-    Ok(Examination { uid, clock, hasher, missing_tools, grounds, systemd, units, reach, view })
+    Ok(Examination {
+        uid,
+        clock,
+        hasher,
+        missing_tools,
+        grounds,
+        systemd,
+        units,
+        reach,
+        view,
+        host_key: None,
+        machine: None,
+    })
 }
 
 fn grounds_of(layout: &Layout<'_>) -> Vec<Ground> {
