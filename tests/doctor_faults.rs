@@ -131,7 +131,7 @@ fn what_is_immutable_is_seen_before_an_install_meets_it() {
     let host = &fleet.hosts[0];
     host.must("mount -t tmpfs tmpfs /srv && cp -a /etc/kubernetes/. /srv && chmod 755 /srv && mount --bind /srv /etc/kubernetes");
     if !host.run("chattr +i /etc/kubernetes/bootstrap.kubeconfig").status.success() {
-        println!("skipped: this file system knows no immutable files");
+        support::skipped("this file system knows no immutable files");
         return;
     }
     let (code, document) = fleet.json(&DOCTOR);

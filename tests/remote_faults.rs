@@ -83,7 +83,7 @@ fn an_immutable_file_or_directory_is_named() {
     host.must("mount -t tmpfs tmpfs /srv && cp -a /etc/kubernetes/. /srv && chmod 755 /srv && mount --bind /srv /etc/kubernetes");
     support::require("chattr");
     if !host.run("chattr +i /etc/kubernetes/bootstrap.kubeconfig").status.success() {
-        println!("skipped: this file system knows no immutable files");
+        support::skipped("this file system knows no immutable files");
         return;
     }
     let error = assert_fails(&host, &client, "immutable");
