@@ -2,8 +2,8 @@
 
 use super::{
     Interrupt,
+    breaker::Breaker,
     journal::Entry,
-    limits::Breaker,
     report::{ErrorReport, FileReport, HostReport, HostStatus, RunReport, Summary, Twin, TwinKind},
     skew,
     twins::{Twins, Visit},
