@@ -39,6 +39,7 @@ km_ground() { # DIRECTORY-INDEX
   km_mounted "$1"
   km_free blocks "$1" -Pk
   km_free inodes "$1" -Pi
+  km_kept "$1"
   km_fixed "$1"
   [ -n "$km_rest" ] || km_leftovers "$1"
 }
@@ -79,11 +80,24 @@ km_free() { # WHAT DIRECTORY-INDEX OPTION
   done
 }
 
+# Where the version to be replaced would be kept: into km_keeps what is there already.
+km_kept() { # DIRECTORY-INDEX
+  km_keeps=
+  for km_name in $km_names; do
+    km_previous=./.${km_name#./}.kubemint-previous
+    if [ -d "$km_previous" ]; then
+      km_tell unkept "$1" "$km_name"
+    elif [ -f "$km_previous" ] && [ ! -L "$km_previous" ]; then
+      km_keeps="$km_keeps $km_previous"
+    fi
+  done
+}
+
 # Immutable and append-only, which stop root as well.
 km_fixed() { # DIRECTORY-INDEX
   km_has lsattr || return 0
   # shellcheck disable=SC2086 # our names hold no blanks
-  km_list=$(lsattr -d . $km_names 2>/dev/null)
+  km_list=$(lsattr -d . $km_names $km_keeps 2>/dev/null)
   IFS=$km_newline
   for km_line in $km_list; do
     unset IFS

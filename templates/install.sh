@@ -26,12 +26,16 @@ km_refused=
 km_due=
 km_here=
 km_along=
+km_twin=
+km_copy=
 km_newline='
 '
 
 km_say() { printf '%s %s\n' "$km_nonce" "$*"; }
 
 km_cleanup() {
+  [ -z "$km_copy" ] || rm -f "$km_copy"
+  km_copy=
   km_i=0
   while [ "$km_i" -lt "$km_count" ]; do
     eval "km_temp=\${km_temp_$km_i:-}"
@@ -81,7 +85,8 @@ km_begin() { # NUMBER-OF-FILES
   [ -n "$km_hash" ] || km_missing sha256sum
 }
 
-# Says which machine this is, where it has a machine-id(5); ends when it is one of KNOWN, which were written already.
+# Says which machine this is, where it has a machine-id(5), and whether it shows that of one of KNOWN, which were written
+# already: that is the same machine, or a clone of it.
 km_machine() { # KNOWN: SHA-256...
   km_id=
   [ ! -r /etc/machine-id ] || read -r km_id </etc/machine-id || :
@@ -94,10 +99,19 @@ km_machine() { # KNOWN: SHA-256...
   km_sum=${km_sum%% *}
   for km_known; do
     if [ "$km_known" = "$km_sum" ]; then
+      km_twin=yes
       km_say twin "$km_sum"
-      km_quit
     fi
   done
+}
+
+# After the looks. A machine that was written already has nothing due: what has is a clone, or is to hold other files
+# under its second name.
+km_quit_if_twin() {
+  if [ -n "$km_twin" ]; then
+    km_say barred
+    km_quit
+  fi
 }
 
 # The effective ones, without a fork; see proc_pid_status(5).
@@ -377,6 +391,14 @@ km_is_private() {
   esac
 }
 
+# Whether somebody else may have a file open for writing, which no chmod takes back.
+km_is_shared() {
+  case $km_perms in
+    ?????w* | ????????w* | *+) return 0 ;;
+  esac
+  [ "$km_owner" != "$km_uid" ]
+}
+
 km_compare() {
   while [ $# -gt 0 ]; do
     if [ -f "./$2" ] && [ ! -L "./$2" ]; then
@@ -393,14 +415,15 @@ km_compare() {
         km_refused=yes
       elif km_is_private; then
         [ "$km_state" != repair ] || km_state=same
-        eval "km_loose_$1="
+        eval "km_loose_$1= km_shared_$1="
         # This file system keeps owner and mode, and nothing in this directory gives new files others.
         case $km_dir_perms in
           d?????[sS]* | *+) ;;
           *) eval "km_sure_$km_number=yes" ;;
         esac
       else
-        eval "km_loose_$1=yes"
+        eval "km_loose_$1=yes km_shared_$1="
+        ! km_is_shared || eval "km_shared_$1=-shared"
       fi
       [ "$km_state" = same ] || km_due=yes
       eval "km_state_$1=\$km_state"
@@ -746,9 +769,9 @@ km_create() { # INDEX...
   km_new=
   km_list=
   for km_index; do
-    eval "km_state=\${km_state_$km_index:-}"
+    eval "km_state=\${km_state_$km_index:-}\${km_shared_$km_index:-}"
     case $km_state in
-      create | update) ;;
+      create | update | update-shared | repair-shared) ;;
       *) continue ;;
     esac
     km_temp=./.kubemint-$km_nonce-$km_index.tmp
@@ -809,18 +832,46 @@ km_flush() { # for each file: INDEX SHA256
 # From here to km_heed no signal stops the work, nor a program it calls.
 km_hold() { trap '' HUP INT TERM; }
 
-# The version to be replaced stays beside it: the same inode, made private first.
+# Gives a file our owner and mode, and none but us a way to change it: where others could write to it, a copy takes its
+# place.
+km_make_private() { # INDEX NAME
+  km_list=$(ls -ldn "$2") || km_fail "$1" look
+  km_pick "$2"
+  km_is_private && return
+  km_private=$2
+  if km_is_shared; then
+    km_private=./.kubemint-$km_nonce-$1-private.tmp
+    km_copy=${PWD%/}/${km_private#./}
+    cat "$2" >"$km_private" || km_fail "$1" copy
+    km_list=$(ls -ldn "$km_private") || km_fail "$1" look
+    km_pick "$km_private"
+  fi
+  case $km_perms in
+    *+) setfacl -b "$km_private" || km_fail "$1" acl ;;
+  esac
+  if ! km_is_private; then
+    [ "$km_uid" != 0 ] || chown "$km_uid:$km_gid" "$km_private" || km_fail "$1" chown
+    [ "$km_uid" = 0 ] || chgrp "$km_gid" "$km_private" || km_fail "$1" chown
+    chmod 600 "$km_private" || km_fail "$1" chmod
+    km_all=$(ls -ldn "$km_private")
+    km_confirm "$1" "$km_private"
+  fi
+  if [ -n "$km_copy" ]; then
+    sync "$km_private" || km_fail "$1" sync
+    mv -f "$km_private" "$2" || km_fail "$1" rename
+    km_copy=
+  fi
+}
+
+# The version to be replaced stays beside it: the same inode, made private first. One of the right content that others
+# could write to is replaced, and not kept.
 km_keep() { # INDEX NAME
-  eval "km_state=\${km_state_$1:-} km_loose=\${km_loose_$1:-}"
-  case $km_state in
-    update | repair) ;;
+  eval "km_state=\${km_state_$1:-} km_loose=\${km_loose_$1:-} km_shared=\${km_shared_$1:-}"
+  case $km_state$km_shared in
+    update* | repair) ;;
     *) return 0 ;;
   esac
-  if [ -n "$km_loose" ]; then
-    [ "$km_uid" != 0 ] || chown "$km_uid:$km_gid" "./$2" || km_fail "$1" chown
-    [ "$km_uid" = 0 ] || chgrp "$km_gid" "./$2" || km_fail "$1" chown
-    chmod 600 "./$2" || km_fail "$1" chmod
-  fi
+  [ -z "$km_loose" ] || km_make_private "$1" "./$2"
   [ "$km_state" = update ] || return 0
   km_previous=./.$2.kubemint-previous
   # shellcheck disable=SC3013 # dash, bash and busybox have -ef; a killed run may have made the link already

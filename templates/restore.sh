@@ -91,20 +91,6 @@ km_decide() { # INDEX NAME HOW INSTALLED REPLACED
   [ "$km_do" = leave ] || eval "km_work_$km_work=yes"
 }
 
-km_make_private() { # INDEX NAME
-  km_list=$(ls -ldn "$2") || km_fail "$1" look
-  km_pick "$2"
-  km_is_private && return
-  case $km_perms in
-    *+) setfacl -b "$2" || km_fail "$1" acl ;;
-  esac
-  [ "$km_uid" != 0 ] || chown "$km_uid:$km_gid" "$2" || km_fail "$1" chown
-  [ "$km_uid" = 0 ] || chgrp "$km_gid" "$2" || km_fail "$1" chown
-  chmod 600 "$2" || km_fail "$1" chmod
-  km_all=$(ls -ldn "$2")
-  km_confirm "$1" "$2"
-}
-
 # A second name for both versions, before either loses its first.
 km_ready() { # INDEX NAME
   eval "km_do=\${km_do_$1:-}"
@@ -128,7 +114,7 @@ km_put() { # INDEX NAME
   case $km_do in
     swap)
       mv -f "./.kubemint-$km_nonce-$1.tmp" "./$2" || km_fail "$1" rename
-      mv -f "./.kubemint-$km_nonce-$1-previous.tmp" "$km_previous" || km_fail "$1" previous
+      mv -f "./.kubemint-$km_nonce-$1-previous.tmp" "$km_previous" || km_fail "$1" rename
       eval "km_temp_$1= km_temp_$(($1 + km_half))="
       ;;
     lone) mv -f "$km_previous" "./$2" || km_fail "$1" rename ;;

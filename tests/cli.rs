@@ -94,6 +94,21 @@ fn every_argument_says_what_it_is() {
 }
 
 #[test]
+fn passwords_have_a_heading_of_their_own_and_nothing_else_stands_there() {
+    let mut seen = 0;
+    for (path, command) in commands() {
+        for argument in command.get_arguments() {
+            let is_there = argument.get_help_heading() == Some("Passwords");
+            let name = argument.get_id().as_str();
+            let is_password = name.contains("pass");
+            assert_eq!(is_there, is_password, "{path:?}: {name}");
+            seen += usize::from(is_there);
+        }
+    }
+    assert!(seen >= 9, "{seen}");
+}
+
+#[test]
 fn the_version_is_the_crates() {
     let ran = TestEnv::new().ok(&["--version"]);
     assert_eq!(ran.stdout, format!("kubemint {}\n", env!("CARGO_PKG_VERSION")));

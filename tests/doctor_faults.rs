@@ -35,7 +35,13 @@ struct Fault {
     code: &'static str,
 }
 
-const FAULTS: [Fault; 9] = [
+const FAULTS: [Fault; 10] = [
+    Fault {
+        make: "cd /etc/kubernetes && echo old >bootstrap.kubeconfig && mkdir .bootstrap.kubeconfig.kubemint-previous",
+        mend: "cd /etc/kubernetes && rm bootstrap.kubeconfig && rmdir .bootstrap.kubeconfig.kubemint-previous",
+        name: "targets",
+        code: "previous_unusable",
+    },
     Fault {
         make: "ln -s elsewhere /etc/kubernetes/bootstrap.kubeconfig",
         mend: "rm /etc/kubernetes/bootstrap.kubeconfig",
@@ -125,7 +131,7 @@ fn what_is_immutable_is_seen_before_an_install_meets_it() {
     let host = &fleet.hosts[0];
     host.must("mount -t tmpfs tmpfs /srv && cp -a /etc/kubernetes/. /srv && chmod 755 /srv && mount --bind /srv /etc/kubernetes");
     if !host.run("chattr +i /etc/kubernetes/bootstrap.kubeconfig").status.success() {
-        println!("skipped: this file system knows no immutable files");
+        support::skipped("this file system knows no immutable files");
         return;
     }
     let (code, document) = fleet.json(&DOCTOR);
@@ -135,7 +141,12 @@ fn what_is_immutable_is_seen_before_an_install_meets_it() {
     let (code, document) = fleet.json(&DOCTOR);
     assert_eq!((code, failing(&document, "node-01")), (6, vec!["directory"]), "{document:#}");
     assert_eq!(check(&document, "node-01", "directory")["code"], "immutable");
-    host.must("chattr -a /etc/kubernetes");
+    let kept = "/etc/kubernetes/.bootstrap.kubeconfig.kubemint-previous";
+    host.must(&format!("chattr -a /etc/kubernetes && touch {kept} && chattr +i {kept}"));
+    let (code, document) = fleet.json(&DOCTOR);
+    assert_eq!((code, failing(&document, "node-01")), (6, vec!["targets"]), "{document:#}");
+    assert!(check(&document, "node-01", "targets")["detail"].as_str().unwrap().contains(kept), "{document:#}");
+    host.must(&format!("chattr -i {kept}"));
     assert_eq!(fleet.json(&DOCTOR).0, 0);
 }
 

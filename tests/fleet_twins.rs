@@ -79,7 +79,7 @@ fn a_machine_that_is_to_hold_other_files_under_its_second_name_is_refused_under_
     );
     let node = host_of(&report, "node-01");
     assert_eq!((&node["error"]["code"], &node["twin"]["host"]), (&"same_machine".into(), &"boss".into()));
-    assert!(node["error"]["message"].as_str().unwrap().contains("the machine of boss"), "{node:#}");
+    assert!(node["error"]["message"].as_str().unwrap().contains("machine-id of boss"), "{node:#}");
     assert_eq!(fleet.names(0), ["token.csv"], "nothing was written under the second name");
     assert_untold(&fleet, &report);
     // Chosen alone, either name is as good as any.
@@ -117,6 +117,58 @@ fn machines_made_from_one_image_are_all_written_and_their_host_key_is_warned_of(
 }
 
 #[test]
+fn a_clone_with_the_machine_id_of_the_first_is_not_taken_for_it() {
+    need_root!();
+    let mut fleet = Fleet::of_nodes(2);
+    let (first, rest) = fleet.hosts.split_at_mut(1);
+    rest[0].clone_host_key(&first[0]);
+    fleet.client.trust(&rest[0].known_hosts_lines());
+    fleet.hosts.iter().for_each(|host| set_machine_id(host, ID));
+    let (code, report) = fleet.json(&["apply"]);
+    assert_eq!(code, 3, "{report:#}");
+    let (done, failed) = (hosts_that_are(&report, "changed"), hosts_that_are(&report, "failed"));
+    assert_eq!((done.len(), failed.len()), (1, 1), "{report:#}");
+    let clone = host_of(&report, failed[0]);
+    assert_eq!((&clone["error"]["code"], &clone["twin"]["host"]), (&"same_machine".into(), &done[0].into()));
+    let told = clone["error"].to_string();
+    assert!(["listed twice", "clone", "ssh-keygen -A"].iter().all(|word| told.contains(word)), "{told}");
+    let index = usize::from(failed[0] == "node-02");
+    assert_eq!(fleet.names(index), [""; 0], "nothing was written on what may be a clone");
+    fleet.assert_complete(1 - index);
+
+    set_machine_id(&fleet.hosts[1], OTHER_ID);
+    let (code, report) = fleet.json(&["apply"]);
+    assert_eq!((code, hosts_that_are(&report, "changed")), (0, vec![failed[0]]), "{report:#}");
+    (0..2).for_each(|index| fleet.assert_complete(index));
+
+    // What holds all it should has nothing to lose, and is warned of.
+    set_machine_id(&fleet.hosts[1], ID);
+    let (code, report) = fleet.json(&["apply"]);
+    assert_eq!((code, hosts_that_are(&report, "unchanged").len()), (0, 2), "{report:#}");
+}
+
+#[test]
+fn a_host_that_waits_for_a_hung_one_with_its_key_says_whom_to_look_at() {
+    need_root!();
+    let mut fleet = Fleet::of_nodes(2);
+    let (first, rest) = fleet.hosts.split_at_mut(1);
+    rest[0].clone_host_key(&first[0]);
+    fleet.client.trust(&rest[0].known_hosts_lines());
+    fleet.hosts.iter().for_each(|host| host.replace_program("sync", "#!/bin/sh\nexec sleep 30\n"));
+    fleet.set_settings("[distribute]\nhost_timeout = \"4s\"\n");
+    let (code, report) = fleet.json(&["apply"]);
+    assert_eq!(code, 3, "{report:#}");
+    let with = |code: &str| {
+        let mut hosts = report["hosts"].as_array().unwrap().iter();
+        hosts.find(|host| host["error"]["code"] == code).unwrap_or_else(|| panic!("no {code}: {report:#}"))
+    };
+    let (hung, waiting) = (with("timed_out"), with("waited_for_twin"));
+    let name = hung["name"].as_str().unwrap();
+    assert_eq!(waiting["twin"], serde_json::json!({"kind": "same_host_key", "host": name}));
+    assert!(waiting["error"]["hint"].as_str().unwrap().starts_with(&format!("look at {name}")), "{waiting:#}");
+}
+
+#[test]
 fn a_machine_without_an_id_cannot_be_told_from_its_clone_and_is_written_under_both_names() {
     need_root!();
     let (fleet, _relays) = machine_with_alias("boss", "control-plane");
@@ -144,6 +196,28 @@ fn plan_and_status_name_a_machine_that_is_listed_twice() {
         let (_, document) = fleet.json(&[command]);
         assert_eq!(host_of(&document, "boss")["twin"]["kind"], "same_machine", "{document:#}");
     }
+}
+
+#[test]
+fn doctor_foretells_what_an_install_says_of_twins() {
+    need_root!();
+    let twin_check = |fleet: &Fleet, host: &str| {
+        let (code, document) = fleet.json(&["doctor", "--skip", "apiserver"]);
+        let checks = host_of(&document, host)["checks"].as_array().unwrap();
+        let check = checks.iter().find(|check| check["check"] == "twin").unwrap();
+        assert_eq!(check["status"] == "fail", host_of(&document, host)["status"] == "fail", "{document:#}");
+        assert!(!document.to_string().contains(ID));
+        (code, check["status"].as_str().unwrap().to_owned(), check["code"].clone())
+    };
+    let (fleet, _relays) = machine_with_alias("boss", "control-plane");
+    fleet.run(&["generate"]).expect(0);
+    assert_eq!(twin_check(&fleet, "boss"), (6, "fail".into(), "same_machine".into()), "other files");
+    assert_eq!(twin_check(&fleet, "node-01").1, "ok", "the first of them is as good as any");
+    set_machine_id(&fleet.hosts[0], "");
+    assert_eq!(twin_check(&fleet, "boss"), (0, "warn".into(), Value::Null), "the same host key");
+
+    let (fleet, _relays) = machine_with_alias("alias", "node");
+    assert_eq!(twin_check(&fleet, "alias"), (0, "warn".into(), Value::Null), "the same files");
 }
 
 #[test]

@@ -138,6 +138,31 @@ fn four_parts_at_once_over_a_read_only_state_cover_every_host_once() {
 }
 
 #[test]
+fn of_a_part_that_was_run_again_the_later_run_holds() {
+    let env = TestEnv::with_local_hosts();
+    env.ok(&["generate"]);
+    let distribute = |part: &str| env.run(&["distribute", "--shard", part, "--runs-dir", "shards", "-o", "json"]);
+    env.write("hosts/node-1/etc/kubernetes/bootstrap.kubeconfig/in-the-way", "");
+    env.write("first.json", distribute("2/2").expect(3).stdout);
+    std::fs::remove_dir_all(env.path("hosts/node-1/etc/kubernetes/bootstrap.kubeconfig")).unwrap();
+    env.write("other.json", distribute("1/2").expect(0).stdout);
+    env.write("again.json", distribute("2/2").expect(0).stdout);
+    let reports = ["other.json", "again.json", "first.json"];
+    let merge = [&["runs", "merge", "--complete"], &reports[..]].concat();
+    let (code, refused) = env.json(&merge);
+    assert_eq!((code, &refused["error"]["code"]), (2, &"host_twice".into()), "{refused:#}");
+    assert!(refused["error"]["hint"].as_str().unwrap().contains("--latest"), "{refused:#}");
+    let (code, merged) = env.json(&[&merge[..], &["--latest"]].concat());
+    assert_eq!((code, hosts_that_are(&merged, "changed").len()), (0, 3), "{merged:#}");
+    env.write(
+        "all.json",
+        env.ok(&[&merge[..2], &["--latest", "other.json", "again.json", "-o", "json"]].concat()).stdout,
+    );
+    let ran = env.run(&["runs", "merge", "all.json", "again.json", "first.json"]).expect(2);
+    assert!(ran.stderr.contains("and 1 more host in two reports"), "{}", ran.stderr);
+}
+
+#[test]
 fn readers_and_a_writer_keep_each_other_out_and_are_named() {
     let (mut fleet, relays) = (Fleet::of_nodes(2), Relays::new());
     fleet.run(&["generate"]).expect(0);
@@ -229,6 +254,8 @@ fn the_job_manifest_is_an_indexed_job_whose_parts_are_its_completions() {
     let args: Vec<&str> = container["args"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
     let count = args.iter().position(|word| *word == "--shard-count").unwrap() + 1;
     assert_eq!(args[count], spec["completions"].to_string());
+    let runs = args.iter().position(|word| *word == "--runs-dir").unwrap() + 1;
+    assert_eq!((args[runs], &container["env"][0]["name"]), ("/runs/$(JOB_NAME)", &"JOB_NAME".into()));
     let words = std::iter::once("kubemint").chain(args.iter().copied());
     kubemint::cli::command().try_get_matches_from(words).unwrap();
     let security = &container["securityContext"];

@@ -137,7 +137,7 @@ fn in_small_disk(env: &TestEnv, script: &str) -> String {
 #[test]
 fn a_full_disk_leaves_nothing_half_written() {
     if !is_root() {
-        eprintln!("skipped: needs root (mounts a small tmpfs)");
+        support::skipped("needs root (mounts a small tmpfs)");
         return;
     }
     let env = TestEnv::with_local_hosts();
@@ -168,7 +168,7 @@ fn a_full_disk_leaves_nothing_half_written() {
 #[test]
 fn a_full_disk_keeps_the_old_set_and_lets_no_host_be_touched() {
     if !is_root() {
-        eprintln!("skipped: needs root (mounts a small tmpfs)");
+        support::skipped("needs root (mounts a small tmpfs)");
         return;
     }
     let env = TestEnv::with_local_hosts();
@@ -196,7 +196,7 @@ fn a_full_disk_keeps_the_old_set_and_lets_no_host_be_touched() {
 #[test]
 fn a_run_that_cannot_be_journaled_changes_nothing() {
     if !is_root() {
-        eprintln!("skipped: needs root (mounts a read-only tmpfs)");
+        support::skipped("needs root (mounts a read-only tmpfs)");
         return;
     }
     let env = generated();
@@ -406,7 +406,7 @@ fn refused_by_all(env: &TestEnv, what: &str, says: &[&str]) {
 #[test]
 fn nothing_of_somebody_else_is_believed() {
     if !is_root() {
-        eprintln!("skipped: needs root (chown)");
+        support::skipped("needs root (chown)");
         return;
     }
     let all = ["", "certs", "kubeconfigs", "runs", "lock", "state.json"].into_iter().chain(CREDENTIALS);

@@ -100,7 +100,11 @@ pub(super) fn twin_warnings<'a>(hosts: impl IntoIterator<Item = (&'a str, &'a Op
     }
     let warning = |((kind, host), names): ((TwinKind, &str), Vec<&str>)| match kind {
         TwinKind::SameMachine => {
-            format!("{} and {host} are one machine, by host key and machine-id: list it once", listed(&names))
+            format!(
+                "{} and {host} are one machine, by host key and machine-id: list it once; or clones, which need keys \
+                 (`ssh-keygen -A` after removing the old ones) and machine-ids of their own",
+                listed(&names)
+            )
         }
         TwinKind::SameHostKey => format!(
             "{} and {host} show the same host key: whoever holds one can pose as the others; make new keys with \

@@ -23,35 +23,37 @@ use std::{
 /// How often a passphrase that does not fit is asked for.
 const MOST_TRIES: usize = 3;
 
+/// For each flag by itself: a heading of the whole would go on over the flags of whoever flattens it.
+const HEADING: &str = "Passwords";
+
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Passwords")]
 pub(super) struct PasswordArgs {
     /// Ask for the password of the login users, for hosts that no key opens
-    #[arg(long, conflicts_with_all = ["password_file", "password_fd"])]
+    #[arg(long, help_heading = HEADING, conflicts_with_all = ["password_file", "password_fd"])]
     ask_pass: bool,
     /// Read that password from a file of yours that nobody else can read; - is standard input
-    #[arg(long, value_name = "FILE", conflicts_with = "password_fd", hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "FILE", conflicts_with = "password_fd", hide_short_help = true)]
     password_file: Option<PathBuf>,
     /// Read it from this file descriptor: `--password-fd 3 3< <(pass ssh)`
-    #[arg(long, value_name = "N", value_parser = parse_descriptor, hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "N", value_parser = parse_descriptor, hide_short_help = true)]
     password_fd: Option<u32>,
     /// Ask for the password that sudo wants; an empty answer is that of the login
-    #[arg(long, conflicts_with_all = ["become_password_file", "become_password_fd"])]
+    #[arg(long, help_heading = HEADING, conflicts_with_all = ["become_password_file", "become_password_fd"])]
     ask_become_pass: bool,
     /// Read the password for sudo from a file
-    #[arg(long, value_name = "FILE", conflicts_with = "become_password_fd", hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "FILE", conflicts_with = "become_password_fd", hide_short_help = true)]
     become_password_file: Option<PathBuf>,
     /// Read the password for sudo from this file descriptor
-    #[arg(long, value_name = "N", value_parser = parse_descriptor, hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "N", value_parser = parse_descriptor, hide_short_help = true)]
     become_password_fd: Option<u32>,
     /// Ask for the passphrase of each encrypted key file, even of those that another key makes up for
-    #[arg(long, conflicts_with_all = ["key_passphrase_file", "key_passphrase_fd"])]
+    #[arg(long, help_heading = HEADING, conflicts_with_all = ["key_passphrase_file", "key_passphrase_fd"])]
     ask_key_passphrase: bool,
     /// Read the passphrase of the encrypted key files from a file
-    #[arg(long, value_name = "FILE", conflicts_with = "key_passphrase_fd", hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "FILE", conflicts_with = "key_passphrase_fd", hide_short_help = true)]
     key_passphrase_file: Option<PathBuf>,
     /// Read the passphrase of the encrypted key files from this file descriptor
-    #[arg(long, value_name = "N", value_parser = parse_descriptor, hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "N", value_parser = parse_descriptor, hide_short_help = true)]
     key_passphrase_fd: Option<u32>,
 }
 

@@ -135,8 +135,13 @@ pub enum Error {
         .validity.not_before, .validity.not_after
     )]
     ClockOutsideValidity { clock: Timestamp, validity: Validity },
-    #[error("it is the machine of {name}, by host key and machine-id: nothing was written under this name")]
+    #[error(
+        "it shows the host key and the machine-id of {name}, but lacks files that it should hold: it is that machine, listed \
+         twice, or a clone; nothing was written under this name"
+    )]
     SameMachine { name: String },
+    #[error("waited {seconds} s in vain for {name}, which shows the same host key, to be done: nothing was begun here")]
+    WaitedForTwin { name: String, seconds: u64 },
     #[error("{}", joined(.0))]
     Files(Vec<FileError>),
     /// What the last of several attempts came to; never nested.
@@ -201,6 +206,7 @@ impl Error {
             Self::ToolMissing { .. } => "tool_missing",
             Self::ClockOutsideValidity { .. } => "clock_outside_validity",
             Self::SameMachine { .. } => "same_machine",
+            Self::WaitedForTwin { .. } => "waited_for_twin",
             Self::Files(files) => files.first().map_or("write_failed", FileError::code),
         }
     }
@@ -218,7 +224,8 @@ impl Error {
             | Self::Unreachable { .. }
             | Self::HandshakeFailed { .. }
             | Self::ConnectionLost { .. }
-            | Self::TimedOut { .. } => RetryClass::Unavailable,
+            | Self::TimedOut { .. }
+            | Self::WaitedForTwin { .. } => RetryClass::Unavailable,
             Self::HostKeyUnknown { .. }
             | Self::HostKeyChanged { .. }
             | Self::HostKeyRevoked { .. }
@@ -339,7 +346,16 @@ impl Error {
                     .into()
             }
             Self::ToolMissing { tool } => format!("install {tool} on the host (coreutils or busybox)"),
-            Self::SameMachine { .. } => "list it once, with all of its roles; or mend the address of one".into(),
+            Self::SameMachine { .. } => {
+                "if it is one machine, list it once, with all of its roles, or mend the address of one; if one is a clone, \
+                 it needs a machine-id of its own (remove /etc/machine-id, `systemd-machine-id-setup`) and host keys of \
+                 its own (`ssh-keygen -A` after removing the old ones)"
+                    .into()
+            }
+            Self::WaitedForTwin { name, .. } => format!(
+                "look at {name}, not at this host, then run again; hosts that show one host key go one after another: \
+                 give each its own (`ssh-keygen -A` after removing the old ones)"
+            ),
             Self::Files(files) => files.first().map(FileError::hint).unwrap_or_default(),
         }
     }

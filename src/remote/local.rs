@@ -92,7 +92,7 @@ impl Remote for LocalRemote {
     fn run_script(&self, host: &Host, script: &Script<'_>) -> Result<Reply, Error> {
         let failed = |e: std::io::Error| Error::LocalShell { reason: e.to_string() };
         let end = Instant::now() + self.deadlines.host;
-        let input = script(&Peer { host_key: None })?;
+        let input = script(&Peer { host_key: None, end })?;
         let sudo = self.dialogue(host);
         let (mut reader, writer) = pipe().map_err(failed)?;
         let mut child = Self::spawn(&self.words(host, sudo.as_ref()), writer).map_err(failed)?;

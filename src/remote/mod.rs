@@ -25,6 +25,7 @@ use crate::{
     inventory::{Host, Privilege},
     secret::Secret,
 };
+use std::time::Instant;
 
 /// Runs the fixed shell command on a host.
 pub trait Remote: Send + Sync {
@@ -46,6 +47,8 @@ pub type Script<'a> = dyn Fn(&Peer) -> Result<Secret, Error> + 'a;
 pub struct Peer {
     /// The fingerprint of the host key, `SHA256:…`; `None` for this machine.
     pub host_key: Option<String>,
+    /// Until when the host may take, whatever is done there.
+    pub end: Instant,
 }
 
 /// What a script wrote and how it ended.

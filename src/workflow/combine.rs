@@ -16,6 +16,15 @@ pub struct NamedReport {
     pub run: KeptRun,
 }
 
+/// What becomes of a host that stands in two reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubles {
+    /// Shards share no host: it is a mistake.
+    Refused,
+    /// A part was run more than once: what the run that started last says holds.
+    LatestHolds,
+}
+
 /// Several reports as one `kubemint/run` document.
 #[derive(Debug, Serialize)]
 pub struct CombinedRun {
@@ -49,7 +58,11 @@ pub enum Error {
 }
 
 fn more(others: usize) -> String {
-    if others == 0 { String::new() } else { format!(", and {others} more hosts in two reports") }
+    match others {
+        0 => String::new(),
+        1 => ", and 1 more host in two reports".to_owned(),
+        _ => format!(", and {others} more hosts in two reports"),
+    }
 }
 
 impl Error {
@@ -60,7 +73,8 @@ impl Error {
             Self::Generations { .. } => "merge the reports of shards that installed the same generation",
             Self::Commands { .. } => "merge the reports of the same command",
             Self::Twice { .. } => {
-                "shards of one inventory and one N share no host: leave out the report that is not of this run"
+                "shards of one inventory and one N share no host: leave out the report that is not of this run, or let the \
+                 later one hold with --latest"
             }
         }
     }
@@ -70,7 +84,11 @@ impl Error {
 ///
 /// # Errors
 /// [`Error`].
-pub fn combine_reports(reports: Vec<NamedReport>, inventory: Option<&[&str]>) -> Result<CombinedRun, Error> {
+pub fn combine_reports(
+    mut reports: Vec<NamedReport>,
+    inventory: Option<&[&str]>,
+    doubles: Doubles,
+) -> Result<CombinedRun, Error> {
     let generation = agreed(
         &reports,
         |run| run.generation,
@@ -81,7 +99,10 @@ pub fn combine_reports(reports: Vec<NamedReport>, inventory: Option<&[&str]>) ->
         |run| run.command.clone(),
         |first, second, commands| Error::Commands { first, second, commands },
     )?;
-    refuse_doubles(&reports)?;
+    match doubles {
+        Doubles::Refused => refuse_doubles(&reports)?,
+        Doubles::LatestHolds => keep_latest(&mut reports),
+    }
     let started = reports.iter().filter_map(|report| report.run.started).min();
     let finished = reports.iter().filter_map(|report| report.run.finished).max();
     let runs = reports.iter().filter_map(|report| report.run.id.clone()).collect();
@@ -126,6 +147,15 @@ fn agreed<T: PartialEq>(
         }
     }
     Ok(first.map(|(_, value)| value))
+}
+
+/// Leaves each host in the report of the run that started last.
+fn keep_latest(reports: &mut [NamedReport]) {
+    reports.sort_by_key(|report| (report.run.started, report.run.finished, report.run.id.clone()));
+    let mut seen: HashSet<String> = HashSet::new();
+    for report in reports.iter_mut().rev() {
+        report.run.hosts.retain(|host| seen.insert(host.name.clone()));
+    }
 }
 
 fn refuse_doubles(reports: &[NamedReport]) -> Result<(), Error> {

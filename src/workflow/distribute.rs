@@ -2,15 +2,15 @@
 
 use super::{
     Interrupt,
+    breaker::Breaker,
     journal::Entry,
-    limits::Breaker,
     report::{ErrorReport, FileReport, HostReport, HostStatus, RunReport, Summary, Twin, TwinKind},
     skew,
     twins::{Twins, Visit},
     waves::{Event, run_in_waves},
 };
 use crate::{
-    bundle::{Bundle, HostFile},
+    bundle::Bundle,
     clock::Clock,
     entropy::Entropy,
     inventory::{Host, Limits},
@@ -78,8 +78,7 @@ pub fn run_distribution(
     observer: &dyn Observer,
 ) -> Result<Distribution, store::Error> {
     let twins = Twins::new(bundles);
-    let install =
-        |index: usize, breaker: &Breaker| install(fleet, &bundles[index], &twins, &twins.visit(index), breaker);
+    let install = |index: usize, breaker: &Breaker| install(fleet, &bundles[index], &twins.visit(index), breaker);
     run_on_hosts(fleet, bundles, order, journal, observer, install)
 }
 
@@ -134,7 +133,7 @@ pub(super) fn run_on_hosts<T: Target>(
     Ok(Distribution { report, unrecorded: recorded.err() })
 }
 
-fn install(fleet: &Fleet, bundle: &Bundle, twins: &Twins, visit: &Visit, breaker: &Breaker) -> HostReport {
+fn install(fleet: &Fleet, bundle: &Bundle, visit: &Visit, breaker: &Breaker) -> HostReport {
     let (began, before) = (Instant::now(), fleet.clock.now());
     let roster = |peer: &Peer| visit.enter(peer);
     let (host, files) = (bundle.host, &bundle.files);
@@ -146,38 +145,23 @@ fn install(fleet: &Fleet, bundle: &Bundle, twins: &Twins, visit: &Visit, breaker
             let skew = outcome.clock.map(|clock| skew::skew_seconds(clock, (before, fleet.clock.now())));
             let clock_skew_seconds = skew.filter(|skew| skew::is_notable(*skew));
             let installed = installed(bundle, &outcome, took);
-            HostReport { clock_skew_seconds, twin: visit.end_well(outcome.machine), ..installed }
+            let twin = match &outcome.twin {
+                Some(name) => Some(same_machine(name)),
+                None => visit.end_well(outcome.machine),
+            };
+            HostReport { clock_skew_seconds, twin, ..installed }
         }
-        Err(error) => match error.cause() {
-            remote::Error::SameMachine { name } if twins.want_the_same(bundle, name) => {
-                breaker.count_done();
-                written_as(bundle, name, error.attempts(), took)
-            }
-            cause => {
-                breaker.count_failed(&error);
-                let twin = match cause {
-                    remote::Error::SameMachine { name } => Some(same_machine(name)),
-                    _ => None,
-                };
-                HostReport { twin, ..failed(bundle.host, &error, took) }
-            }
-        },
-    }
-}
-
-/// The files are there already, under the machine's other name.
-fn written_as(bundle: &Bundle, name: &str, attempts: u32, took: Duration) -> HostReport {
-    let report = |file: &HostFile| FileReport {
-        path: file.shown_path(bundle.host),
-        kind: file.kind,
-        action: installer::Action::Unchanged,
-        sha256: Some(file.sha256),
-        replaced: None,
-    };
-    let files = bundle.files.iter().map(report).collect();
-    HostReport {
-        twin: Some(same_machine(name)),
-        ..host_report(bundle.host, HostStatus::Unchanged, files, None, attempts, took)
+        Err(error) => {
+            breaker.count_failed(&error);
+            let twin = match error.cause() {
+                remote::Error::SameMachine { name } => Some(same_machine(name)),
+                remote::Error::WaitedForTwin { name, .. } => {
+                    Some(Twin { kind: TwinKind::SameHostKey, host: name.clone() })
+                }
+                _ => None,
+            };
+            HostReport { twin, ..failed(bundle.host, &error, took) }
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! The use cases, each readable as its own summary. They know ports and adapters, never a terminal.
 
+mod breaker;
 pub mod combine;
 pub mod distribute;
 pub mod doctor;
 mod fanout;
 pub mod generate;
 mod journal;
-mod limits;
 pub mod merge;
 mod order;
 pub mod report;

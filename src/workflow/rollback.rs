@@ -4,8 +4,8 @@
 //! directory is not: it still holds the newer generation, which the next apply or distribute would install again.
 
 use super::{
+    breaker::Breaker,
     distribute::{self, Distribution, Fleet, Observer, Order, Target},
-    limits::Breaker,
     report::{FileReport, HostReport, HostStatus},
     runs::{KeptHost, KeptRun},
 };

@@ -1,13 +1,13 @@
 //! One machine under two names of the inventory is written once. Hosts are told apart by their host keys, which costs
 //! nothing; only where a second name shows a key that was seen before does it wait for the first, and the host is asked
-//! whether it is the same machine. Clones with one key and machine-ids of their own are all written.
+//! whether it is the same machine. One with the machine-id of the first is only looked at: where anything is due, it may as
+//! well be a clone. Nobody is waited for without end. Clones with one key and machine-ids of their own are all written.
 
 use super::report::{Twin, TwinKind};
 use crate::{
     bundle::Bundle,
-    digest::Digest,
     remote::{
-        Peer,
+        Error, Peer,
         installer::{HostView, MachineId, Written},
     },
 };
@@ -15,6 +15,7 @@ use std::{
     cell::OnceCell,
     collections::HashMap,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 /// The machines of a run. Names are indices of its hosts.
@@ -27,7 +28,8 @@ pub(super) struct Twins<'a> {
 /// What is known of one host key.
 #[derive(Default)]
 struct Door {
-    is_taken: bool,
+    /// Who is being worked on.
+    holder: Option<usize>,
     /// Those that have what they should.
     done: Vec<(usize, Option<MachineId>)>,
 }
@@ -55,29 +57,28 @@ impl<'a> Twins<'a> {
     fn name(&self, host: usize) -> String {
         self.bundles[host].host.name.as_str().to_owned()
     }
-
-    /// Whether the host of that name was given the very files that `bundle` asks for.
-    pub fn want_the_same(&self, bundle: &Bundle, name: &str) -> bool {
-        let files = |bundle: &Bundle| {
-            bundle.files.iter().map(|file| (file.path.clone(), file.sha256)).collect::<HashMap<String, Digest>>()
-        };
-        let other = self.bundles.iter().find(|bundle| bundle.host.name.as_str() == name);
-        other.is_some_and(|other| files(other) == files(bundle))
-    }
 }
 
 impl Visit<'_> {
     /// Waits until nobody else is with a host of that key; gives the machines written behind it.
-    pub fn enter(&self, peer: &Peer) -> Vec<Written> {
-        let Some(key) = &peer.host_key else { return Vec::new() };
-        let doors = self.twins.lock();
-        let is_taken = |doors: &mut HashMap<String, Door>| doors.get(key).is_some_and(|door| door.is_taken);
-        let mut doors = self.twins.left.wait_while(doors, is_taken).unwrap_or_else(PoisonError::into_inner);
+    ///
+    /// # Errors
+    /// [`Error::WaitedForTwin`] when that takes most of the time this host has: the rest is for its own work.
+    pub fn enter(&self, peer: &Peer) -> Result<Vec<Written>, Error> {
+        let Some(key) = &peer.host_key else { return Ok(Vec::new()) };
+        let began = Instant::now();
+        let patience = peer.end.saturating_duration_since(began) * 3 / 4;
+        let is_taken = |doors: &mut HashMap<String, Door>| doors.get(key).is_some_and(|door| door.holder.is_some());
+        let waited = self.twins.left.wait_timeout_while(self.twins.lock(), patience, is_taken);
+        let (mut doors, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let door = doors.entry(key.clone()).or_default();
-        door.is_taken = true;
+        if let Some(holder) = door.holder {
+            return Err(Error::WaitedForTwin { name: self.twins.name(holder), seconds: began.elapsed().as_secs() });
+        }
+        door.holder = Some(self.host);
         let _ = self.host_key.set(key.clone());
         let known = door.done.iter().filter_map(|(host, machine)| Some((*host, (*machine)?)));
-        known.map(|(host, machine)| Written { machine, name: self.twins.name(host) }).collect()
+        Ok(known.map(|(host, machine)| Written { machine, name: self.twins.name(host) }).collect())
     }
 
     /// The host has what it should. Gives another one that shows the same key, if there is one.
@@ -95,7 +96,7 @@ impl Drop for Visit<'_> {
     fn drop(&mut self) {
         if let Some(key) = self.host_key.get() {
             if let Some(door) = self.twins.lock().get_mut(key) {
-                door.is_taken = false;
+                door.holder = None;
             }
             self.twins.left.notify_all();
         }
@@ -103,14 +104,19 @@ impl Drop for Visit<'_> {
 }
 
 /// What tells a host that was read from others.
+#[derive(Clone)]
 pub(super) struct Identity {
     host_key: Option<String>,
     machine: Option<MachineId>,
 }
 
 impl Identity {
+    pub fn new(host_key: Option<String>, machine: Option<MachineId>) -> Self {
+        Self { host_key, machine }
+    }
+
     pub fn of(view: &HostView) -> Self {
-        Self { host_key: view.host_key.clone(), machine: view.machine }
+        Self::new(view.host_key.clone(), view.machine)
     }
 }
 

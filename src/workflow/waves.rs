@@ -2,9 +2,9 @@
 //! stopped the run. What is done to a host is not known here.
 
 use super::{
+    breaker::Breaker,
     distribute::Fleet,
     fanout::{self, Brake, Progress},
-    limits::Breaker,
     order::plan_waves,
     report::ErrorReport,
 };

@@ -129,7 +129,7 @@ fn immutable_file() {
     let trial = Trial::new();
     over_directory(&trial, "size=1m");
     if !trial.host().run("chattr +i /etc/kubernetes/bootstrap.kubeconfig").status.success() {
-        println!("skipped: this file system knows no immutable files");
+        crate::support::skipped("this file system knows no immutable files");
         return;
     }
     let error = trial.assert_fault("immutable");

@@ -94,7 +94,7 @@ fn server_penalises_failed_logins() {
     let (address, port) = (trial.host().address(), trial.host().port());
     let wall = if own { None } else { Firewall::start(address, port, "reject with tcp reset") };
     if wall.is_none() && !own {
-        println!("skipped: this kernel has no nftables, and this sshd no penalties");
+        crate::support::skipped("this kernel has no nftables, and this sshd no penalties");
         return;
     }
     trial.assert_fault(if own { "handshake_failed" } else { "connect_refused" });

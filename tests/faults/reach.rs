@@ -86,7 +86,7 @@ fn unreachable_rejected() {
     let trial = Trial::new();
     let (address, port) = (trial.host().address(), trial.host().port());
     let Some(wall) = Firewall::start(address, port, "reject with icmp host-unreachable") else {
-        println!("skipped: this kernel has no nftables");
+        crate::support::skipped("this kernel has no nftables");
         return;
     };
     let error = trial.assert_fault("unreachable");

@@ -24,7 +24,7 @@ fn connection_reset_mid_transfer() {
     let (address, port) = (trial.host().address(), trial.host().port());
     // The server asks whether we are still there; our answer is met with a reset.
     let Some(wall) = Firewall::start(address, port, "reject with tcp reset") else {
-        println!("skipped: this kernel has no nftables");
+        crate::support::skipped("this kernel has no nftables");
         return;
     };
     let ran = running.wait();

@@ -3,7 +3,8 @@
 //! [`LocalTree`] is a directory of this machine as a `connection = "local"` host. [`TestHost`] is a real sshd: where the
 //! tests run as root, in its own mount, UTS and PID namespace with its own /etc, /root and /tmp, so that it behaves like a
 //! machine of its own; elsewhere a plain sshd of the current user. [`Listener`] is something on a port that is no SSH.
-//! Programs that a test needs are asked for with [`require`], which names the Debian package: nothing is skipped silently.
+//! Programs that a test needs are asked for with [`require`], which names the Debian package. What a machine cannot give is
+//! skipped, and said; with KUBEMINT_TEST_REQUIRE_ROOT=1 it fails (see [`skipped`]).
 #![allow(dead_code, unused_imports, reason = "each test crate uses its own part")]
 
 mod canary;
@@ -73,6 +74,16 @@ pub fn require(program: &str) -> std::path::PathBuf {
     found.unwrap_or_else(|| panic!("{program} is missing: apt-get install {package}"))
 }
 
+/// What a test says before it leaves for want of something that this machine cannot give. Where nothing may be left out,
+/// it fails instead.
+#[track_caller]
+#[allow(clippy::print_stdout, reason = "where a test says something")]
+pub fn skipped(why: &str) {
+    let is_strict = std::env::var_os("KUBEMINT_TEST_REQUIRE_ROOT").is_some_and(|value| value == "1");
+    assert!(!is_strict, "{why}; KUBEMINT_TEST_REQUIRE_ROOT=0 lets such tests be skipped");
+    println!("skipped: {why}");
+}
+
 /// Waits for `check` to give something; fails after 20 seconds.
 pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
@@ -90,7 +101,7 @@ pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
 macro_rules! need_root {
     () => {
         if !$crate::support::is_isolated() {
-            println!("skipped: needs root");
+            $crate::support::skipped("needs root, and to be let mount");
             return;
         }
     };

@@ -8,7 +8,7 @@ use crate::{
         hosts::{self, counted},
         output::Output,
     },
-    workflow::combine::{self, CombinedRun, NamedReport},
+    workflow::combine::{self, CombinedRun, Doubles, NamedReport},
 };
 use std::path::PathBuf;
 
@@ -16,13 +16,15 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 #[command(
     long_about = "Join the reports of shards into one.\n\n\
-        Refused are reports of different generations or commands, and a host that stands in two of them. Where the \
+        Refused are reports of different generations or commands, and, without --latest, a host that stands in two of \
+        them. Where the \
         inventory is there, it is said which of its hosts (that --limit leaves) stand in none. Exits with 3 when a host \
         is not done (`distribute --retry` takes a merged report too), and with 6 when --complete is given and a host is missing.",
     after_help = "\
 Examples:
   kubemint runs merge shard-1.json shard-2.json
-  kubemint runs merge --complete shard-1.json shard-2.json -o json > merged.json"
+  kubemint runs merge --complete shard-1.json shard-2.json -o json > merged.json
+  kubemint runs merge --latest --complete shards/*"
 )]
 pub(super) struct Args {
     /// Reports, as printed with -o json or kept, or the directories of runs
@@ -31,6 +33,9 @@ pub(super) struct Args {
     /// Demand that every host of the inventory that --limit leaves stands in a report
     #[arg(long)]
     complete: bool,
+    /// Where a host stands in several reports, take what the run that started last says
+    #[arg(long)]
+    latest: bool,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
@@ -45,7 +50,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         Some(inventory) => Some(context.hosts(inventory)?.iter().map(|host| host.name.as_str()).collect::<Vec<_>>()),
         None => None,
     };
-    let merged = combine::combine_reports(reports, names.as_deref())?;
+    let doubles = if args.latest { Doubles::LatestHolds } else { Doubles::Refused };
+    let merged = combine::combine_reports(reports, names.as_deref(), doubles)?;
     context.output.answer(&merged, || text(context.output, args, &merged))?;
     let s = &merged.summary;
     let is_missing = merged.missing.as_ref().is_some_and(|missing| !missing.is_empty());

@@ -31,6 +31,7 @@ pub(super) fn failed_step(path: String, step: &str, said: &str) -> FileError {
     let known = ERRNO_WORDS.iter().find_map(|(words, fault)| Some((of_words(words)?, *fault)));
     let (said, fault) = match (step, known) {
         ("attributes", found) => (found.map(|(line, _)| line).unwrap_or_default(), FileFault::AttributesNotSet),
+        ("previous", _) => ("", FileFault::PreviousUnusable),
         ("digest", _) => ("", FileFault::DigestMismatch),
         ("acl", Some((line, FileFault::WriteFailed))) => (line, FileFault::ParentUnsafe),
         (_, Some((line, fault))) => (line, fault),

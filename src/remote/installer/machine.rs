@@ -1,6 +1,6 @@
 //! Which machine answers, whatever the inventory calls it: systemd's /etc/machine-id, where there is one. It is not secret,
-//! but not to be shown either (machine-id(5)): here it is only ever compared, by its digest. A machine that was written
-//! under another name says so itself, before anything is written.
+//! but not to be shown either (machine-id(5)): here it is only ever compared, by its digest. A machine that shows the id of
+//! one written under another name says so itself, and is written only if it is another after all: never here.
 
 use crate::{
     digest::Digest,
@@ -19,13 +19,14 @@ pub struct Written {
     pub name: String,
 }
 
-/// Gives the machines that were written under other names and show the host key of this peer. May wait for them.
-pub type Roster<'a> = dyn Fn(&Peer) -> Vec<Written> + 'a;
+/// Gives the machines that were written under other names and show the host key of this peer. May wait for them, and fails
+/// where that takes too long.
+pub type Roster<'a> = dyn Fn(&Peer) -> Result<Vec<Written>, Error> + 'a;
 
 /// The digits of a machine-id.
 const LENGTH: usize = 32;
 
-/// The call that lets the script say which machine it runs on, and end where that is one of `written`.
+/// The call that lets the script say which machine it runs on, and whether that is one of `written`.
 pub(super) fn render_call(written: &[Written]) -> String {
     let known: String = written.iter().map(|written| format!(" {}", written.machine.0)).collect();
     format!("km_machine{known}\n")
@@ -37,17 +38,19 @@ pub(super) struct Told {
     pub reply: Reply,
     pub machine: Option<MachineId>,
     twin: Option<Digest>,
+    /// It is one of those that were written, by what it shows, and does not hold what it should.
+    is_barred: bool,
 }
 
 impl Told {
     /// Takes out of `reply` the lines about the machine.
     pub fn by(reply: Reply, nonce: &str) -> Self {
         let text = String::from_utf8_lossy(&reply.output);
-        let (mut machine, mut twin) = (None, None);
+        let (mut machine, mut twin, mut is_barred) = (None, None, false);
         let mut rest = String::with_capacity(text.len());
         for line in text.split_inclusive('\n') {
             let frame = line.split_once(nonce).map(|(noise, frame)| (noise, frame.trim_ascii()));
-            let said = frame.and_then(|(noise, frame)| Some((noise, frame.split_once(' ')?)));
+            let said = frame.map(|(noise, frame)| (noise, frame.split_once(' ').unwrap_or((frame, ""))));
             match said {
                 Some((noise, ("machine", id))) => {
                     machine = is_id(id).then(|| MachineId(Digest::of(id)));
@@ -57,19 +60,25 @@ impl Told {
                     twin = digest.parse().ok();
                     rest.push_str(noise);
                 }
+                Some((noise, ("barred", ""))) => {
+                    is_barred = true;
+                    rest.push_str(noise);
+                }
                 _ => rest.push_str(line),
             }
         }
-        Self { reply: Reply { output: rest.into_bytes(), ..reply }, machine, twin }
+        Self { reply: Reply { output: rest.into_bytes(), ..reply }, machine, twin, is_barred }
     }
 
+    /// The one of `written` whose machine-id the host shows.
+    ///
     /// # Errors
-    /// [`Error::SameMachine`] when the host says that it is one of `written`.
-    pub fn refuse_twin(self, written: &[Written]) -> Result<Self, Error> {
+    /// [`Error::SameMachine`] when it lacks something that it should hold then.
+    pub fn twin_of(&self, written: &[Written]) -> Result<Option<String>, Error> {
         let same = |written: &&Written| self.twin == Some(written.machine.0);
         match written.iter().find(same) {
-            Some(written) => Err(Error::SameMachine { name: written.name.clone() }),
-            None => Ok(self),
+            Some(Written { name, .. }) if self.is_barred => Err(Error::SameMachine { name: name.clone() }),
+            twin => Ok(twin.map(|written| written.name.clone())),
         }
     }
 }
@@ -114,10 +123,11 @@ mod tests {
     #[test]
     fn a_host_is_believed_only_about_machines_it_was_asked_for() {
         let known = [written("node-1", "x"), written("node-2", ID)];
-        let says = |digest: &str| told(&format!("@ begin\n@ twin {digest}\n@ end\n")).refuse_twin(&known).map(|_| ());
-        let error = says(&Digest::of(ID).to_string()).unwrap_err();
-        assert!(matches!(error, Error::SameMachine { name } if name == "node-2"));
-        assert!(says(&Digest::of("other").to_string()).is_ok() && says("nonsense").is_ok());
+        let says = |digest: &str, more| told(&format!("@ begin\n@ twin {digest}\n{more}@ end\n")).twin_of(&known);
+        let (own, other) = (Digest::of(ID).to_string(), Digest::of("other").to_string());
+        assert!(matches!(says(&own, "@ barred\n"), Err(Error::SameMachine { name }) if name == "node-2"));
+        assert_eq!(says(&own, "").unwrap().as_deref(), Some("node-2"));
+        assert!([&*other, "nonsense"].iter().all(|digest| says(digest, "@ barred\n").unwrap().is_none()));
         assert_eq!(render_call(&[]), "km_machine\n");
         assert_eq!(render_call(&known[..1]), format!("km_machine {}\n", Digest::of("x")));
     }

@@ -65,13 +65,13 @@ pub fn install_host(
     policy: ForeignPolicy,
     entropy: &dyn Entropy,
 ) -> Result<HostOutcome, Error> {
-    install_once(remote, host, files, policy, entropy, &|_| Vec::new())
+    install_once(remote, host, files, policy, entropy, &|_| Ok(Vec::new()))
 }
 
-/// As [`install_host`], unless the machine was written already under another name that `roster` gives.
+/// As [`install_host`], but a machine that shows the machine-id of one that `roster` gives is only looked at.
 ///
 /// # Errors
-/// As [`install_host`], and [`Error::SameMachine`]: nothing was written then.
+/// As [`install_host`], and [`Error::SameMachine`] when it lacks something, and what `roster` fails with: nothing was written then.
 pub fn install_once(
     remote: &dyn Remote,
     host: &Host,
@@ -84,12 +84,13 @@ pub fn install_once(
     let layout = script::Layout::new(host, files, policy)?;
     let written = RefCell::new(Vec::new());
     let reply = remote.run_script(host, &|peer| {
-        written.replace(roster(peer));
+        written.replace(roster(peer)?);
         Ok(script::render_install(&layout, &nonce, &written.borrow()))
     })?;
-    let told = Told::by(withhold_secrets(reply, &nonce, files), &nonce).refuse_twin(&written.borrow())?;
+    let told = Told::by(withhold_secrets(reply, &nonce, files), &nonce);
+    let twin = told.twin_of(&written.borrow())?;
     let outcome = reply::parse_outcome(&told.reply, &nonce, host, &layout)?;
-    Ok(HostOutcome { machine: told.machine, ..outcome })
+    Ok(HostOutcome { machine: told.machine, twin, ..outcome })
 }
 
 /// Marks our lines in the reply, and makes temporary names unguessable.

@@ -127,6 +127,8 @@ pub struct HostOutcome {
     pub attempts: u32,
     /// Where it told.
     pub machine: Option<MachineId>,
+    /// The name under which this machine had been written; nothing was left to do under this one.
+    pub twin: Option<String>,
 }
 
 /// What an install did about one file.

@@ -63,7 +63,7 @@ pub(super) fn parse_outcome(
             }
         }
     }
-    Ok(HostOutcome { clock: parsed.clock, files, attempts: reply.attempts, machine: None })
+    Ok(HostOutcome { clock: parsed.clock, files, attempts: reply.attempts, machine: None, twin: None })
 }
 
 pub(super) fn parse(reply: &Reply, nonce: &str, host: &Host, layout: &Layout<'_>) -> Result<Parsed, Error> {

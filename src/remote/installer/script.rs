@@ -106,8 +106,8 @@ pub(super) fn render_probe(layout: &Layout<'_>, nonce: &str) -> Secret {
     wrap(layout, nonce, "", &calls)
 }
 
-/// The script that looks, and installs when nothing stands in the way, unless the machine is one of `written`. It holds
-/// every file's content.
+/// The script that looks, and installs when nothing stands in the way, unless the machine passes for one of `written`. It
+/// holds every file's content.
 pub(super) fn render_install(layout: &Layout<'_>, nonce: &str, written: &[Written]) -> Secret {
     // Room for all of it: a buffer that grew would leave copies of secrets behind.
     let contents: usize = layout.files.iter().map(|f| f.content.expose_secret().len()).sum();
@@ -116,6 +116,9 @@ pub(super) fn render_install(layout: &Layout<'_>, nonce: &str, written: &[Writte
     calls.push_str(&machine);
     push_looks(&mut calls, layout, "look");
     calls.push_str("km_go_unless_refused\nkm_quit_unless_due\n");
+    if !written.is_empty() {
+        calls.push_str("km_quit_if_twin\n");
+    }
     if let Some(validity) = layout.validity {
         let _ = write!(calls, "km_check_clock {} {}", validity.not_before.as_second(), validity.not_after.as_second());
         push_call(&mut calls, "", (0..layout.files.len()).map(|index| index.to_string()));

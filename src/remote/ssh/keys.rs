@@ -3,8 +3,8 @@
 
 use super::{
     certificate::Certificate,
+    key_decryption::{UnlockError, unlock},
     known_hosts::KnownHosts,
-    locked::{UnlockError, unlock},
 };
 use crate::{
     remote::Error,

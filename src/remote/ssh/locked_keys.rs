@@ -5,8 +5,8 @@ use super::{
     SshRemote,
     agent::AgentSocket,
     destination::{AgentChoice, plan_route},
+    key_decryption::UnlockError,
     keys::{KeyContent, KeyFile},
-    locked::UnlockError,
 };
 use crate::{
     inventory::{Connection, Host, SshSettings, SshTarget},

@@ -11,13 +11,13 @@ mod dial;
 mod exec;
 mod host_key;
 mod jump;
+mod key_decryption;
 mod keys;
 mod known_hosts;
 mod line;
-mod locked;
 mod locked_keys;
 mod material;
-mod passwords;
+mod password_login;
 mod pattern;
 mod resolve;
 mod retry;
@@ -25,7 +25,7 @@ mod scan;
 mod user_config;
 mod watchdog;
 
-pub use locked::UnlockError;
+pub use key_decryption::UnlockError;
 pub use locked_keys::LockedKeys;
 pub use material::{Material, MaterialState};
 pub use scan::{Extent, HostScan, KeyState, ScannedKey};
@@ -83,7 +83,7 @@ impl SshRemote {
     ) -> Result<Reply, Failure> {
         let config = self.access.config();
         let (mut link, host_key) = self.access.log_in(&route.target, door, end)?;
-        let input = script(&Peer { host_key: Some(host_key) })?;
+        let input = script(&Peer { host_key: Some(host_key), end })?;
         let mut reply = match (host.privilege, &config.sudo_password) {
             (Privilege::Sudo, Some(password)) => {
                 let limit = link.time_left().min(config.deadlines.idle);

@@ -10,6 +10,7 @@ mod login;
 mod machine;
 mod place;
 mod surroundings;
+mod twins;
 
 pub use check::{Check, Finding, Status, Verdict, worst};
 pub use host_keys::{HostKeys, ScanObserver, scan_hosts};
@@ -30,6 +31,7 @@ use crate::{
 use jiff::Timestamp;
 use serde::Serialize;
 use surroundings::AskedUnits;
+use twins::Shown;
 
 /// Worked out for one host.
 pub type HostCheck = Check<fn(&Subject<'_>) -> Verdict>;
@@ -54,7 +56,7 @@ pub enum Credentials {
 }
 
 /// Every check of a host, in the order they are run and shown. The first five are the way to it.
-pub const HOST_CHECKS: [HostCheck; 14] = [
+pub const HOST_CHECKS: [HostCheck; 15] = [
     Check { name: login::CONNECTION, hint: "", run: login::connection },
     Check { name: login::HOST_KEY, hint: "", run: login::host_key },
     Check { name: login::LOGIN, hint: "", run: login::login },
@@ -89,6 +91,7 @@ pub const HOST_CHECKS: [HostCheck; 14] = [
         hint: "check [cluster] server (or the host's own), routes and firewalls; `--skip apiserver` before there is one",
         run: surroundings::apiserver,
     },
+    Check { name: twins::NAME, hint: twins::HINT, run: |_| Verdict::ok("no other host shows its key") },
 ];
 
 /// One host, examined.
@@ -119,22 +122,23 @@ pub trait HealthObserver {
 
 /// Examines every host; the result is in the order of the bundles.
 pub fn examine_hosts(fleet: &Fleet, preflight: &Preflight, observer: &dyn HealthObserver) -> Vec<HostHealth> {
-    let results = fanout::run_on_each(
+    let mut results = fanout::run_on_each(
         preflight.bundles,
         fleet.concurrency,
         fleet.interrupt,
         |bundle| examine(fleet, preflight, bundle),
         |progress| {
-            if let Progress::Done(_, health) = progress {
+            if let Progress::Done(_, (health, _)) = progress {
                 observer.host_examined(health);
             }
         },
     );
+    twins::compare(preflight.bundles, &mut results);
     let pairs = results.into_iter().zip(preflight.bundles);
-    pairs.map(|(health, bundle)| health.unwrap_or_else(|| not_begun(bundle.host))).collect()
+    pairs.map(|(health, bundle)| health.map_or_else(|| not_begun(bundle.host), |(health, _)| health)).collect()
 }
 
-fn examine(fleet: &Fleet, preflight: &Preflight, bundle: &Bundle) -> HostHealth {
+fn examine(fleet: &Fleet, preflight: &Preflight, bundle: &Bundle) -> (HostHealth, Option<Shown>) {
     let is_left_out = |name: &str| preflight.left_out.iter().any(|out| out == name);
     let units = AskedUnits::of(bundle.host, preflight.services);
     let questions = Questions {
@@ -157,7 +161,8 @@ fn examine(fleet: &Fleet, preflight: &Preflight, bundle: &Bundle) -> HostHealth 
         }
         Err(error) => stopped(error),
     };
-    HostHealth { name: bundle.host.name.as_str().to_owned(), status: worst(&checks), checks, begun: true }
+    let name = bundle.host.name.as_str().to_owned();
+    (HostHealth { name, status: worst(&checks), checks, begun: true }, answer.ok().map(Shown::by))
 }
 
 /// The checks of a host that an error kept from being examined.

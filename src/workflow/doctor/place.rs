@@ -65,6 +65,13 @@ fn immutable(ground: &Ground, name: &str) -> Verdict {
     Verdict::fail(error.to_string()).code(error.code()).hint(error.hint())
 }
 
+/// A name of a ground whose version could not be kept.
+fn unkept(ground: &Ground, name: &str) -> Verdict {
+    let path = format!("{}/{name}", ground.directory);
+    let error = FileError { path, fault: FileFault::PreviousUnusable, detail: String::new() };
+    Verdict::fail(error.to_string()).code(error.code()).hint(error.hint())
+}
+
 pub(super) fn directory(subject: &Subject) -> Verdict {
     if let Err(Error::Files(files)) = &subject.examination.view
         && let Some(verdict) = refused(&files.iter().collect::<Vec<_>>())
@@ -103,6 +110,9 @@ pub(super) fn targets(subject: &Subject) -> Verdict {
     for ground in &subject.examination.grounds {
         if let Some(name) = ground.fixed.iter().find(|name| *name != ".") {
             return immutable(ground, name);
+        }
+        if let Some(name) = ground.unkept.first() {
+            return unkept(ground, name);
         }
     }
     match &subject.examination.view {

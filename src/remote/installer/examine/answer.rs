@@ -53,7 +53,19 @@ pub(super) fn parse_examination(
         return Err(garbled("an answer is missing from it", reply, nonce));
     };
     let Answers { clock, grounds, systemd, units, reach, .. } = answers;
-    Ok(Examination { uid, clock, hasher, missing_tools, grounds, systemd, units, reach, view })
+    Ok(Examination {
+        uid,
+        clock,
+        hasher,
+        missing_tools,
+        grounds,
+        systemd,
+        units,
+        reach,
+        view,
+        host_key: None,
+        machine: None,
+    })
 }
 
 fn grounds_of(layout: &Layout<'_>) -> Vec<Ground> {
@@ -115,6 +127,7 @@ fn take_ground(what: &str, ground: &mut Ground, rest: &[&str]) -> Option<()> {
         ("blocks", [free]) => ground.free_bytes = free.parse::<u64>().ok().map(|k| k.saturating_mul(1024)),
         ("inodes", [free]) => ground.free_inodes = free.parse().ok(),
         ("fixed", [name]) => ground.fixed.push(scrub(name.trim_start_matches("./"))),
+        ("unkept", [name]) => ground.unkept.push(scrub(name.trim_start_matches("./"))),
         ("leftovers", [number]) => ground.leftovers = number.parse().ok()?,
         _ => return None,
     }

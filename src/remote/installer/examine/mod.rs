@@ -5,7 +5,7 @@
 mod answer;
 mod question;
 
-use super::{ForeignPolicy, HostView, script::Layout, withhold::withhold_secrets};
+use super::{ForeignPolicy, HostView, MachineId, machine::Told, script::Layout, withhold::withhold_secrets};
 use crate::{
     bundle::HostFile,
     entropy::Entropy,
@@ -13,6 +13,7 @@ use crate::{
     remote::{Error, Remote},
 };
 use jiff::Timestamp;
+use std::cell::RefCell;
 
 /// What is asked beside the files.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +42,9 @@ pub struct Examination {
     pub reach: Option<Reach>,
     /// What the installer would find; [`Error::Files`] where it could not look.
     pub view: Result<HostView, Error>,
+    /// As in [`HostView`], also where it could not look.
+    pub host_key: Option<String>,
+    pub machine: Option<MachineId>,
 }
 
 /// The place one directory is on, or, while it is missing, the nearest directory above it.
@@ -60,8 +64,10 @@ pub struct Ground {
     pub free_bytes: Option<u64>,
     /// `None` too where the file system does not count them.
     pub free_inodes: Option<u64>,
-    /// What is immutable or append-only: `.` is the directory, the others are names in it.
+    /// What is immutable or append-only: `.` is the directory, the others are names in it, kept versions too.
     pub fixed: Vec<String>,
+    /// Names of files in it that could not be kept if they were replaced: a directory has the name for that.
+    pub unkept: Vec<String>,
     /// Temporary files of a run that was killed, or is under way.
     pub leftovers: u64,
 }
@@ -137,6 +143,12 @@ pub fn examine_host(
 ) -> Result<Examination, Error> {
     let nonce = super::draw_nonce(entropy)?;
     let layout = Layout::new(host, files, policy)?;
-    let reply = remote.run_script(host, &|_| Ok(question::render_examination(&layout, &nonce, questions)))?;
-    answer::parse_examination(&withhold_secrets(reply, &nonce, files), &nonce, host, &layout)
+    let host_key = RefCell::default();
+    let reply = remote.run_script(host, &|peer| {
+        host_key.replace(peer.host_key.clone());
+        Ok(question::render_examination(&layout, &nonce, questions))
+    })?;
+    let told = Told::by(withhold_secrets(reply, &nonce, files), &nonce);
+    let examination = answer::parse_examination(&told.reply, &nonce, host, &layout)?;
+    Ok(Examination { host_key: host_key.into_inner(), machine: told.machine, ..examination })
 }

@@ -2,7 +2,10 @@
 
 use super::Questions;
 use crate::{
-    remote::installer::script::{Layout, push_look, quote_sh, without_remarks, wrap},
+    remote::installer::{
+        machine,
+        script::{Layout, push_look, quote_sh, without_remarks, wrap},
+    },
     secret::Secret,
 };
 use std::{fmt::Write, net::IpAddr, sync::LazyLock};
@@ -13,7 +16,8 @@ static FUNCTIONS: LazyLock<String> = LazyLock::new(|| without_remarks(include_st
 const TOOLS: &str = "cat chgrp chmod chown date df ln ls mkdir mv rm sync";
 
 pub(super) fn render_examination(layout: &Layout<'_>, nonce: &str, questions: Questions<'_>) -> Secret {
-    let mut calls = format!("km_tell uid \"$km_uid\"\nkm_tell clock \"$(date +%s)\"\nkm_tools {TOOLS}\n");
+    let mut calls = machine::render_call(&[]);
+    let _ = write!(calls, "km_tell uid \"$km_uid\"\nkm_tell clock \"$(date +%s)\"\nkm_tools {TOOLS}\n");
     if !questions.units.is_empty() {
         calls.push_str("km_units");
         for unit in questions.units {

@@ -1,4 +1,5 @@
-//! When a run begins no more hosts: too many have failed, or every host so far failed for a mistake of this machine. Those in flight are finished in any case.
+//! When a run begins no more hosts: too many have failed, or every host so far failed for a mistake of this machine. Those
+//! in flight are finished in any case.
 
 use super::{Interrupt, fanout::Brake, report::ErrorReport};
 use crate::remote::{self, RetryClass};
