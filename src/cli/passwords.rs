@@ -26,7 +26,7 @@ const MOST_TRIES: usize = 3;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Passwords")]
 pub(super) struct PasswordArgs {
-    /// Ask for the password of the login users, for hosts that no key opens
+    /// Ask for the password of the login users, for hosts that no key opens; no jump host is given it
     #[arg(long, conflicts_with_all = ["password_file", "password_fd"])]
     ask_pass: bool,
     /// Read that password from a file of yours that nobody else can read; - is standard input

@@ -298,7 +298,12 @@ impl Error {
                     path.display()
                 )
             }
-            Self::JumpFailed { cause, .. } => cause.hint(),
+            Self::JumpFailed { jump, cause } => match cause.cause() {
+                Self::AuthFailed { .. } => {
+                    format!("{}; a jump host needs a key: {jump} is never given the password of the hosts", cause.hint())
+                }
+                _ => cause.hint(),
+            },
             Self::ForwardingRefused { jump, .. } => {
                 format!("{jump} needs AllowTcpForwarding yes (or local) for this user, and no PermitOpen without the host")
             }
