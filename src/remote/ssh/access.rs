@@ -4,7 +4,7 @@
 use super::{
     SshConfig,
     agent::{self, AgentSocket},
-    auth,
+    auth::{self, Means},
     connect::{Failure, Link, display_endpoint},
     destination::{AgentChoice, Destination},
     dial,
@@ -79,10 +79,16 @@ impl Access {
         let mut link = self.open(destination, door, &known, end)?;
         let host_key = check_host_key(destination, &known, &link)?;
         let agent = self.agent(&destination.agent);
-        let keys = self.files.keys(&self.identity_files(&destination.identity_files));
         // The password is the hosts'. Whoever runs a jump host would learn it there, and with it every host.
         let password = self.config.password.as_ref().filter(|_| place == Place::Target);
-        auth::log_in(&mut link, &destination.user, &keys, agent.as_deref(), password)?;
+        let means = Means {
+            keys: self.files.keys(&self.identity_files(&destination.identity_files)),
+            certificates: self.files.certificates(&destination.certificate_files),
+            agent: agent.as_deref(),
+            offered: destination.offered,
+            password,
+        };
+        auth::log_in(&mut link, &destination.user, &means)?;
         link.logged_in();
         Ok((link, host_key))
     }
