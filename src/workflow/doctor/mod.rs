@@ -12,7 +12,7 @@ mod place;
 mod surroundings;
 
 pub use check::{Check, Finding, Status, Verdict, worst};
-pub use host_keys::{HostKeys, ScanObserver, scan_hosts};
+pub use host_keys::{HostKeys, Scan, ScanObserver};
 pub use machine::{MACHINE_CHECKS, Machine, MachineCheck, examine_machine};
 
 use super::{
