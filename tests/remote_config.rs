@@ -316,8 +316,21 @@ fn use_config_in_an_inventory_reaches_hosts_by_their_names_alone() {
          [[hosts]]\nname = \"node-1\"\n[[hosts]]\nname = \"node-2\"\nconnection = \"local\"\nroot = \"n2\"\n",
     );
     let path = format!("{}:{}", configured.dir.path().display(), std::env::var("PATH").unwrap());
-    let output = env.kubemint().env("PATH", path).args(["apply", "--yes"]).output().unwrap();
+    let output = env.kubemint().env("PATH", &path).args(["apply", "--yes"]).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     assert!(host.exists("/etc/kubernetes/bootstrap.kubeconfig"));
     assert_eq!(configured.calls(), ["-G -T -- node-1"]);
+    // doctor shows where it went, and misses no file that ssh would only look for.
+    let mut doctor = env.kubemint();
+    doctor.env("PATH", path).args(["doctor", "--skip", "apiserver", "-o", "json"]);
+    let document: serde_json::Value = serde_json::from_slice(&doctor.output().unwrap().stdout).unwrap();
+    let found = |checks: &serde_json::Value, name: &str| {
+        checks.as_array().unwrap().iter().find(|check| check["check"] == name).unwrap().clone()
+    };
+    let way = found(&document["hosts"][0]["checks"], "connection");
+    let address = format!("{} port {}, ", host.address(), host.port());
+    assert!(way["detail"].as_str().unwrap().starts_with(&address), "{document:#}");
+    let known_hosts = found(&document["machine"], "known-hosts");
+    assert_eq!(known_hosts["status"], "ok", "{known_hosts:#}");
+    assert_eq!(known_hosts["detail"], client.known_hosts.display().to_string());
 }

@@ -27,7 +27,7 @@ mod watchdog;
 
 pub use locked::UnlockError;
 pub use locked_keys::LockedKeys;
-pub use material::{Material, MaterialState};
+pub use material::{Account, Material, MaterialState};
 pub use scan::{Extent, HostScan, JumpWay, KeyState, ScannedKey};
 
 use super::{Deadlines, Error, Password, Peer, Remote, Reply, Script, sudo::Dialogue};

@@ -25,6 +25,7 @@ use crate::{
     remote::{
         self,
         installer::examine::{Examination, Questions, examine_host},
+        ssh::{Account, SshRemote},
     },
 };
 use jiff::Timestamp;
@@ -37,6 +38,8 @@ pub type HostCheck = Check<fn(&Subject<'_>) -> Verdict>;
 /// What the checks of a host look at.
 pub struct Subject<'a> {
     pub host: &'a Host,
+    /// Where and as whom it was logged in to; `None` for a local host.
+    pub account: Option<Account>,
     /// What would be installed: outlines without content while there are no credentials.
     pub files: &'a [HostFile],
     pub credentials: Credentials,
@@ -104,6 +107,8 @@ pub struct HostHealth {
 
 /// What the examination is told beside the fleet.
 pub struct Preflight<'a> {
+    /// What finds out where and as whom a host is logged in to.
+    pub ssh: &'a SshRemote,
     pub bundles: &'a [Bundle<'a>],
     pub credentials: Credentials,
     pub ca_pem: Option<&'a str>,
@@ -148,7 +153,8 @@ fn examine(fleet: &Fleet, preflight: &Preflight, bundle: &Bundle) -> HostHealth 
     let checks: Vec<Finding> = match &answer {
         Ok(examination) => {
             let (host, files, credentials) = (bundle.host, &*bundle.files, preflight.credentials);
-            let subject = Subject { host, files, credentials, examination, asked, units: &units };
+            let account = preflight.ssh.account(host);
+            let subject = Subject { host, account, files, credentials, examination, asked, units: &units };
             let run = |check: &HostCheck| match is_left_out(check.name) {
                 true => check.finding(Verdict::skipped("left out by --skip")),
                 false => check.finding((check.run)(&subject)),
