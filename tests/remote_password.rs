@@ -121,7 +121,8 @@ fn a_password_that_three_hosts_refuse_is_tried_nowhere_else() {
 #[test]
 fn hosts_that_hang_over_the_password_have_not_refused_it() {
     need_root!();
-    let hosts: Vec<TestHost> = (1..=3).map(|n| pam_host(&format!("hangs-{n}"), &["PasswordAuthentication yes"])).collect();
+    let hosts: Vec<TestHost> =
+        (1..=3).map(|n| pam_host(&format!("hangs-{n}"), &["PasswordAuthentication yes"])).collect();
     for host in &hosts {
         host.write("/etc/pam.d/sshd", "auth required pam_exec.so quiet /bin/sleep 20\naccount required pam_unix.so\n");
     }

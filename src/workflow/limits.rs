@@ -87,6 +87,10 @@ impl Brake for Breaker<'_> {
     fn is_on(&self) -> bool {
         self.stop.get().is_some() || self.interrupt.is_on()
     }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupt.is_interrupted()
+    }
 }
 
 impl Stop {

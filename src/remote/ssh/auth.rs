@@ -66,11 +66,7 @@ impl Means<'_> {
 /// # Errors
 /// [`Error::AuthFailed`], [`Error::PasswordExpired`], [`Error::KeyEncrypted`], [`Error::KeyUnreadable`], or that the
 /// connection broke.
-pub(super) fn log_in(
-    link: &mut Link,
-    user: &str,
-    means: &Means,
-) -> Result<(), Failure> {
+pub(super) fn log_in(link: &mut Link, user: &str, means: &Means) -> Result<(), Failure> {
     let fate = PasswordFate::NotGiven;
     let mut login = Login { link, user, tried: Vec::new(), refusals: 0, offered: Vec::new(), fate };
     let mut agent = AgentKeys::new(means.agent);
@@ -107,9 +103,8 @@ impl Login<'_> {
         let name = key.path.display().to_string();
         match &key.content {
             KeyContent::Private(text) => {
-                let is_of_key = |certificate: &&Certificate| {
-                    key.public.is_some() && certified_key(&certificate.blob) == key.public
-                };
+                let is_of_key =
+                    |certificate: &&Certificate| key.public.is_some() && certified_key(&certificate.blob) == key.public;
                 let named = named.iter().map(Arc::as_ref).filter(is_of_key);
                 for certificate in key.certificate.iter().chain(named) {
                     if self.offered.contains(&certificate.blob) {

@@ -1,6 +1,10 @@
 //! What a login needs of this machine's disk: looked at before the first connection, and told without any content.
 
-use super::{SshRemote, destination::{Destination, plan_route}, keys::KeyContent};
+use super::{
+    SshRemote,
+    destination::{Destination, plan_route},
+    keys::KeyContent,
+};
 use crate::inventory::{Connection, Host, SshTarget};
 use std::path::PathBuf;
 

@@ -142,7 +142,9 @@ impl Parser<'_> {
         };
         if let Some(file) = one("revokedhostkeys") {
             let file = scrub(file);
-            return Err(format!("RevokedHostKeys {file} is not supported: put these keys into known_hosts, after `@revoked *`"));
+            return Err(format!(
+                "RevokedHostKeys {file} is not supported: put these keys into known_hosts, after `@revoked *`"
+            ));
         }
         for (key, list) in
             [("identityfile", &mut config.identity_files), ("certificatefile", &mut config.certificate_files)]

@@ -5,7 +5,7 @@ use crate::{
     inventory::Host,
     remote::ssh::{Extent, HostScan, JumpWay, KeyState, ScannedKey, SshRemote},
     workflow::{
-        Interrupt,
+        Interrupt, InterruptObserver,
         fanout::{self, Progress},
         report::ErrorReport,
     },
@@ -32,7 +32,7 @@ impl HostKeys {
 }
 
 /// Told how it comes along. Called on one thread.
-pub trait ScanObserver {
+pub trait ScanObserver: InterruptObserver {
     fn host_scanned(&self, name: &str, keys: &HostKeys);
 }
 
@@ -75,10 +75,10 @@ impl<'a> Scan<'a> {
             let error = scan.error.map(|error| ErrorReport::of_host(&error));
             HostKeys { name: name.to_owned(), address: scan.name, keys: scan.keys, error }
         };
-        let observe = |progress: &Progress<Option<HostKeys>>| {
-            if let Progress::Done(_, Some(keys)) = progress {
-                observer.host_scanned(&keys.name, keys);
-            }
+        let observe = |progress: &Progress<Option<HostKeys>>| match progress {
+            Progress::Started(_) | Progress::Done(_, None) => {}
+            Progress::Done(_, Some(keys)) => observer.host_scanned(&keys.name, keys),
+            Progress::Interrupted(in_flight) => observer.interrupted(*in_flight),
         };
         let ask_jump = |way: &JumpWay| Some(keys(&way.name, ssh.scan_jump_host(way, extent)));
         let ask = |host: &&Host| Some(keys(host.name.as_str(), ssh.scan_host_keys(host, extent)?));

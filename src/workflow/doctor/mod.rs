@@ -16,6 +16,7 @@ pub use host_keys::{HostKeys, Scan, ScanObserver};
 pub use machine::{MACHINE_CHECKS, Machine, MachineCheck, examine_machine};
 
 use super::{
+    InterruptObserver,
     distribute::Fleet,
     fanout::{self, Progress},
 };
@@ -118,7 +119,7 @@ pub struct Preflight<'a> {
 }
 
 /// Told how it comes along. Called on one thread.
-pub trait HealthObserver {
+pub trait HealthObserver: InterruptObserver {
     fn host_examined(&self, health: &HostHealth);
 }
 
@@ -129,10 +130,10 @@ pub fn examine_hosts(fleet: &Fleet, preflight: &Preflight, observer: &dyn Health
         fleet.concurrency,
         fleet.interrupt,
         |bundle| examine(fleet, preflight, bundle),
-        |progress| {
-            if let Progress::Done(_, health) = progress {
-                observer.host_examined(health);
-            }
+        |progress| match progress {
+            Progress::Started(_) => {}
+            Progress::Done(_, health) => observer.host_examined(health),
+            Progress::Interrupted(in_flight) => observer.interrupted(*in_flight),
         },
     );
     let pairs = results.into_iter().zip(preflight.bundles);
