@@ -84,8 +84,11 @@ fn sigint_and_sigterm_finish_what_is_in_flight_and_begin_no_other() {
         let begun = relays.connections();
         let running = apply_held(&fleet, &relays);
         running.signal(signal);
+        let words = "interrupted: finishing 2 hosts in flight; once more stops at once";
+        eventually("it to say what it does now", || running.stderr().contains(words).then_some(()));
         relays.open_gate();
         let ran = running.wait().expect(code);
+        assert_eq!(ran.stderr.matches("once more").count(), 1, "{}", ran.stderr);
         assert_eq!(relays.connections() - begun, 2, "no host was begun after the signal");
         let report: Value = serde_json::from_str(&ran.stdout).unwrap();
         let done = if code == 130 { "changed" } else { "unchanged" };

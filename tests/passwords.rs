@@ -56,6 +56,23 @@ fn passwords_come_from_files_and_descriptors_for_every_command() {
 }
 
 #[test]
+fn a_wrong_password_stops_the_run_once_it_is_withheld() {
+    need_root!();
+    let fleet = password_fleet(6);
+    fleet.env.write("wrong", WRONG);
+    fleet.env.set_mode("wrong", 0o600);
+    let line = "kubemint apply -o json --batch 4 --password-file wrong --become-password-file wrong";
+    let ran = by_shell(&fleet.env, line, "").expect(3);
+    let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((&report["summary"]["failed"], &report["summary"]["skipped"]), (&4.into(), &2.into()), "{report:#}");
+    let last = support::host_of(&report, "node-6");
+    assert_eq!(last["error"]["code"], "not_started");
+    assert!(last["error"]["message"].as_str().unwrap().contains("a mistake of this machine (auth_failed)"), "{last:#}");
+    let tried: usize = fleet.hosts.iter().map(|host| host.log().matches("Failed password").count()).sum();
+    assert_eq!(tried, 3);
+}
+
+#[test]
 fn a_bad_source_is_refused_before_anything_is_made() {
     let env = TestEnv::with_local_hosts();
     let modes = [("open", 0o644), ("group", 0o640), ("writable", 0o622), ("good", 0o600), ("read-only", 0o400)];

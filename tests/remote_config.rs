@@ -15,6 +15,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    process::Command,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -223,6 +224,60 @@ fn no_setting_of_the_users_loosens_the_host_key_check() {
 }
 
 #[test]
+fn revoked_host_keys_of_the_users_are_refused_by_name() {
+    let client = Client::new();
+    let configured = Configured::new("Host node-*\n RevokedHostKeys /etc/ssh/revoked_keys\n");
+    let error = install(&configured.remote(), &named("node-1", &client)).unwrap_err();
+    assert_eq!((error.code(), error.retry_class()), ("ssh_config_failed", RetryClass::Misconfigured), "{error}");
+    assert!(error.to_string().contains("RevokedHostKeys /etc/ssh/revoked_keys"), "{error}");
+}
+
+#[test]
+fn a_certificate_file_is_offered_with_the_key_it_certifies() {
+    need_root!();
+    let client = Client::new();
+    let ca = client.make_key("user-ca", &["-t", "ed25519", "-N", ""]);
+    let trusts = format!("TrustedUserCAKeys {}.pub", ca.display());
+    let host = TestHost::builder("node-1").sshd_option(&trusts).start();
+    host.write(&format!("{}.pub", ca.display()), &public_of(&ca));
+    client.trust(&host.known_hosts_lines());
+    let key = &client.identity_files[0];
+    let mut sign = Command::new(require("ssh-keygen"));
+    sign.args(["-q", "-I", "tester", "-n", host.user(), "-s"]).arg(&ca).arg(format!("{}.pub", key.display()));
+    assert!(sign.output().unwrap().status.success());
+    // Elsewhere than beside the key.
+    let certificate = key.with_file_name("elsewhere-cert.pub");
+    fs::rename(format!("{}-cert.pub", key.display()), &certificate).unwrap();
+    let plain = block("node-1", &host, &client);
+    let error = install(&Configured::new(&plain).remote(), &named("node-1", &client)).unwrap_err();
+    assert_eq!(error.code(), "auth_failed", "{error}");
+    let config = format!("{plain} CertificateFile {}\n", certificate.display());
+    install(&Configured::new(&config).remote(), &named("node-1", &client)).unwrap();
+    assert_installed(&host);
+    assert!(host.log().contains("-CERT"), "{}", host.log());
+}
+
+#[test]
+fn identities_only_keeps_the_agents_other_keys_here() {
+    need_root!();
+    let (host, mut client) = (TestHost::new("node-1"), Client::new());
+    client.trust(&host.known_hosts_lines());
+    let other = client.make_key("other", &["-t", "ed25519", "-N", ""]);
+    host.authorize(&public_of(&other));
+    client.start_agent(&[&other]);
+    let socket = client.agent.as_ref().unwrap().socket.display().to_string();
+    let config = block("node-1", &host, &client) + &format!(" IdentityAgent {socket}\n");
+    install(&Configured::new(&config).remote(), &named("node-1", &client)).unwrap();
+    let strict = format!("{config} IdentitiesOnly yes\n");
+    let error = install(&Configured::new(&strict).remote(), &named("node-1", &client)).unwrap_err();
+    assert_eq!(error.code(), "auth_failed", "{error}");
+    assert!(!error.to_string().contains("agent identity"), "{error}");
+    // One that a listed file names is offered, though the file holds its public half alone.
+    let listed = format!("{strict} IdentityFile {}.pub\n", other.display());
+    install(&Configured::new(&listed).remote(), &named("node-1", &client)).unwrap();
+}
+
+#[test]
 fn a_configuration_that_cannot_be_read_names_the_reason() {
     let client = Client::new();
     let configured = Configured::new("Host node-1\n NoSuchOption yes\n");
@@ -261,8 +316,21 @@ fn use_config_in_an_inventory_reaches_hosts_by_their_names_alone() {
          [[hosts]]\nname = \"node-1\"\n[[hosts]]\nname = \"node-2\"\nconnection = \"local\"\nroot = \"n2\"\n",
     );
     let path = format!("{}:{}", configured.dir.path().display(), std::env::var("PATH").unwrap());
-    let output = env.kubemint().env("PATH", path).args(["apply", "--yes"]).output().unwrap();
+    let output = env.kubemint().env("PATH", &path).args(["apply", "--yes"]).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     assert!(host.exists("/etc/kubernetes/bootstrap.kubeconfig"));
     assert_eq!(configured.calls(), ["-G -T -- node-1"]);
+    // doctor shows where it went, and misses no file that ssh would only look for.
+    let mut doctor = env.kubemint();
+    doctor.env("PATH", path).args(["doctor", "--skip", "apiserver", "-o", "json"]);
+    let document: serde_json::Value = serde_json::from_slice(&doctor.output().unwrap().stdout).unwrap();
+    let found = |checks: &serde_json::Value, name: &str| {
+        checks.as_array().unwrap().iter().find(|check| check["check"] == name).unwrap().clone()
+    };
+    let way = found(&document["hosts"][0]["checks"], "connection");
+    let address = format!("{} port {}, ", host.address(), host.port());
+    assert!(way["detail"].as_str().unwrap().starts_with(&address), "{document:#}");
+    let known_hosts = found(&document["machine"], "known-hosts");
+    assert_eq!(known_hosts["status"], "ok", "{known_hosts:#}");
+    assert_eq!(known_hosts["detail"], client.known_hosts.display().to_string());
 }

@@ -7,9 +7,10 @@ use kubemint::{
     entropy::OsEntropy,
     inventory::Host,
     remote::{
-        Error, RetryClass, SshRemote,
+        Error, Password, RetryClass, SshRemote,
         installer::{ForeignPolicy, HostOutcome, install_host},
     },
+    secret::Secret,
 };
 use std::{
     net::{TcpListener, TcpStream},
@@ -409,6 +410,29 @@ fn a_jump_host_that_falls_silent_is_noticed_once() {
         assert_eq!(error.code(), "jump_failed", "{error}");
         assert!(error.to_string().contains("no SSH greeting within 2 s"), "{error}");
     }
+}
+
+#[test]
+fn a_jump_host_that_refuses_the_key_is_not_given_the_password_of_the_hosts() {
+    need_root!();
+    let password = "Vq7-fleet-horse-Xw2";
+    let jump = TestHost::builder("bastion").sshd_option("PasswordAuthentication yes").start();
+    let host = TestHost::builder("node-1").sshd_option("PasswordAuthentication yes").start();
+    [&jump, &host].iter().for_each(|host| host.set_password("root", password));
+    let mut client = Client::new();
+    [&jump, &host].iter().for_each(|host| client.trust(&host.known_hosts_lines()));
+    client.password = Some(Password::new(Secret::from(password)));
+    let way = client.behind(client.host(&host), &[&jump]);
+    let error = install(&client.remote(), &way).unwrap_err();
+    assert_eq!(error.code(), "jump_failed", "{error}");
+    assert!(error.to_string().contains("id_ed25519 (refused)") && !error.to_string().contains("password"), "{error}");
+    assert!(error.hint().contains("never given the password"), "{}", error.hint());
+    assert!(!jump.log().contains("password"), "{}", jump.log());
+    // Behind it, the host is.
+    client.meet(&jump);
+    install(&client.remote(), &way).unwrap();
+    assert!(host.log().contains("Accepted password"), "{}", host.log());
+    assert!(!jump.log().contains("password"), "{}", jump.log());
 }
 
 fn parent_of(pid: u32) -> u32 {

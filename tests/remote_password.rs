@@ -11,7 +11,7 @@ use kubemint::{
     },
     secret::Secret,
 };
-use std::thread;
+use std::{thread, time::Duration};
 use support::{Client, TestHost, files::bundle};
 
 const RIGHT: &str = "Vq7-right-horse-Xw2";
@@ -116,6 +116,28 @@ fn a_password_that_three_hosts_refuse_is_tried_nowhere_else() {
     let install = |host| install_host(&remote, &client.host(host), &bundle(), ForeignPolicy::Refuse, &OsEntropy);
     let results: Vec<_> = hosts.iter().map(|host| install(host).is_ok()).collect();
     assert_eq!(results, [false, true, true, true, true, true]);
+}
+
+#[test]
+fn hosts_that_hang_over_the_password_have_not_refused_it() {
+    need_root!();
+    let hosts: Vec<TestHost> =
+        (1..=3).map(|n| pam_host(&format!("hangs-{n}"), &["PasswordAuthentication yes"])).collect();
+    for host in &hosts {
+        host.write("/etc/pam.d/sshd", "auth required pam_exec.so quiet /bin/sleep 20\naccount required pam_unix.so\n");
+    }
+    let good = password_host("good", &[]);
+    let mut client = stranger(&hosts.iter().chain([&good]).collect::<Vec<_>>(), RIGHT);
+    client.deadlines.login = Duration::from_secs(3);
+    let remote = client.remote();
+    let install = |host| install_host(&remote, &client.host(host), &bundle(), ForeignPolicy::Refuse, &OsEntropy);
+    thread::scope(|scope| {
+        let running: Vec<_> = hosts.iter().map(|host| scope.spawn(|| install(host).unwrap_err())).collect();
+        for error in running.into_iter().map(|thread| thread.join().unwrap()) {
+            assert_eq!(error.code(), "timed_out", "{error}");
+        }
+    });
+    install(&good).unwrap();
 }
 
 #[test]

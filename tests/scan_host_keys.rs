@@ -4,8 +4,8 @@
 mod support;
 
 use serde_json::Value;
-use std::{fs, process::Command};
-use support::{Fleet, Member, Ran, TestEnv, TestHost, host_of, require};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
+use support::{Fleet, Member, Ran, TestEnv, TestHost, host_of, public_of, require};
 
 const SCAN: [&str; 2] = ["doctor", "--scan-host-keys"];
 
@@ -165,4 +165,34 @@ fn flags_of_the_one_are_no_flags_of_the_other() {
     let env = TestEnv::with_local_hosts();
     env.run(&["doctor", "--all-types"]).expect(2).says(&["--scan-host-keys"]);
     env.run(&["doctor", "--scan-host-keys", "--skip", "units"]).expect(2);
+}
+
+#[test]
+fn a_fleet_behind_an_unknown_jump_host_is_got_to_know_stage_by_stage_with_an_encrypted_key() {
+    need_root!();
+    let (jump, fleet) = (TestHost::new("bastion"), Fleet::of_nodes(2));
+    let key = fleet.client.make_key("locked", &["-t", "ed25519", "-N", "s3cret-words"]);
+    jump.authorize(&public_of(&key));
+    let written = format!("{}@{}:{}", jump.user(), jump.address(), jump.port());
+    let plain = fleet.client.identity_files[0].display().to_string();
+    let inventory = fleet.env.read("inventory.toml").replace("[ssh]\n", &format!("[ssh]\njump = \"{written}\"\n"));
+    fleet.env.write("inventory.toml", inventory.replace(&plain, &key.display().to_string()));
+    fleet.env.write("passphrase", "s3cret-words\n");
+    fs::set_permissions(fleet.env.path("passphrase"), fs::Permissions::from_mode(0o600)).unwrap();
+    forget_all(&fleet);
+    let scan = [&SCAN[..], &["--key-passphrase-file", "passphrase"]].concat();
+    let (code, document) = fleet.json(&scan);
+    assert_eq!((code, &document["hosts"][0]["name"]), (3, &written.as_str().into()), "{document:#}");
+    assert_eq!(states(&document, &written), [("ssh-ed25519".to_owned(), "unknown".to_owned())]);
+    assert_eq!(host_of(&document, "node-01")["error"]["code"], "jump_failed");
+    assert_eq!((&document["summary"]["hosts"], &document["summary"]["failed"]), (&3.into(), &2.into()));
+    let ran = fleet.run(&scan).expect(3);
+    assert_eq!(lines(&ran).join("\n") + "\n", jump.known_hosts_lines());
+    fs::write(&fleet.client.known_hosts, &ran.stdout).unwrap();
+    let ran = fleet.run(&scan).expect(0).says(&["1 known already, 2 unknown"]);
+    let wanted: String = [&jump].into_iter().chain(&fleet.hosts).map(TestHost::known_hosts_lines).collect();
+    assert_eq!(lines(&ran).join("\n") + "\n", wanted);
+    // One login, at the jump host.
+    assert_eq!(jump.log().matches("Accepted publickey").count(), 1, "{}", jump.log());
+    assert!(fleet.hosts.iter().all(|host| !host.log().contains("Accepted")));
 }

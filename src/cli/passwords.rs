@@ -28,7 +28,7 @@ const HEADING: &str = "Passwords";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct PasswordArgs {
-    /// Ask for the password of the login users, for hosts that no key opens
+    /// Ask for the password of the login users, for hosts that no key opens; no jump host is given it
     #[arg(long, help_heading = HEADING, conflicts_with_all = ["password_file", "password_fd"])]
     ask_pass: bool,
     /// Read that password from a file of yours that nobody else can read; - is standard input

@@ -1,7 +1,8 @@
 //! How a run comes along: a bar on a terminal, a line per host otherwise. Standard error only.
 
-use super::output::Output;
+use super::{hosts::counted, output::Output};
 use crate::workflow::{
+    InterruptObserver,
     distribute::Observer,
     doctor::{HealthObserver, HostHealth, HostKeys, ScanObserver, Status},
     report::{HostReport, HostStatus},
@@ -51,6 +52,16 @@ impl<'a> Progress<'a> {
     pub(super) fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
+        }
+    }
+}
+
+impl InterruptObserver for Progress<'_> {
+    fn interrupted(&self, in_flight: usize) {
+        let line = format!("interrupted: finishing {} in flight; once more stops at once", counted(in_flight, "host"));
+        match &self.bar {
+            None => self.output.note(&line),
+            Some(bar) => bar.println(line),
         }
     }
 }

@@ -211,11 +211,24 @@ impl Error {
         }
     }
 
+    /// Whether the host refused the password of this run: its fault, or that of whoever typed it.
+    #[must_use]
+    pub fn is_password_refused(&self) -> bool {
+        matches!(
+            self.cause(),
+            Self::AuthFailed { password: PasswordFate::Refused, .. }
+                | Self::BecomePassword { fate: PasswordFate::Refused, .. }
+        )
+    }
+
     /// What may be done about it.
     #[must_use]
     pub fn retry_class(&self) -> RetryClass {
         match self {
             Self::Retried { last, .. } => last.retry_class(),
+            // One that several hosts have refused: mistyped here.
+            Self::AuthFailed { password: PasswordFate::Withheld, .. }
+            | Self::BecomePassword { fate: PasswordFate::Withheld, .. } => RetryClass::Misconfigured,
             Self::DnsBusy { .. } | Self::ConnectRefused { .. } | Self::UnreachableFromJump { .. } => {
                 RetryClass::Retryable
             }
@@ -305,7 +318,12 @@ impl Error {
                     path.display()
                 )
             }
-            Self::JumpFailed { cause, .. } => cause.hint(),
+            Self::JumpFailed { jump, cause } => match cause.cause() {
+                Self::AuthFailed { .. } => {
+                    format!("{}; a jump host needs a key: {jump} is never given the password of the hosts", cause.hint())
+                }
+                _ => cause.hint(),
+            },
             Self::ForwardingRefused { jump, .. } => {
                 format!("{jump} needs AllowTcpForwarding yes (or local) for this user, and no PermitOpen without the host")
             }

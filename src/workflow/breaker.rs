@@ -25,6 +25,8 @@ struct Counts {
     done: usize,
     failed: usize,
     misconfigured: usize,
+    /// Ours as well, once the password is withheld from the others.
+    passwords_refused: usize,
 }
 
 /// Why no more hosts are begun.
@@ -56,8 +58,12 @@ impl<'a> Breaker<'a> {
         counts.failed += 1;
         if error.retry_class() == RetryClass::Misconfigured {
             counts.misconfigured += 1;
+        } else if error.is_password_refused() {
+            counts.passwords_refused += 1;
         }
-        let all_ours = counts.misconfigured == counts.failed && counts.done == 0;
+        let all_ours = counts.misconfigured > 0
+            && counts.misconfigured + counts.passwords_refused == counts.failed
+            && counts.done == 0;
         if let Some(allowed) = self.allowed.filter(|allowed| counts.failed > *allowed) {
             let _ = self.stop.set(Stop::TooManyFailures { allowed });
         } else if all_ours && counts.failed >= self.enough {
@@ -81,6 +87,10 @@ impl<'a> Breaker<'a> {
 impl Brake for Breaker<'_> {
     fn is_on(&self) -> bool {
         self.stop.get().is_some() || self.interrupt.is_on()
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupt.is_interrupted()
     }
 }
 
@@ -113,6 +123,7 @@ impl Stop {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::remote::PasswordFate;
     use std::sync::atomic::Ordering;
 
     fn refused() -> remote::Error {
@@ -162,6 +173,24 @@ mod tests {
             (0..50).for_each(|_| some.count_failed(&ours()));
             assert!(!some.is_on());
         }
+    }
+
+    #[test]
+    fn a_password_that_is_withheld_after_refusals_stops_the_run() {
+        let interrupt = Interrupt::default();
+        let fails = |breaker: &Breaker, fate| {
+            breaker.count_failed(&remote::Error::BecomePassword { user: "ops".into(), fate, of: None });
+        };
+        let typed_wrong = Breaker::new(&interrupt, None, 500);
+        (0..3).for_each(|_| fails(&typed_wrong, PasswordFate::Refused));
+        (0..6).for_each(|_| fails(&typed_wrong, PasswordFate::Withheld));
+        assert!(!typed_wrong.is_on());
+        fails(&typed_wrong, PasswordFate::Withheld);
+        assert!(typed_wrong.is_on() && typed_wrong.reason().code == "not_started");
+        // Refusals alone may be the hosts' own matter.
+        let refused = Breaker::new(&interrupt, None, 500);
+        (0..50).for_each(|_| fails(&refused, PasswordFate::Refused));
+        assert!(!refused.is_on());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Installing the credential set on hosts: many at a time, each in one login, none stopped by another's failure.
 
 use super::{
-    Interrupt,
+    Interrupt, InterruptObserver,
     breaker::Breaker,
     journal::Entry,
     report::{ErrorReport, FileReport, HostReport, HostStatus, RunReport, Summary, Twin, TwinKind},
@@ -32,7 +32,7 @@ pub struct Fleet<'a> {
 }
 
 /// Who is told how a run comes along. Called on one thread.
-pub trait Observer {
+pub trait Observer: InterruptObserver {
     fn host_started(&self, name: &str);
     fn host_finished(&self, report: &HostReport);
 }
@@ -102,8 +102,9 @@ pub(super) fn run_on_hosts<T: Target>(
         let _ = journal.note(&Entry::Begun { at: fleet.clock.now(), host: targets[index].host().name.as_str() });
         work(index, breaker)
     };
-    let results = run_in_waves(fleet, &hosts, begin, |index, event| match event {
-        Event::Started => observer.host_started(targets[index].host().name.as_str()),
+    let results = run_in_waves(fleet, &hosts, begin, |event| match event {
+        Event::Interrupted(in_flight) => observer.interrupted(in_flight),
+        Event::Started(index) => observer.host_started(targets[index].host().name.as_str()),
         Event::Done(report) => {
             observer.host_finished(report);
             if journaled.is_ok() {

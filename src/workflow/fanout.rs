@@ -1,9 +1,13 @@
 //! Many hosts at a time: a fixed number of threads take hosts from a common queue; results come back to the caller's
 //! thread as they are ready, so that journal and progress need no locks. One host's failure is a value like any other.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use crossbeam_channel::RecvTimeoutError;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 /// Enough for one SSH session with its buffers; the default of 2 MiB would be most of the memory of a large run.
@@ -20,13 +24,25 @@ impl Interrupt {
     }
 }
 
+/// Told when an interrupt is first seen: so many are still being worked on. Called on one thread.
+pub trait InterruptObserver {
+    fn interrupted(&self, in_flight: usize);
+}
+
 /// Says that no further item may be begun. Asked by every thread before each item.
 pub(super) trait Brake: Sync {
     fn is_on(&self) -> bool;
+
+    /// Whether it was somebody's request.
+    fn is_interrupted(&self) -> bool;
 }
 
 impl Brake for Interrupt {
     fn is_on(&self) -> bool {
+        self.is_requested()
+    }
+
+    fn is_interrupted(&self) -> bool {
         self.is_requested()
     }
 }
@@ -35,7 +51,12 @@ impl Brake for Interrupt {
 pub(super) enum Progress<T> {
     Started(usize),
     Done(usize, T),
+    /// Somebody interrupts, while so many items are worked on. At most once.
+    Interrupted(usize),
 }
+
+/// How often an interrupt is looked for while nothing else happens.
+const LOOK_FOR_INTERRUPT: Duration = Duration::from_millis(100);
 
 /// Runs `work` on every item, at most `concurrency` at a time, and hands each beginning and end to `observe` on this
 /// thread. Returns the results in the order of `items`; `None` for an item that was not begun, because of the brake.
@@ -70,10 +91,25 @@ pub(super) fn run_on_each<I: Sync, T: Send>(
             }
         }
         drop(sender);
-        for progress in receiver {
+        let (mut in_flight, mut is_told) = (0_usize, false);
+        loop {
+            if !is_told && in_flight > 0 && receiver.is_empty() && brake.is_interrupted() {
+                is_told = true;
+                observe(&Progress::Interrupted(in_flight));
+            }
+            let progress = match receiver.recv_timeout(LOOK_FOR_INTERRUPT) {
+                Ok(progress) => progress,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
             observe(&progress);
-            if let Progress::Done(index, result) = progress {
-                results[index] = Some(result);
+            match progress {
+                Progress::Started(_) => in_flight += 1,
+                Progress::Done(index, result) => {
+                    in_flight -= 1;
+                    results[index] = Some(result);
+                }
+                Progress::Interrupted(_) => {}
             }
         }
     });
@@ -138,6 +174,33 @@ mod tests {
         );
         assert_eq!(results.iter().filter(|r| r.is_some()).count(), 3);
         assert!(results[3].is_none());
+    }
+
+    #[test]
+    fn an_interrupt_is_told_once_while_items_are_worked_on() {
+        let (interrupt, told, open) = (Interrupt::default(), AtomicUsize::new(0), AtomicBool::new(false));
+        let begun = std::sync::Barrier::new(3);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                begun.wait();
+                interrupt.0.store(true, Ordering::Relaxed);
+            });
+            let work = |_: &i32| {
+                begun.wait();
+                // Each goes on until the interrupt has been told.
+                while !open.load(Ordering::SeqCst) {
+                    std::thread::yield_now();
+                }
+            };
+            let results = run_on_each(&[1, 2, 3, 4], 2, &interrupt, work, |progress| {
+                if let Progress::Interrupted(in_flight) = progress {
+                    assert_eq!((*in_flight, told.fetch_add(1, Ordering::SeqCst)), (2, 0));
+                    open.store(true, Ordering::SeqCst);
+                }
+            });
+            assert_eq!(results.iter().flatten().count(), 2);
+        });
+        assert_eq!(told.into_inner(), 1);
     }
 
     #[test]

@@ -20,4 +20,4 @@ mod twins;
 pub mod verify;
 mod waves;
 
-pub use fanout::Interrupt;
+pub use fanout::{Interrupt, InterruptObserver};

@@ -2,6 +2,7 @@
 //! Nothing is changed and no secret travels in either direction: hosts answer with digests, dates and fingerprints.
 
 use super::{
+    InterruptObserver,
     distribute::Fleet,
     fanout::{self, Progress},
     report::{ErrorReport, Twin},
@@ -145,7 +146,7 @@ pub struct RowFact {
 }
 
 /// Told how a survey comes along. Called on one thread.
-pub trait SurveyObserver {
+pub trait SurveyObserver: InterruptObserver {
     fn host_surveyed(&self, survey: &HostSurvey);
 }
 
@@ -169,10 +170,10 @@ pub fn survey_hosts(
                 Err(error) => (unread(bundle, ErrorReport::of_host(&error)), None),
             }
         },
-        |progress| {
-            if let Progress::Done(_, (survey, _)) = progress {
-                observer.host_surveyed(survey);
-            }
+        |progress| match progress {
+            Progress::Started(_) => {}
+            Progress::Done(_, (survey, _)) => observer.host_surveyed(survey),
+            Progress::Interrupted(in_flight) => observer.interrupted(*in_flight),
         },
     );
     let interrupted = || ErrorReport {

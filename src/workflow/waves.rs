@@ -10,10 +10,12 @@ use super::{
 };
 use crate::inventory::Host;
 
-/// What is observed of one host.
+/// What is observed; a host is begun by its index.
 pub(super) enum Event<'a, T> {
-    Started,
+    Started(usize),
     Done(&'a T),
+    /// With so many in flight.
+    Interrupted(usize),
 }
 
 /// Does `work` on every host, by its index, in the order and within the limits of `fleet`; `work` tells the breaker how it
@@ -22,7 +24,7 @@ pub(super) fn run_in_waves<T: Send>(
     fleet: &Fleet,
     hosts: &[&Host],
     work: impl Fn(usize, &Breaker) -> T + Sync,
-    mut observe: impl FnMut(usize, Event<T>),
+    mut observe: impl FnMut(Event<T>),
 ) -> Vec<Result<T, ErrorReport>> {
     let waves = plan_waves(hosts, &fleet.limits);
     let allowed = fleet.limits.max_failures.map(|amount| amount.of(hosts.len()));
@@ -36,8 +38,9 @@ pub(super) fn run_in_waves<T: Send>(
             &breaker,
             |index| work(*index, &breaker),
             |progress| match progress {
-                Progress::Started(at) => observe(members[*at], Event::Started),
-                Progress::Done(at, result) => observe(members[*at], Event::Done(result)),
+                Progress::Started(at) => observe(Event::Started(members[*at])),
+                Progress::Done(_, result) => observe(Event::Done(result)),
+                Progress::Interrupted(in_flight) => observe(Event::Interrupted(*in_flight)),
             },
         );
         for (index, result) in members.iter().zip(done) {

@@ -38,6 +38,11 @@ impl Running {
         self.child.id()
     }
 
+    /// What it has said so far.
+    pub fn stderr(&self) -> String {
+        fs::read_to_string(&self.err).unwrap()
+    }
+
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }

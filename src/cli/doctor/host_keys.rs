@@ -61,22 +61,24 @@ const WARNING: &str = "these keys are UNVERIFIED: whoever answers at an address 
                        ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub    (or the file of the key's type)";
 
 pub(super) fn run(args: &Args, context: &Context, inventory: &Inventory, chosen: &[&Host]) -> Result<Exit, Failure> {
-    // Nobody logs in: no key is opened for it.
-    let remote = context.remote(inventory, &args.install.hosts, &[])?;
+    // Nobody logs in to a host; but to a jump host before it, which may take a key that must be opened.
+    let behind_jump: Vec<&Host> = chosen.iter().copied().filter(|host| may_be_behind_a_jump(host)).collect();
+    let remote = context.remote(inventory, &args.install.hosts, &behind_jump)?;
     let extent = if args.all_types { Extent::AllTypes } else { Extent::Needed };
     let behind_ssh: Vec<&Host> =
         chosen.iter().copied().filter(|host| matches!(host.connection, Connection::Ssh(_))).collect();
     let concurrency = args.install.hosts.concurrency(inventory);
     context.signals.listen();
-    let progress = Progress::new(context.output, behind_ssh.len());
     let interrupt = &context.signals.interrupt;
-    let found = doctor::scan_hosts(remote.ssh(), &behind_ssh, extent, concurrency, interrupt, &progress);
+    let scan = doctor::Scan::of(remote.ssh(), &behind_ssh, concurrency, interrupt);
+    let progress = Progress::new(context.output, scan.count());
+    let found = scan.run(remote.ssh(), extent, interrupt, &progress);
     progress.finish();
     let document = Document {
         schema: "kubemint/host-keys",
         version: 1,
         hosts: found.iter().map(row).collect(),
-        summary: summarize(&found, behind_ssh.len()),
+        summary: summarize(&found, scan.count()),
     };
     if document.summary.keys > 0 {
         context.output.warn(WARNING);
@@ -96,6 +98,15 @@ pub(super) fn run(args: &Args, context: &Context, inventory: &Inventory, chosen:
         None if document.summary.failed > 0 => Exit::HostsFailed,
         None => Exit::Done,
     })
+}
+
+fn may_be_behind_a_jump(host: &Host) -> bool {
+    match &host.connection {
+        Connection::Ssh(target) => {
+            !target.settings.jump.is_empty() || target.settings.left_to_config.is_some_and(|left| left.jump)
+        }
+        Connection::Local { .. } => false,
+    }
 }
 
 fn summarize(found: &[HostKeys], asked: usize) -> Summary {

@@ -169,6 +169,7 @@ fn examine_hosts(
         None => (bundle::build_outlines(hosts), Credentials::NotMade, ForeignPolicy::Replace),
     };
     let preflight = Preflight {
+        ssh: remote.ssh(),
         bundles: &bundles,
         credentials,
         ca_pem: set.map(|set| set.ca_pem.as_str()),

@@ -4,7 +4,7 @@
 use super::{
     SshConfig,
     agent::{self, AgentSocket},
-    auth,
+    auth::{self, Means},
     connect::{Failure, Link, display_endpoint},
     destination::{AgentChoice, Destination},
     dial,
@@ -26,6 +26,14 @@ use std::{
 
 /// OpenSSH's own defaults, where a host names no key (ssh_config(5), IdentityFile).
 const USUAL_KEYS: [&str; 3] = [".ssh/id_ed25519", ".ssh/id_ecdsa", ".ssh/id_rsa"];
+
+/// What is logged in to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Target,
+    /// A jump host: with keys alone.
+    Jump,
+}
 
 #[derive(Debug)]
 pub(super) struct Access {
@@ -63,6 +71,7 @@ impl Access {
     pub fn log_in(
         self: &Arc<Self>,
         destination: &Destination,
+        place: Place,
         door: Option<&Arc<Door>>,
         end: Instant,
     ) -> Result<(Link, String), Failure> {
@@ -70,8 +79,16 @@ impl Access {
         let mut link = self.open(destination, door, &known, end)?;
         let host_key = check_host_key(destination, &known, &link)?;
         let agent = self.agent(&destination.agent);
-        let keys = self.files.keys(&self.identity_files(&destination.identity_files));
-        auth::log_in(&mut link, &destination.user, &keys, agent.as_deref(), self.config.password.as_ref())?;
+        // The password is the hosts'. Whoever runs a jump host would learn it there, and with it every host.
+        let password = self.config.password.as_ref().filter(|_| place == Place::Target);
+        let means = Means {
+            keys: self.files.keys(&self.identity_files(&destination.identity_files)),
+            certificates: self.files.certificates(&destination.certificate_files),
+            agent: agent.as_deref(),
+            offered: destination.offered,
+            password,
+        };
+        auth::log_in(&mut link, &destination.user, &means)?;
         link.logged_in();
         Ok((link, host_key))
     }

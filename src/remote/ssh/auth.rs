@@ -4,8 +4,9 @@
 
 use super::{
     agent::{AgentKeys, AgentSocket, Hangs, Identity},
-    certificate::certified_key,
+    certificate::{Certificate, certified_key},
     connect::{Failure, Link, is_hang_up, session_code},
+    destination::Offered,
     keys::{KeyContent, KeyFile},
 };
 use crate::{
@@ -40,47 +41,75 @@ pub(super) struct Login<'a> {
     pub fate: PasswordFate,
 }
 
+/// What there is to log in with.
+pub(super) struct Means<'a> {
+    pub keys: Vec<Arc<KeyFile>>,
+    /// Beside those that lie next to their key.
+    pub certificates: Vec<Arc<Certificate>>,
+    pub agent: Option<&'a AgentSocket>,
+    pub offered: Offered,
+    pub password: Option<&'a Password>,
+}
+
+impl Means<'_> {
+    /// Whether an identity of the agent, or the key in it, is one of the identity files' or named certificates'.
+    fn lists(&self, blob: &[u8]) -> bool {
+        let certified = certified_key(blob);
+        let is_of = |public: &Vec<u8>| public == blob || certified.as_ref() == Some(public);
+        self.keys.iter().any(|key| key.public.as_ref().is_some_and(is_of))
+            || self.certificates.iter().any(|certificate| certificate.blob == blob)
+    }
+}
+
 /// Logs `user` in, or says what was tried.
 ///
 /// # Errors
 /// [`Error::AuthFailed`], [`Error::PasswordExpired`], [`Error::KeyEncrypted`], [`Error::KeyUnreadable`], or that the
 /// connection broke.
-pub(super) fn log_in(
-    link: &mut Link,
-    user: &str,
-    keys: &[Arc<KeyFile>],
-    agent_socket: Option<&AgentSocket>,
-    password: Option<&Password>,
-) -> Result<(), Failure> {
+pub(super) fn log_in(link: &mut Link, user: &str, means: &Means) -> Result<(), Failure> {
     let fate = PasswordFate::NotGiven;
     let mut login = Login { link, user, tried: Vec::new(), refusals: 0, offered: Vec::new(), fate };
-    let mut agent = AgentKeys::new(agent_socket);
-    for key in keys {
-        if login.offer_file(key, &mut agent)? {
+    let mut agent = AgentKeys::new(means.agent);
+    for key in &means.keys {
+        if login.offer_file(key, &means.certificates, &mut agent)? {
             return Ok(());
         }
     }
-    let held = login.held_by(&mut agent)?;
+    let mut held = login.held_by(&mut agent)?;
+    if means.offered == Offered::Listed {
+        held.retain(|identity| means.lists(identity.blob()));
+    }
     for identity in &held {
         if !login.offered.iter().any(|blob| blob == identity.blob()) && login.offer_identity(identity)? {
             return Ok(());
         }
     }
-    if let Some(password) = password
+    if let Some(password) = means.password
         && login.offer_password(password)?
     {
         return Ok(());
     }
-    Err(Failure::Final(login.give_up(keys, held.len(), &agent)))
+    Err(Failure::Final(login.give_up(&means.keys, held.len(), &agent)))
 }
 
 impl Login<'_> {
     /// One identity file; `true` when it let us in.
-    fn offer_file(&mut self, key: &KeyFile, agent: &mut AgentKeys<'_>) -> Result<bool, Failure> {
+    fn offer_file(
+        &mut self,
+        key: &KeyFile,
+        named: &[Arc<Certificate>],
+        agent: &mut AgentKeys<'_>,
+    ) -> Result<bool, Failure> {
         let name = key.path.display().to_string();
         match &key.content {
             KeyContent::Private(text) => {
-                if let Some(certificate) = &key.certificate {
+                let is_of_key =
+                    |certificate: &&Certificate| key.public.is_some() && certified_key(&certificate.blob) == key.public;
+                let named = named.iter().map(Arc::as_ref).filter(is_of_key);
+                for certificate in key.certificate.iter().chain(named) {
+                    if self.offered.contains(&certificate.blob) {
+                        continue;
+                    }
                     self.offered.push(certificate.blob.clone());
                     let name = format!("{} [{}]", certificate.path.display(), certificate.terms);
                     if self.offer_private(&name, Some(&certificate.line), text)? {

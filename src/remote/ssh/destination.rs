@@ -16,10 +16,22 @@ pub(super) struct Destination {
     pub user: String,
     /// Empty: the usual ones.
     pub identity_files: Vec<PathBuf>,
+    /// Beside those that lie next to their key.
+    pub certificate_files: Vec<PathBuf>,
     pub known_hosts: Vec<PathBuf>,
     /// Under which name known_hosts has it, where that is not its address (HostKeyAlias).
     pub key_alias: Option<String>,
     pub agent: AgentChoice,
+    pub offered: Offered,
+}
+
+/// Which of the agent's keys a host is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(super) enum Offered {
+    #[default]
+    All,
+    /// Those of an identity file (IdentitiesOnly).
+    Listed,
 }
 
 /// Which agent is asked.
@@ -79,9 +91,11 @@ fn plain(address: String, port: u16, user: String, settings: &SshSettings) -> De
         port,
         user,
         identity_files: settings.identity_files.clone(),
+        certificate_files: Vec::new(),
         known_hosts: settings.known_hosts.clone(),
         key_alias: None,
         agent: AgentChoice::Usual,
+        offered: Offered::All,
     }
 }
 
@@ -99,9 +113,11 @@ fn from_config(found: &HostConfig, settings: &SshSettings, left: LeftToConfig) -
         port: found.port,
         user: found.user.clone(),
         identity_files: choose(left.identity_files, &found.identity_files, &settings.identity_files),
+        certificate_files: found.certificate_files.clone(),
         known_hosts: choose(left.known_hosts, &found.known_hosts, &settings.known_hosts),
         key_alias: found.key_alias.clone(),
         agent: found.agent.clone(),
+        offered: found.offered,
     }
 }
 

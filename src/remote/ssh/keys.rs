@@ -60,6 +60,7 @@ impl std::fmt::Debug for KeyContent {
 #[derive(Debug, Default)]
 pub(super) struct FileCache {
     keys: OncePerPath<Arc<KeyFile>>,
+    certificates: OncePerPath<Option<Arc<Certificate>>>,
     known_hosts: OncePerPath<Result<Arc<KnownHosts>, String>>,
 }
 
@@ -91,6 +92,12 @@ impl FileCache {
     /// The keys at `paths`, in that order.
     pub fn keys(&self, paths: &[PathBuf]) -> Vec<Arc<KeyFile>> {
         paths.iter().map(|path| self.keys.value(path, |path| Arc::new(read_key(path)))).collect()
+    }
+
+    /// The certificates at `paths`; a file that holds none is left out.
+    pub fn certificates(&self, paths: &[PathBuf]) -> Vec<Arc<Certificate>> {
+        let read = |path: &Path| Some(Arc::new(Certificate::parse(path, &read_text(path)?)?));
+        paths.iter().filter_map(|path| self.certificates.value(path, read)).collect()
     }
 
     /// From now on the encrypted key at `path` is an open one; any other stays as it is.
@@ -138,7 +145,7 @@ fn read_key(path: &Path) -> KeyFile {
         Err(reason) => (KeyContent::Unreadable(reason), None),
     };
     let public = match content {
-        KeyContent::Encrypted(_) => public.or_else(|| read_public_beside(path)),
+        KeyContent::Encrypted(_) | KeyContent::Private(_) => public.or_else(|| read_public_beside(path)),
         _ => public,
     };
     KeyFile { path: path.to_owned(), content, public, certificate: read_certificate(path) }

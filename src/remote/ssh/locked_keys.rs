@@ -3,6 +3,7 @@
 
 use super::{
     SshRemote,
+    access::Place,
     agent::AgentSocket,
     destination::{AgentChoice, plan_route},
     key_decryption::UnlockError,
@@ -47,12 +48,24 @@ impl SshRemote {
         locked
     }
 
+    /// Of hosts with equal settings, ~/.ssh/config is asked for the first alone: what differs between them is told when
+    /// they are logged in to.
     fn locked_keys_of(&self, name: &str, target: &SshTarget, which: LockedKeys) -> Vec<PathBuf> {
-        let (named, agent) = self.keys_and_agent(name, target);
+        let Ok(route) = plan_route(name, target, &self.user_config) else {
+            return self.locked_for(&target.settings.identity_files, &AgentChoice::Usual, Place::Target, which);
+        };
+        let jumps = route.hops.iter().map(|hop| (&hop.destination, Place::Jump));
+        let stops = jumps.chain([(&route.target, Place::Target)]);
+        stops.flat_map(|(stop, place)| self.locked_for(&stop.identity_files, &stop.agent, place, which)).collect()
+    }
+
+    fn locked_for(&self, named: &[PathBuf], agent: &AgentChoice, place: Place, which: LockedKeys) -> Vec<PathBuf> {
+        let agent = self.access.agent(agent);
         let held = || agent.as_deref().map(AgentSocket::held).unwrap_or_default();
-        let keys = self.access.files().keys(&self.access.identity_files(&named));
+        let keys = self.access.files().keys(&self.access.identity_files(named));
         let any_open = || keys.iter().any(|key| matches!(key.content, KeyContent::Private(_)));
-        let has_other_ways = || self.access.config().password.is_some() || any_open() || !held().is_empty();
+        let has_password = place == Place::Target && self.access.config().password.is_some();
+        let has_other_ways = || has_password || any_open() || !held().is_empty();
         if which == LockedKeys::Needed && named.is_empty() && has_other_ways() {
             return Vec::new();
         }
@@ -61,15 +74,6 @@ impl SshRemote {
                 && !key.public.as_ref().is_some_and(|public| held().contains(public))
         };
         keys.iter().filter(is_locked).map(|key| key.path.clone()).collect()
-    }
-
-    /// Of hosts with equal settings, ~/.ssh/config is asked for the first alone: what differs between them is told when
-    /// they are logged in to.
-    pub(super) fn keys_and_agent(&self, name: &str, target: &SshTarget) -> (Vec<PathBuf>, Option<Arc<AgentSocket>>) {
-        match plan_route(name, target, &self.user_config) {
-            Ok(route) => (route.target.identity_files, self.access.agent(&route.target.agent)),
-            Err(_) => (target.settings.identity_files.clone(), self.access.agent(&AgentChoice::Usual)),
-        }
     }
 
     /// Opens an encrypted key file for all logins from now on.

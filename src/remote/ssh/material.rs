@@ -1,7 +1,11 @@
 //! What a login needs of this machine's disk: looked at before the first connection, and told without any content.
 
-use super::{SshRemote, destination::plan_route, keys::KeyContent};
-use crate::inventory::{Host, SshTarget};
+use super::{
+    SshRemote,
+    destination::{Destination, plan_route},
+    keys::KeyContent,
+};
+use crate::inventory::{Connection, Host, SshTarget};
 use std::path::PathBuf;
 
 /// What stands at the place of a file that SSH needs.
@@ -22,7 +26,24 @@ pub struct Material {
     pub agent: Option<PathBuf>,
 }
 
+/// Where and as whom a host is logged in to, with what ~/.ssh/config says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    pub address: String,
+    pub port: u16,
+    pub user: String,
+}
+
 impl SshRemote {
+    /// `None` for a host that is not behind SSH, or whose settings cannot be had.
+    #[must_use]
+    pub fn account(&self, host: &Host) -> Option<Account> {
+        let Connection::Ssh(target) = &host.connection else { return None };
+        let Destination { address, port, user, .. } =
+            plan_route(host.name.as_str(), target, &self.user_config).ok()?.target;
+        Some(Account { address, port, user })
+    }
+
     /// Reads the files; asks neither agent nor host.
     #[must_use]
     pub fn look_at_material(&self, host: &Host, target: &SshTarget) -> Material {

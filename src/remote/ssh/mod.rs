@@ -27,12 +27,12 @@ mod watchdog;
 
 pub use key_decryption::UnlockError;
 pub use locked_keys::LockedKeys;
-pub use material::{Material, MaterialState};
-pub use scan::{Extent, HostScan, KeyState, ScannedKey};
+pub use material::{Account, Material, MaterialState};
+pub use scan::{Extent, HostScan, JumpWay, KeyState, ScannedKey};
 
 use super::{Deadlines, Error, Password, Peer, Remote, Reply, Script, sudo::Dialogue};
 use crate::inventory::{Connection, Host, Privilege};
-use access::Access;
+use access::{Access, Place};
 use connect::Failure;
 use destination::{Route, plan_route};
 use jump::{Door, Doors};
@@ -50,7 +50,7 @@ pub struct SshConfig {
     /// What is asked for ~/.ssh/config, with `-G`; `ssh` unless told.
     pub ssh_program: Option<PathBuf>,
     pub deadlines: Deadlines,
-    /// Tried where no key lets us in, at hosts and jump hosts.
+    /// Tried where no key lets us in; never at a jump host.
     pub password: Option<Password>,
     /// For sudo; without it sudo must not ask.
     pub sudo_password: Option<Password>,
@@ -82,7 +82,7 @@ impl SshRemote {
         end: Instant,
     ) -> Result<Reply, Failure> {
         let config = self.access.config();
-        let (mut link, host_key) = self.access.log_in(&route.target, door, end)?;
+        let (mut link, host_key) = self.access.log_in(&route.target, Place::Target, door, end)?;
         let input = script(&Peer { host_key: Some(host_key), end })?;
         let mut reply = match (host.privilege, &config.sudo_password) {
             (Privilege::Sudo, Some(password)) => {

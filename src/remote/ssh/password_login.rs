@@ -50,9 +50,11 @@ impl Login<'_> {
             Err(_) => {}
         }
         match self.judge(result) {
-            // It hung up, and in answer to the password.
+            // It hung up, and in answer to the password; or said nothing at all, which is no verdict.
             Err(failure) => {
-                attempt.refused();
+                if is_verdict(&failure) {
+                    attempt.refused();
+                }
                 return Err(self.in_answer(failure));
             }
             Ok(Answer::Unusable(reason)) => {
@@ -62,8 +64,14 @@ impl Login<'_> {
             Ok(_) => {}
         }
         self.link.allow(DURING)?;
-        // A server that hangs up now has had enough.
-        let methods = self.link.session.auth_methods(self.user).map(str::to_owned).unwrap_or_default();
+        let methods = match self.link.session.auth_methods(self.user).map(str::to_owned) {
+            Ok(methods) => methods,
+            Err(error) => match self.link.failed(DURING, &error) {
+                silence @ Error::TimedOut { .. } => return Err(Failure::Final(silence)),
+                // A server that hangs up now has had enough.
+                _ => String::new(),
+            },
+        };
         let has = |method: &str| methods.split(',').any(|name| name == method);
         tracing::debug!("{}: offers {}", self.link.endpoint, scrub(&methods));
         if methods.is_empty() || has("password") {
@@ -123,7 +131,9 @@ impl Login<'_> {
         }
         match self.judge(result) {
             Err(failure) if given => {
-                attempt.refused();
+                if is_verdict(&failure) {
+                    attempt.refused();
+                }
                 Err(self.in_answer(failure))
             }
             Err(failure) => Err(failure),
@@ -142,6 +152,11 @@ impl Login<'_> {
     fn expired(&self) -> Error {
         Error::PasswordExpired { user: self.user.to_owned() }
     }
+}
+
+/// Whether the server has said anything to the password.
+fn is_verdict(failure: &Failure) -> bool {
+    !matches!(failure, Failure::Final(Error::TimedOut { .. }))
 }
 
 /// Answers one question for a password, and hangs up at any other: libssh2 would send an empty answer.

@@ -1,5 +1,6 @@
 //! The keys a host shows to anybody who asks: key exchange, and goodbye before the login. They prove nothing by themselves;
-//! a person compares them. known_hosts is read and never written.
+//! a person compares them. known_hosts is read and never written. A jump host on the way is logged in to, as for any
+//! other purpose: only one whose key is known leads to what is behind it.
 //!
 //! A server shows one key per connection, and one that is hung up on before the login is a connection that sshd counts
 //! (PerSourcePenalties, since OpenSSH 9.8): no more are made than are needed.
@@ -8,7 +9,7 @@ use super::{
     SshRemote,
     access::known_name,
     connect::Failure,
-    destination::{Route, plan_route},
+    destination::{Destination, Hop, Route, plan_route},
     host_key::HostKey,
     known_hosts::{HostEntries, Verdict, lookup_name},
 };
@@ -16,7 +17,7 @@ use crate::{
     inventory::{Connection, Host},
     remote::{Error, KnownEntry},
 };
-use std::time::Instant;
+use std::{path::PathBuf, time::Instant};
 
 /// Which of a host's keys are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,26 @@ pub struct HostScan {
     pub error: Option<Error>,
 }
 
+/// A jump host, and the way to it.
+#[derive(Debug, Clone)]
+pub struct JumpWay {
+    /// As the inventory or the user's configuration writes it.
+    pub name: String,
+    route: Route,
+}
+
+impl JumpWay {
+    /// Whether both lead to one machine: the same addresses in the same order, held against the same files.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        fn stops(way: &JumpWay) -> impl Iterator<Item = (String, &[PathBuf])> {
+            let before = way.route.hops.iter().map(|hop| &hop.destination);
+            before.chain([&way.route.target]).map(|stop: &Destination| (known_name(stop), stop.known_hosts.as_slice()))
+        }
+        stops(self).eq(stops(other))
+    }
+}
+
 const ED25519: &str = "ssh-ed25519";
 const ALL_TYPES: [&[&str]; 3] =
     [&[ED25519], &["ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"], &["ssh-rsa"]];
@@ -71,9 +92,31 @@ impl SshRemote {
                 return Some(HostScan { name, keys: Vec::new(), error: Some(error) });
             }
         };
+        Some(self.scan(&route, extent))
+    }
+
+    /// The jump hosts on the way to `host`, nearest first; none where the way cannot be found out.
+    #[must_use]
+    pub fn jump_ways(&self, host: &Host) -> Vec<JumpWay> {
+        let Connection::Ssh(target) = &host.connection else { return Vec::new() };
+        let Ok(route) = plan_route(host.name.as_str(), target, &self.user_config) else { return Vec::new() };
+        let way = |(n, hop): (usize, &Hop)| JumpWay {
+            name: hop.name.clone(),
+            route: Route { hops: route.hops[..n].to_vec(), target: hop.destination.clone() },
+        };
+        route.hops.iter().enumerate().map(way).collect()
+    }
+
+    /// Asks a jump host for its keys, through those before it.
+    #[must_use]
+    pub fn scan_jump_host(&self, way: &JumpWay, extent: Extent) -> HostScan {
+        self.scan(&way.route, extent)
+    }
+
+    fn scan(&self, route: &Route, extent: Extent) -> HostScan {
         let mut scan = HostScan { name: known_name(&route.target), keys: Vec::new(), error: None };
-        scan.error = self.collect_keys(&route, extent, &mut scan.keys).err();
-        Some(scan)
+        scan.error = self.collect_keys(route, extent, &mut scan.keys).err();
+        scan
     }
 
     fn collect_keys(&self, route: &Route, extent: Extent, keys: &mut Vec<ScannedKey>) -> Result<(), Error> {

@@ -1,8 +1,8 @@
 //! What ~/.ssh/config says of a host, in the words of `ssh -G`: OpenSSH is the judge of its own language. One call for each
 //! name, user, port and address, without a shell, within a deadline. Nothing here loosens a check: StrictHostKeyChecking
-//! and the like are not even read.
+//! and the like are not even read; what tightens one is kept, or refused by name.
 
-use super::destination::AgentChoice;
+use super::destination::{AgentChoice, Offered};
 use crate::{
     inventory::{JumpHost, parse_address},
     remote::Error,
@@ -37,6 +37,7 @@ pub(super) struct HostConfig {
     pub user: String,
     /// Those that exist.
     pub identity_files: Vec<PathBuf>,
+    /// The same, for certificates that do not lie beside their key.
     pub certificate_files: Vec<PathBuf>,
     /// The user's files, then the system's.
     pub known_hosts: Vec<PathBuf>,
@@ -44,6 +45,7 @@ pub(super) struct HostConfig {
     pub jump: Vec<JumpHost>,
     pub proxy_command: Option<String>,
     pub agent: AgentChoice,
+    pub offered: Offered,
     pub key_alias: Option<String>,
 }
 
@@ -138,6 +140,12 @@ impl Parser<'_> {
             key_alias: one("hostkeyalias").map(str::to_lowercase),
             ..HostConfig::default()
         };
+        if let Some(file) = one("revokedhostkeys") {
+            let file = scrub(file);
+            return Err(format!(
+                "RevokedHostKeys {file} is not supported: put these keys into known_hosts, after `@revoked *`"
+            ));
+        }
         for (key, list) in
             [("identityfile", &mut config.identity_files), ("certificatefile", &mut config.certificate_files)]
         {
@@ -156,6 +164,9 @@ impl Parser<'_> {
         for text in one("proxyjump").into_iter().flat_map(|list| list.split(',')) {
             let jump = text.trim().trim_start_matches("ssh://").trim_end_matches('/');
             config.jump.push(jump.parse().map_err(|e| format!("ProxyJump {}: {e}", scrub(text)))?);
+        }
+        if one("identitiesonly") == Some("yes") {
+            config.offered = Offered::Listed;
         }
         config.agent = match all("identityagent").next() {
             None | Some("SSH_AUTH_SOCK") => AgentChoice::Usual,
@@ -219,7 +230,8 @@ mod tests {
         let jump: Vec<String> = config.jump.iter().map(ToString::to_string).collect();
         assert_eq!(jump, ["ops@b:2222", "[fd00::1]:22"]);
         assert_eq!((config.proxy_command.as_deref(), config.key_alias.as_deref()), (None, Some("cluster-key")));
-        assert_eq!(config.agent, AgentChoice::Nobody);
+        assert_eq!((&config.agent, config.offered), (&AgentChoice::Nobody, Offered::All));
+        assert_eq!(parse("identitiesonly yes").unwrap().offered, Offered::Listed);
         assert!(config.identity_files.is_empty(), "a file that does not exist is not named: {config:?}");
         assert_eq!(parse("proxycommand nc %h %p").unwrap().proxy_command.as_deref(), Some("nc %h %p"));
     }
@@ -237,6 +249,9 @@ mod tests {
 
     #[test]
     fn a_bad_answer_is_an_error() {
+        let revoked = parse("revokedhostkeys /etc/ssh/revoked").unwrap_err();
+        assert!(revoked.contains("RevokedHostKeys /etc/ssh/revoked"), "{revoked}");
+        assert!(parse("revokedhostkeys none").is_ok());
         for bad in ["proxyjump -oProxyCommand=x", "identityfile /k/%C"] {
             assert!(parse(bad).is_err(), "{bad}");
         }

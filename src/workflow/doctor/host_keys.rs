@@ -1,10 +1,11 @@
-//! The host keys of many hosts, asked for without a login, each held against known_hosts.
+//! The host keys of many hosts and of the jump hosts before them, asked for without a login there, each held against
+//! known_hosts.
 
 use crate::{
     inventory::Host,
-    remote::ssh::{Extent, KeyState, ScannedKey, SshRemote},
+    remote::ssh::{Extent, HostScan, JumpWay, KeyState, ScannedKey, SshRemote},
     workflow::{
-        Interrupt,
+        Interrupt, InterruptObserver,
         fanout::{self, Progress},
         report::ErrorReport,
     },
@@ -13,7 +14,7 @@ use crate::{
 /// What one host showed.
 #[derive(Debug, Clone)]
 pub struct HostKeys {
-    /// In the inventory.
+    /// In the inventory; of a jump host, as it is written there.
     pub name: String,
     /// In known_hosts: `name` or `[name]:port`.
     pub address: String,
@@ -31,29 +32,58 @@ impl HostKeys {
 }
 
 /// Told how it comes along. Called on one thread.
-pub trait ScanObserver {
+pub trait ScanObserver: InterruptObserver {
     fn host_scanned(&self, name: &str, keys: &HostKeys);
 }
 
-/// Asks every host behind SSH; the result is in the order given, without local hosts. Hosts not begun because of an
-/// interrupt are left out.
-pub fn scan_hosts(
-    ssh: &SshRemote,
-    hosts: &[&Host],
-    extent: Extent,
+/// What is asked: jump hosts, then the hosts behind SSH.
+pub struct Scan<'a> {
+    jumps: Vec<JumpWay>,
+    hosts: &'a [&'a Host],
     concurrency: usize,
-    interrupt: &Interrupt,
-    observer: &dyn ScanObserver,
-) -> Vec<HostKeys> {
-    let ask = |host: &&Host| {
-        let scan = ssh.scan_host_keys(host, extent)?;
-        let error = scan.error.map(|error| ErrorReport::of_host(&error));
-        Some(HostKeys { name: host.name.as_str().to_owned(), address: scan.name, keys: scan.keys, error })
-    };
-    let results = fanout::run_on_each(hosts, concurrency, interrupt, ask, |progress| {
-        if let Progress::Done(_, Some(keys)) = progress {
-            observer.host_scanned(&keys.name, keys);
+}
+
+impl<'a> Scan<'a> {
+    /// Finds the jump hosts before `hosts`, each once; those before others come first.
+    #[must_use]
+    pub fn of(ssh: &SshRemote, hosts: &'a [&'a Host], concurrency: usize, interrupt: &Interrupt) -> Self {
+        let found = fanout::run_on_each(hosts, concurrency, interrupt, |host| ssh.jump_ways(host), |_| {});
+        let mut jumps: Vec<JumpWay> = Vec::new();
+        for way in found.into_iter().flatten().flatten() {
+            if !jumps.iter().any(|seen| seen.is_same(&way)) {
+                jumps.push(way);
+            }
         }
-    });
-    results.into_iter().flatten().flatten().collect()
+        Self { jumps, hosts, concurrency }
+    }
+
+    /// How many are asked.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.jumps.len() + self.hosts.len()
+    }
+
+    /// Asks them; the result is in that order, without local hosts. Those not begun because of an interrupt are left out.
+    pub fn run(
+        &self,
+        ssh: &SshRemote,
+        extent: Extent,
+        interrupt: &Interrupt,
+        observer: &dyn ScanObserver,
+    ) -> Vec<HostKeys> {
+        let keys = |name: &str, scan: HostScan| {
+            let error = scan.error.map(|error| ErrorReport::of_host(&error));
+            HostKeys { name: name.to_owned(), address: scan.name, keys: scan.keys, error }
+        };
+        let observe = |progress: &Progress<Option<HostKeys>>| match progress {
+            Progress::Started(_) | Progress::Done(_, None) => {}
+            Progress::Done(_, Some(keys)) => observer.host_scanned(&keys.name, keys),
+            Progress::Interrupted(in_flight) => observer.interrupted(*in_flight),
+        };
+        let ask_jump = |way: &JumpWay| Some(keys(&way.name, ssh.scan_jump_host(way, extent)));
+        let ask = |host: &&Host| Some(keys(host.name.as_str(), ssh.scan_host_keys(host, extent)?));
+        let mut found = fanout::run_on_each(&self.jumps, self.concurrency, interrupt, ask_jump, observe);
+        found.extend(fanout::run_on_each(self.hosts, self.concurrency, interrupt, ask, observe));
+        found.into_iter().flatten().flatten().collect()
+    }
 }

@@ -15,12 +15,13 @@ pub(super) const TOOLS: &str = "tools";
 /// The check that an error is the failure of.
 pub(super) fn stage(error: &Error) -> &'static str {
     match error.cause() {
+        Error::JumpFailed { cause, .. } => stage(cause),
         Error::HostKeyUnknown { .. }
         | Error::HostKeyChanged { .. }
         | Error::HostKeyRevoked { .. }
         | Error::HostCaUnsupported { .. }
         | Error::KnownHostsUnreadable { .. } => HOST_KEY,
-        Error::BecomeFailed { .. } => BECOME,
+        Error::BecomeFailed { .. } | Error::BecomePassword { .. } => BECOME,
         other => match other.retry_class() {
             // Also a line that broke later on: how far it held is not known.
             RetryClass::Retryable | RetryClass::Unavailable => CONNECTION,
@@ -31,11 +32,11 @@ pub(super) fn stage(error: &Error) -> &'static str {
 }
 
 pub(super) fn connection(subject: &Subject) -> Verdict {
-    match &subject.host.connection {
-        Connection::Local { .. } => Verdict::ok("this machine"),
-        Connection::Ssh(target) => {
+    match &subject.account {
+        None => Verdict::ok("this machine"),
+        Some(account) => {
             let took = subject.asked.1.duration_since(subject.asked.0).as_millis();
-            Verdict::ok(format!("{} port {}, examined in {took} ms", target.address, target.port))
+            Verdict::ok(format!("{} port {}, examined in {took} ms", account.address, account.port))
         }
     }
 }
@@ -48,9 +49,9 @@ pub(super) fn host_key(subject: &Subject) -> Verdict {
 }
 
 pub(super) fn login(subject: &Subject) -> Verdict {
-    match &subject.host.connection {
-        Connection::Local { .. } => Verdict::skipped("this machine"),
-        Connection::Ssh(target) => Verdict::ok(format!("as {}", target.settings.user)),
+    match &subject.account {
+        None => Verdict::skipped("this machine"),
+        Some(account) => Verdict::ok(format!("as {}", account.user)),
     }
 }
 
@@ -71,5 +72,25 @@ pub(super) fn tools(subject: &Subject) -> Verdict {
     match subject.examination.missing_tools.as_slice() {
         [] => Verdict::ok(format!("sh with printf, {} and the rest", subject.examination.hasher)),
         missing => Verdict::fail(format!("missing: {}", missing.join(", "))).code("tool_missing"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remote::{OfferedKey, PasswordFate};
+    use std::sync::Arc;
+
+    #[test]
+    fn an_error_belongs_to_the_check_that_it_is_the_failure_of() {
+        let offered = OfferedKey { host: "bastion".into(), key_type: "x".into(), fingerprint: "y".into() };
+        let unknown = Error::HostKeyUnknown { offered: Box::new(offered), known: Vec::new() };
+        assert_eq!(stage(&Error::JumpFailed { jump: "bastion".into(), cause: Arc::new(unknown) }), HOST_KEY);
+        for fate in [PasswordFate::Refused, PasswordFate::Withheld] {
+            assert_eq!(stage(&Error::BecomePassword { user: "ops".into(), fate, of: None }), BECOME);
+            let (endpoint, user, tried) = ("x".to_owned(), "ops".to_owned(), String::new());
+            assert_eq!(stage(&Error::AuthFailed { endpoint, user, tried, password: fate }), LOGIN);
+        }
+        assert_eq!(stage(&Error::ConnectRefused { endpoint: "x".into() }), CONNECTION);
     }
 }

@@ -222,13 +222,21 @@ fn known_hosts(machine: &Machine) -> Verdict {
     if let Some(what) = unusable(&files) {
         return Verdict::fail(what).code("known_hosts_unreadable");
     }
-    match missing(&files) {
-        // One of several may be for another day; with none at all every host is refused.
-        Some(path) if files.iter().all(|(_, state)| *state == MaterialState::Missing) => {
-            Verdict::fail(format!("{} is not there: no host key is known", path.display())).code("host_key_unknown")
-        }
-        Some(path) => Verdict::warn(format!("{} is not there", path.display())),
-        None => Verdict::ok(listed(&files)),
+    // ssh looks in several places of which most do not exist: one file is enough.
+    let is_missing = |(_, state): &&(PathBuf, MaterialState)| *state == MaterialState::Missing;
+    let without: Vec<&Material> =
+        material.iter().filter(|material| material.known_hosts.iter().all(|file| is_missing(&file))).collect();
+    let found: Vec<_> = files.iter().filter(|file| !is_missing(file)).cloned().collect();
+    let Some(first) = without.first() else { return Verdict::ok(listed(&found)) };
+    let what = match first.known_hosts.as_slice() {
+        [] => "no known_hosts file is named: no host key is known".to_owned(),
+        [_] => format!("{} is not there: no host key is known", listed(&first.known_hosts)),
+        several => format!("none of {} is there: no host key is known", listed(several)),
+    };
+    match without.len() == material.len() {
+        true => Verdict::fail(what).code("host_key_unknown"),
+        // For some of the hosts.
+        false => Verdict::warn(what),
     }
 }
 

@@ -13,10 +13,11 @@ mod surroundings;
 mod twins;
 
 pub use check::{Check, Finding, Status, Verdict, worst};
-pub use host_keys::{HostKeys, ScanObserver, scan_hosts};
+pub use host_keys::{HostKeys, Scan, ScanObserver};
 pub use machine::{MACHINE_CHECKS, Machine, MachineCheck, examine_machine};
 
 use super::{
+    InterruptObserver,
     distribute::Fleet,
     fanout::{self, Progress},
 };
@@ -26,6 +27,7 @@ use crate::{
     remote::{
         self,
         installer::examine::{Examination, Questions, examine_host},
+        ssh::{Account, SshRemote},
     },
 };
 use jiff::Timestamp;
@@ -39,6 +41,8 @@ pub type HostCheck = Check<fn(&Subject<'_>) -> Verdict>;
 /// What the checks of a host look at.
 pub struct Subject<'a> {
     pub host: &'a Host,
+    /// Where and as whom it was logged in to; `None` for a local host.
+    pub account: Option<Account>,
     /// What would be installed: outlines without content while there are no credentials.
     pub files: &'a [HostFile],
     pub credentials: Credentials,
@@ -107,6 +111,8 @@ pub struct HostHealth {
 
 /// What the examination is told beside the fleet.
 pub struct Preflight<'a> {
+    /// What finds out where and as whom a host is logged in to.
+    pub ssh: &'a SshRemote,
     pub bundles: &'a [Bundle<'a>],
     pub credentials: Credentials,
     pub ca_pem: Option<&'a str>,
@@ -116,7 +122,7 @@ pub struct Preflight<'a> {
 }
 
 /// Told how it comes along. Called on one thread.
-pub trait HealthObserver {
+pub trait HealthObserver: InterruptObserver {
     fn host_examined(&self, health: &HostHealth);
 }
 
@@ -127,10 +133,10 @@ pub fn examine_hosts(fleet: &Fleet, preflight: &Preflight, observer: &dyn Health
         fleet.concurrency,
         fleet.interrupt,
         |bundle| examine(fleet, preflight, bundle),
-        |progress| {
-            if let Progress::Done(_, (health, _)) = progress {
-                observer.host_examined(health);
-            }
+        |progress| match progress {
+            Progress::Started(_) => {}
+            Progress::Done(_, (health, _)) => observer.host_examined(health),
+            Progress::Interrupted(in_flight) => observer.interrupted(*in_flight),
         },
     );
     twins::compare(preflight.bundles, &mut results);
@@ -152,7 +158,8 @@ fn examine(fleet: &Fleet, preflight: &Preflight, bundle: &Bundle) -> (HostHealth
     let checks: Vec<Finding> = match &answer {
         Ok(examination) => {
             let (host, files, credentials) = (bundle.host, &*bundle.files, preflight.credentials);
-            let subject = Subject { host, files, credentials, examination, asked, units: &units };
+            let account = preflight.ssh.account(host);
+            let subject = Subject { host, account, files, credentials, examination, asked, units: &units };
             let run = |check: &HostCheck| match is_left_out(check.name) {
                 true => check.finding(Verdict::skipped("left out by --skip")),
                 false => check.finding((check.run)(&subject)),

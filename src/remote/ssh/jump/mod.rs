@@ -7,7 +7,7 @@ mod pipe;
 mod pump;
 
 use super::{
-    access::Access,
+    access::{Access, Place},
     connect::{Failure, display_endpoint},
     destination::{Destination, Hop},
     line::Line,
@@ -205,8 +205,9 @@ fn serve(door: &Weak<Door>, access: &Arc<Access>, losses: u32) {
     let Some(this) = door.upgrade() else { return };
     let deadlines = access.deadlines();
     let end = Instant::now() + deadlines.host.min(deadlines.connect + deadlines.handshake + deadlines.idle);
-    let login =
-        with_retries(&this.name, deadlines, end, || access.log_in(&this.destination, this.before.as_ref(), end));
+    let login = with_retries(&this.name, deadlines, end, || {
+        access.log_in(&this.destination, Place::Jump, this.before.as_ref(), end)
+    });
     let started = login.and_then(|((link, _), _)| {
         let endpoint = link.endpoint.clone();
         Pump::start(link, deadlines).map_err(|reason| Error::HandshakeFailed { endpoint, reason })
