@@ -95,8 +95,17 @@ fn a_rollback_gives_back_the_earlier_tree_on_every_host_in_one_login_each() {
     assert_eq!(file["sha256"], installed["replaced"]);
     assert_eq!(fleet.env.read("state/state.json"), state, "the credential directory is not rolled back");
 
+    // `last` is still the run that was put back, of which nothing is left.
+    let (code, again) = fleet.json(&["rollback", "last"]);
+    assert_eq!((code, &again["of"]), (0, &second_run["run_id"]));
+    assert_eq!(hosts_that_are(&again, "unchanged").len(), fleet.hosts.len(), "{again:#}");
+    assert_eq!(each(held), first);
+
     // A rollback is a run, and can be put back: the hosts are then as before it, kept versions included.
-    fleet.run(&["rollback", "last"]).expect(0).says(&["the credential directory still holds generation 2"]);
+    fleet
+        .run(&["rollback", report["run_id"].as_str().unwrap()])
+        .expect(0)
+        .says(&["the credential directory still holds generation 2"]);
     assert_eq!(each(held_and_kept), second);
     let (code, status) = fleet.json(&["status", "--exit-code"]);
     assert_eq!((code, &status["summary"]["ok"]), (0, &fleet.hosts.len().into()));
@@ -110,7 +119,8 @@ fn after_a_first_apply_the_hosts_are_as_empty_as_before() {
     ran.says(&["3 removed", "2 removed", "still holds generation 1"]);
     assert!(env.files("hosts").is_empty(), "{:?}", env.files("hosts"));
     // What was removed cannot be put back from the host; apply installs it.
-    let (code, report) = env.json(&["rollback", "last"]);
+    let rollback = run_ids(&env).pop().unwrap();
+    let (code, report) = env.json(&["rollback", &rollback]);
     assert_eq!((code, &host_of(&report, "cp-1")["error"]["code"]), (3, &"nothing_to_restore".into()), "{report:#}");
     env.ok(&["apply"]);
     env.ok(&["status", "--exit-code"]);
@@ -137,6 +147,22 @@ fn a_host_that_was_changed_since_is_left_alone_and_the_others_are_put_back() {
     let (code, report) = env.json(&["rollback", &runs[1]]);
     assert_eq!((code, hosts_that_are(&report, "unchanged")), (3, vec!["cp-1", "node-2"]), "{report:#}");
     assert_eq!(env.tree_hash("hosts"), hosts);
+    let again = format!("`kubemint rollback {}` again", runs[1]);
+    let ran = env.run(&["rollback", "last"]).expect(3);
+    ran.says(&["2 unchanged, 1 failed", &again]);
+    assert!(!ran.stdout.contains("the same command again"), "{}", ran.stdout);
+    assert_eq!(env.tree_hash("hosts"), hosts, "the run that was put back does not come back");
+}
+
+#[test]
+fn the_last_run_to_undo_is_one_that_changed_a_host() {
+    let env = TestEnv::with_local_hosts();
+    env.run(&["rollback", "last"]).expect(2).says(&["no run that changed a host"]);
+    let (_, first) = env.json(&["apply"]);
+    env.ok(&["distribute"]);
+    let (code, report) = env.json(&["rollback", "last"]);
+    assert_eq!((code, &report["of"]), (0, &first["run_id"]), "{report:#}");
+    assert!(env.files("hosts").is_empty());
 }
 
 #[test]

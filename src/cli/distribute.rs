@@ -213,7 +213,7 @@ fn install(
     twins.iter().for_each(|warning| context.output.warn(warning));
     let next_steps = due_restarts(inventory, hosts, &report);
     let document = Document { report: &report, steps: &generated.steps, next_steps: &next_steps };
-    context.output.answer(&document, || closing_text(context.output, &report, &next_steps))?;
+    context.output.answer(&document, || closing_text(context.output, &report, &next_steps, "the same command"))?;
     Ok(exit)
 }
 
@@ -253,7 +253,8 @@ fn exit_of(context: &Context, report: &RunReport) -> Exit {
     }
 }
 
-pub(super) fn closing_text(output: &Output, report: &RunReport, next_steps: &[DueRestart]) -> String {
+/// `again` is the command that goes on where this one left off.
+pub(super) fn closing_text(output: &Output, report: &RunReport, next_steps: &[DueRestart], again: &str) -> String {
     let all = report.hosts.len() <= LONGEST_TABLE;
     let rows: Vec<_> = report
         .hosts
@@ -279,7 +280,7 @@ pub(super) fn closing_text(output: &Output, report: &RunReport, next_steps: &[Du
         report.run_id
     );
     if s.failed + s.skipped > 0 {
-        text += "the same command again touches only what is still missing\n";
+        text += &format!("{again} again touches only what is still missing\n");
     }
     for DueRestart { reason, command, hosts, .. } in next_steps {
         let how = command.as_ref().map(|command| format!(" ({command})")).unwrap_or_default();

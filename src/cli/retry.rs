@@ -22,7 +22,15 @@ pub(super) struct Retried(KeptRun);
 
 impl Retried {
     pub(super) fn read(context: &Context, store: &Store, wanted: &str, runs: &RunsArgs) -> Result<Self, Failure> {
-        let run = runs.read(context, store, wanted)?;
+        Self::ended(runs.read(context, store, wanted)?, wanted)
+    }
+
+    /// As [`RunsArgs::read_to_undo`].
+    pub(super) fn to_undo(context: &Context, store: &Store, wanted: &str, runs: &RunsArgs) -> Result<Self, Failure> {
+        Self::ended(runs.read_to_undo(context, store, wanted)?, wanted)
+    }
+
+    fn ended(run: KeptRun, wanted: &str) -> Result<Self, Failure> {
         if run.state == RunState::Running {
             let what = format!("run {} is still under way", run.id.as_deref().unwrap_or(wanted));
             return Err(Failure::refused("run_under_way", what).hint("wait until it ends"));

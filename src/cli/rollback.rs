@@ -7,7 +7,7 @@ use super::{
     hosts::{self, HostArgs, counted},
     progress::Progress,
     retry::{Retried, warn_of_gone},
-    runs::RunsArgs,
+    runs::{RunsArgs, path_in},
 };
 use crate::{
     inventory::{self, Host, Inventory},
@@ -27,8 +27,10 @@ use serde::Serialize;
     long_about = "Put back on the hosts what a run replaced there.\n\n\
         Every host keeps one earlier version beside each file. It changes places with the one that RUN installed, where \
         that is still there; a file that RUN created is removed; what RUN left as it was, or whose owner or mode it \
-        repaired, stays as it is. All files of a host are checked before one is changed. A rollback is a run too: to \
-        undo it, put it back in turn (a file that it removed cannot come back this way: `apply` installs it).\n\n\
+        repaired, stays as it is. All files of a host are checked before one is changed. The same rollback can be run \
+        again: what is back already stays so.\n\n\
+        `last` is the last run that changed a host and is no rollback. A rollback is a run too: to undo it, name its id \
+        (a file that it removed cannot come back this way: `apply` installs it).\n\n\
         With --host instead of RUN the named hosts' files change places with what is kept, whatever they hold.\n\n\
         The credential directory is not rolled back: the next `apply` or `distribute` installs its generation again.",
     after_help = "\
@@ -39,7 +41,7 @@ Examples:
     group = clap::ArgGroup::new("what").required(true)
 )]
 pub(super) struct Args {
-    /// A run's id, the beginning of one, or `last`
+    /// A run's id, the beginning of one, a report's path, or `last`: the last that changed a host and is no rollback
     #[arg(value_name = "RUN|last", group = "what")]
     run: Option<String>,
     /// These hosts, whichever run wrote there last; nothing is compared
@@ -67,7 +69,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let chosen = context.hosts(&inventory)?;
     let (plan, of) = match &args.run {
         Some(wanted) => {
-            let retried = Retried::read(context, &store, wanted, &args.runs)?;
+            let retried = Retried::to_undo(context, &store, wanted, &args.runs)?;
             warn_of_gone(context, &inventory, retried.run().hosts.iter().map(|host| host.name.as_str()));
             (rollback::plan_rollback(retried.run(), &chosen), retried.id())
         }
@@ -92,10 +94,20 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let hosts: Vec<&Host> = plan.targets.iter().map(|target| target.host).collect();
     let next_steps = due_restarts(&inventory, &hosts, &report);
     let document = Document { report: &report, unknown: &plan.unknown, next_steps: &next_steps };
-    context
-        .output
-        .answer(&document, || closing_text(context.output, &report, &next_steps) + &remarks(&plan, &report))?;
+    context.output.answer(&document, || {
+        let again = again(args, of.as_deref());
+        closing_text(context.output, &report, &next_steps, &again) + &remarks(&plan, &report)
+    })?;
     Ok(exit)
+}
+
+/// What does the rest. `last` would not do: a report's path, and only that, is no id.
+fn again(args: &Args, of: Option<&str>) -> String {
+    match (&args.run, of) {
+        (Some(path), _) if path_in(path).is_some() => format!("`kubemint rollback {path}`"),
+        (Some(_), Some(id)) => format!("`kubemint rollback {id}`"),
+        _ => "`kubemint rollback --host` with the names of those hosts alone".to_owned(),
+    }
 }
 
 fn named<'h>(

@@ -9,6 +9,7 @@ mod journal;
 mod limits;
 pub mod merge;
 mod order;
+mod outcome;
 pub mod report;
 pub mod restarts;
 pub mod rollback;

@@ -5,6 +5,7 @@
 
 use super::{
     journal::Line,
+    outcome::is_outcome_unknown,
     report::{HostStatus, Summary},
 };
 use crate::{
@@ -113,6 +114,18 @@ impl KeptRun {
     #[must_use]
     pub fn summary(&self) -> Summary {
         Summary::count(self.hosts.iter().map(|host| host.status))
+    }
+
+    #[must_use]
+    pub fn is_rollback(&self) -> bool {
+        self.command.as_deref() == Some("rollback")
+    }
+
+    /// Whether `rollback last` may mean it: no rollback itself, and it may have changed a host or still will.
+    #[must_use]
+    pub fn can_be_undone(&self) -> bool {
+        let may_have_changed = |host: &KeptHost| host.status == HostStatus::Changed || is_outcome_unknown(host);
+        !self.is_rollback() && (self.state == RunState::Running || self.hosts.iter().any(may_have_changed))
     }
 
     /// The hosts that the run did not bring to an end: failed, skipped, in flight.

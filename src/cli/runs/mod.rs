@@ -86,6 +86,23 @@ impl RunsArgs {
             None => read_run(&self.runs(context, store), wanted),
         }
     }
+
+    /// The same, but `last` is the last run that may have changed a host and is no rollback: what a rollback is to undo.
+    pub(super) fn read_to_undo(&self, context: &Context, store: &Store, wanted: &str) -> Result<KeptRun, Failure> {
+        if wanted != "last" {
+            return self.read(context, store, wanted);
+        }
+        let runs = self.runs(context, store);
+        for id in runs.list()?.iter().rev() {
+            let run = runs::parse_record(id.as_str(), &runs.path(id), &runs.read(id)?)?;
+            if run.can_be_undone() {
+                return Ok(run);
+            }
+        }
+        let what = format!("no run that changed a host is recorded in {}", runs.dir().display());
+        Err(Failure::bad_input("no_such_run", what)
+            .hint("`kubemint runs list` names all; a rollback is undone by its id"))
+    }
 }
 
 fn read_run(runs: &Runs, wanted: &str) -> Result<KeptRun, Failure> {
@@ -94,7 +111,7 @@ fn read_run(runs: &Runs, wanted: &str) -> Result<KeptRun, Failure> {
 }
 
 /// No run's id has a slash or a full stop in it.
-fn path_in(wanted: &str) -> Option<&Path> {
+pub(super) fn path_in(wanted: &str) -> Option<&Path> {
     (wanted.contains('/') || wanted.ends_with(".json")).then(|| Path::new(wanted))
 }
 
