@@ -166,6 +166,28 @@ fn the_last_run_to_undo_is_one_that_changed_a_host() {
 }
 
 #[test]
+fn a_host_that_was_lost_after_it_was_begun_is_not_done_and_one_that_was_never_reached_is() {
+    for (code, exit, failed) in [("connection_lost", 3, vec!["node-1"]), ("connect_refused", 0, vec![])] {
+        let env = applied_twice();
+        let run = run_ids(&env).pop().unwrap();
+        let path = format!("state/runs/{run}/report.json");
+        let mut report: Value = serde_json::from_str(&env.read(&path)).unwrap();
+        let hosts = report["hosts"].as_array_mut().unwrap();
+        let host = hosts.iter_mut().find(|host| host["name"] == "node-1").unwrap();
+        host["status"] = "failed".into();
+        host["files"] = serde_json::json!([]);
+        host["error"] = serde_json::json!({"code": code, "message": "m", "hint": "h"});
+        env.write(&path, report.to_string());
+        let before = env.tree_hash("hosts/node-1");
+        let (found, report) = env.json(&["rollback", "last"]);
+        assert_eq!((found, hosts_that_are(&report, "failed")), (exit, failed), "{code}: {report:#}");
+        assert_eq!((&report["of"], &report["unknown"]), (&run.into(), &serde_json::json!(["node-1"])));
+        assert_eq!(hosts_that_are(&report, "changed"), ["cp-1", "node-2"]);
+        assert_eq!(env.tree_hash("hosts/node-1"), before);
+    }
+}
+
+#[test]
 fn an_earlier_run_is_not_put_back_over_a_later_one() {
     let env = applied_twice();
     let before = env.tree_hash("hosts");
@@ -240,8 +262,12 @@ fn what_is_put_back_is_private_and_what_was_repaired_stays_so() {
     env.set_mode("hosts/node-2/etc/kubernetes/bootstrap.kubeconfig", 0o644);
     let (_, report) = env.json(&["apply"]);
     assert_eq!(host_of(&report, "node-2")["files"][0]["action"], "repaired");
+    let runs = run_ids(&env).len();
     let ran = env.ok(&["rollback", "last"]);
     ran.says(&["nothing to put back", "owners and modes that the run repaired stay so on node-2"]);
+    let (code, document) = env.json(&["rollback", "last"]);
+    assert_eq!((code, &document["run_id"], &document["command"]), (0, &Value::Null, &"rollback".into()));
+    assert_eq!((&document["summary"]["hosts"], run_ids(&env).len()), (&0.into(), runs), "no run is begun");
     assert_eq!(env.mode("hosts/node-2/etc/kubernetes/bootstrap.kubeconfig"), 0o600);
 }
 

@@ -100,11 +100,15 @@ fn of_a_killed_run_hosts_done_in_flight_and_never_begun_are_told_apart_and_retri
     let text = fleet.run(&["runs", "show", "last"]).expect(0);
     text.says(&["node-02  in flight  in_flight", "node-03  skipped    interrupted", "--retry"]);
 
-    // What it did can be put back, what it did not end is left alone.
+    // What it did can be put back; what it did not end is left alone, which is no success.
     let killed = run["run_id"].as_str().unwrap();
     relays.open_gate();
     let (code, report) = fleet.json(&["rollback", killed]);
-    assert_eq!((code, hosts_that_are(&report, "changed")), (0, vec!["node-01"]), "{report:#}");
+    assert_eq!((code, hosts_that_are(&report, "changed")), (3, vec!["node-01"]), "{report:#}");
+    assert_eq!(hosts_that_are(&report, "failed"), ["node-02"]);
+    let error = &host_of(&report, "node-02")["error"];
+    assert_eq!(error["code"], "unknown_outcome");
+    assert!(error["hint"].as_str().unwrap().contains("rollback --host node-02"), "{error}");
     assert_eq!((&report["unknown"], fleet.names(0).len()), (&json!(["node-02"]), 0));
     let (code, report) = fleet.json(&["distribute", "--retry", killed]);
     assert_eq!((code, &report["of"]), (0, &killed.into()));

@@ -10,6 +10,7 @@ use crate::{
     inventory::{Host, Inventory},
     store::Store,
     workflow::{
+        distribute::Order,
         report::{RunReport, Summary},
         runs::{KeptRun, RunState},
     },
@@ -77,9 +78,9 @@ pub(super) fn warn_of_gone<'r>(context: &Context, inventory: &Inventory, of_run:
     }
 }
 
-/// The document of a run that was not needed.
+/// The document of a run that was not needed; `more` is what only its command adds.
 #[derive(Serialize)]
-struct Document {
+struct Document<T: Serialize> {
     schema: &'static str,
     version: u32,
     run_id: Option<String>,
@@ -88,25 +89,44 @@ struct Document {
     generation: u64,
     hosts: [(); 0],
     summary: Summary,
-    steps: [(); 0],
+    #[serde(flatten)]
+    more: T,
     next_steps: [(); 0],
 }
 
-/// There is no host to work on: no run is begun, so that `last` stays what it was.
-pub(super) fn nothing_to_do(context: &Context, generation: u64, retried: Option<&Retried>) -> Result<Exit, Failure> {
+#[derive(Serialize)]
+struct NoSteps {
+    steps: [(); 0],
+}
+
+/// Answers for a run that was not needed, and so not begun: `last` stays what it was.
+pub(super) fn answer_not_begun(
+    context: &Context,
+    order: Order,
+    more: impl Serialize,
+    text: impl FnOnce() -> String,
+) -> Result<Exit, Failure> {
     let document = Document {
         schema: RunReport::SCHEMA,
         version: RunReport::VERSION,
         run_id: None,
-        command: "distribute",
-        of: retried.and_then(|retried| retried.0.id.clone()),
-        generation,
+        command: order.command,
+        of: order.of.map(str::to_owned),
+        generation: order.generation,
         hosts: [],
         summary: Summary::default(),
-        steps: [],
+        more,
         next_steps: [],
     };
-    context.output.answer(&document, || match retried {
+    context.output.answer(&document, text)?;
+    Ok(Exit::Done)
+}
+
+/// There is no host to work on.
+pub(super) fn nothing_to_do(context: &Context, generation: u64, retried: Option<&Retried>) -> Result<Exit, Failure> {
+    let of = retried.and_then(|retried| retried.0.id.as_deref());
+    let order = Order { command: "distribute", generation, of };
+    answer_not_begun(context, order, NoSteps { steps: [] }, || match retried {
         None => "nothing to do: no host is left\n".to_owned(),
         Some(Retried(run)) => {
             let name = run.id.as_deref().unwrap_or("that report");
@@ -116,6 +136,5 @@ pub(super) fn nothing_to_do(context: &Context, generation: u64, retried: Option<
                 _ => format!("nothing to retry: none of the {undone} open hosts of {name} is among those chosen\n"),
             }
         }
-    })?;
-    Ok(Exit::Done)
+    })
 }

@@ -6,7 +6,7 @@ use super::{
     failure::{Exit, Failure},
     hosts::{self, HostArgs, counted},
     progress::Progress,
-    retry::{Retried, warn_of_gone},
+    retry::{Retried, answer_not_begun, warn_of_gone},
     runs::{RunsArgs, path_in},
 };
 use crate::{
@@ -58,9 +58,16 @@ pub(super) struct Args {
 struct Document<'a> {
     #[serde(flatten)]
     report: &'a RunReport,
-    /// Hosts where the run failed or was killed: they were left alone.
-    unknown: &'a [String],
+    #[serde(flatten)]
+    left: LeftAlone<'a>,
     next_steps: &'a [DueRestart],
+}
+
+/// What a rollback leaves as it is.
+#[derive(Clone, Copy, Serialize)]
+struct LeftAlone<'a> {
+    /// Hosts where the run failed or was killed.
+    unknown: &'a [String],
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
@@ -75,8 +82,14 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         }
         None => (rollback::plan_exchange(&named(args, context, &inventory, &chosen)?), None),
     };
+    let left = LeftAlone { unknown: &plan.unknown };
+    if plan.targets.is_empty() {
+        let generation = store.load()?.state.map_or(0, |state| state.generation);
+        let order = Order { command: "rollback", generation, of: of.as_deref() };
+        return answer_not_begun(context, order, left, || remarks(&plan, None));
+    }
     confirm(context, &plan, of.as_deref())?;
-    let targets: Vec<&Host> = plan.targets.iter().map(|target| target.host).collect();
+    let targets: Vec<&Host> = plan.targets.iter().filter(|target| target.is_due()).map(|target| target.host).collect();
     let remote = context.remote(&inventory, &args.hosts, &targets)?;
     let _held = if args.runs.given().is_some() { store.share()? } else { store.lock()? };
     let snapshot = store.load()?;
@@ -93,10 +106,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let (report, exit) = close_run(context, done);
     let hosts: Vec<&Host> = plan.targets.iter().map(|target| target.host).collect();
     let next_steps = due_restarts(&inventory, &hosts, &report);
-    let document = Document { report: &report, unknown: &plan.unknown, next_steps: &next_steps };
+    let document = Document { report: &report, left, next_steps: &next_steps };
     context.output.answer(&document, || {
         let again = again(args, of.as_deref());
-        closing_text(context.output, &report, &next_steps, &again) + &remarks(&plan, &report)
+        closing_text(context.output, &report, &next_steps, &again) + &remarks(&plan, Some(&report))
     })?;
     Ok(exit)
 }
@@ -126,10 +139,11 @@ fn named<'h>(
 }
 
 fn confirm(context: &Context, plan: &Rollback, of: Option<&str>) -> Result<(), Failure> {
-    if !asks(context) || plan.targets.is_empty() {
+    let due = plan.targets.iter().filter(|target| target.is_due()).count();
+    if !asks(context) || due == 0 {
         return Ok(());
     }
-    let hosts = counted(plan.targets.len(), "host");
+    let hosts = counted(due, "host");
     let question = match of {
         Some(run) => format!("Put back what run {run} replaced on {hosts}?"),
         None => format!("Put back the version before on {hosts}?"),
@@ -137,7 +151,8 @@ fn confirm(context: &Context, plan: &Rollback, of: Option<&str>) -> Result<(), F
     if context.output.ask(&question)? { Ok(()) } else { Err(declined()) }
 }
 
-fn remarks(plan: &Rollback, report: &RunReport) -> String {
+/// `report`: `None` where no run was begun.
+fn remarks(plan: &Rollback, report: Option<&RunReport>) -> String {
     let listed = |names: &[String]| hosts::listed(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let mut text = String::new();
     if plan.targets.is_empty() {
@@ -145,14 +160,15 @@ fn remarks(plan: &Rollback, report: &RunReport) -> String {
     }
     if !plan.unknown.is_empty() {
         text += &format!(
-            "left alone, since the run failed or was killed there: {}; `kubemint status` shows what they hold\n",
+            "left alone, since that run failed or was killed there: {}; `kubemint status` shows what they hold\n",
             listed(&plan.unknown)
         );
     }
     if !plan.repaired.is_empty() {
         text += &format!("owners and modes that the run repaired stay so on {}\n", listed(&plan.repaired));
     }
-    if report.hosts.iter().any(|host| host.status == HostStatus::Changed) {
+    let has_changed = |report: &&RunReport| report.hosts.iter().any(|host| host.status == HostStatus::Changed);
+    if let Some(report) = report.filter(has_changed) {
         text += &format!(
             "the credential directory still holds generation {}: the next apply or distribute installs it again\n",
             report.generation
