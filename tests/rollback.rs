@@ -147,6 +147,12 @@ fn a_host_that_was_changed_since_is_left_alone_and_the_others_are_put_back() {
     let (code, report) = env.json(&["rollback", &runs[1]]);
     assert_eq!((code, hosts_that_are(&report, "unchanged")), (3, vec!["cp-1", "node-2"]), "{report:#}");
     assert_eq!(env.tree_hash("hosts"), hosts);
+    let (code, refused) = env.json(&["distribute", "--retry", "last"]);
+    assert_eq!((code, &refused["error"]["code"]), (2, &"run_is_rollback".into()), "{refused:#}");
+    let hint = refused["error"]["hint"].as_str().unwrap();
+    assert!(hint.contains(&format!("`kubemint rollback {}`", runs[1])), "{hint}");
+    env.ok(&["runs", "show", "last"]).says(&[&format!("`kubemint rollback {}` does what is left", runs[1])]);
+    assert_eq!(env.tree_hash("hosts"), hosts);
     let again = format!("`kubemint rollback {}` again", runs[1]);
     let ran = env.run(&["rollback", "last"]).expect(3);
     ran.says(&["2 unchanged, 1 failed", &again]);

@@ -23,7 +23,16 @@ pub(super) struct Retried(KeptRun);
 
 impl Retried {
     pub(super) fn read(context: &Context, store: &Store, wanted: &str, runs: &RunsArgs) -> Result<Self, Failure> {
-        Self::ended(runs.read(context, store, wanted)?, wanted)
+        let run = runs.read(context, store, wanted)?;
+        if run.is_rollback() {
+            let what = format!(
+                "run {} is a rollback: a retry would install what it put away",
+                run.id.as_deref().unwrap_or(wanted)
+            );
+            return Err(Failure::bad_input("run_is_rollback", what)
+                .hint(format!("`{}` does what it left undone", run.command_again())));
+        }
+        Self::ended(run, wanted)
     }
 
     /// As [`RunsArgs::read_to_undo`].

@@ -121,6 +121,17 @@ impl KeptRun {
         self.command.as_deref() == Some("rollback")
     }
 
+    /// The command that does what this run left undone.
+    #[must_use]
+    pub fn command_again(&self) -> String {
+        match (&self.of, &self.id) {
+            (Some(of), _) if self.is_rollback() => format!("kubemint rollback {of}"),
+            _ if self.is_rollback() => "kubemint rollback --host NAME".to_owned(),
+            (_, Some(id)) => format!("kubemint distribute --retry {id}"),
+            (_, None) => "kubemint distribute --retry REPORT".to_owned(),
+        }
+    }
+
     /// Whether `rollback last` may mean it: no rollback itself, and it may have changed a host or still will.
     #[must_use]
     pub fn can_be_undone(&self) -> bool {
@@ -181,16 +192,17 @@ pub fn parse_record(id: &str, dir: &Path, record: &RunRecord) -> Result<KeptRun,
             return Ok(run);
         }
     }
+    let again = run.command_again();
     let of_name = |name: String| match ended.remove(&name) {
         Some(host) => host,
-        None if begun.contains(&name) => unended(name, HostStatus::InFlight, run.state),
-        None => unended(name, HostStatus::Skipped, run.state),
+        None if begun.contains(&name) => unended(name, HostStatus::InFlight, run.state, &again),
+        None => unended(name, HostStatus::Skipped, run.state, &again),
     };
     run.hosts = names.into_iter().map(of_name).collect();
     Ok(run)
 }
 
-fn unended(name: String, status: HostStatus, state: RunState) -> KeptHost {
+fn unended(name: String, status: HostStatus, state: RunState, again: &str) -> KeptHost {
     let (code, message) = match (status, state) {
         (HostStatus::InFlight, RunState::Running) => ("in_flight", "the run is at work on it"),
         (HostStatus::InFlight, _) => {
@@ -200,10 +212,10 @@ fn unended(name: String, status: HostStatus, state: RunState) -> KeptHost {
         _ => ("interrupted", "the run was interrupted before this host was begun"),
     };
     let hint = match state {
-        RunState::Running => "wait until the run ends",
-        _ => "`kubemint distribute --retry RUN` does it; `kubemint status` shows what the host holds",
+        RunState::Running => "wait until the run ends".to_owned(),
+        _ => format!("`{again}` does it; `kubemint status` shows what the host holds"),
     };
-    let error = KeptError { code: code.into(), message: message.into(), hint: hint.into() };
+    let error = KeptError { code: code.into(), message: message.into(), hint };
     KeptHost { name, status, files: Vec::new(), error: Some(error), duration_ms: 0, rest: Map::new() }
 }
 
@@ -255,6 +267,17 @@ mod tests {
         assert_eq!(run.hosts[0].error.as_ref().unwrap().code, "of_later", "codes of other versions are kept");
         let passed_on = serde_json::to_value(&run.hosts[0]).unwrap();
         assert_eq!(passed_on["attempts"], 2, "and so is what is not known here");
+    }
+
+    #[test]
+    fn of_a_killed_rollback_the_hint_is_no_retry() {
+        let of = STARTED.replace("\"apply\"", "\"rollback\",\"of\":\"run-1\"");
+        for (started, command) in
+            [(STARTED, "`kubemint distribute --retry id` does it"), (&of, "`kubemint rollback run-1` does it")]
+        {
+            let run = read(&[started, BEGUN_B]).unwrap();
+            assert!(run.hosts[1].error.as_ref().unwrap().hint.starts_with(command), "{run:?}");
+        }
     }
 
     #[test]

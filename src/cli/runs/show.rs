@@ -85,8 +85,8 @@ fn text(output: &Output, run: &KeptRun) -> String {
         run.state.name(),
         counts(&summary)
     );
-    if run.state != RunState::Running && run.undone().next().is_some() && run.command.as_deref() != Some("rollback") {
-        text += "`kubemint distribute --retry` with its name does what is left\n";
+    if run.state != RunState::Running && run.undone().next().is_some() {
+        text += &format!("`{}` does what is left\n", run.command_again());
     }
     text
 }
