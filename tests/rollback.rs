@@ -154,8 +154,7 @@ fn a_host_that_was_changed_since_is_left_alone_and_the_others_are_put_back() {
     env.ok(&["runs", "show", "last"]).says(&[&format!("`kubemint rollback {}` does what is left", runs[1])]);
     assert_eq!(env.tree_hash("hosts"), hosts);
     let again = format!("`kubemint rollback {}` again", runs[1]);
-    let ran = env.run(&["rollback", "last"]).expect(3);
-    ran.says(&["2 unchanged, 1 failed", &again]);
+    let ran = env.run(&["rollback", "last"]).expect(3).says(&["2 unchanged, 1 failed", &again]);
     assert!(!ran.stdout.contains("the same command again"), "{}", ran.stdout);
     assert_eq!(env.tree_hash("hosts"), hosts, "the run that was put back does not come back");
 }
