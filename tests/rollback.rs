@@ -304,6 +304,37 @@ fn a_named_host_changes_places_with_what_it_keeps_whatever_that_is() {
 }
 
 #[test]
+fn a_named_host_of_which_some_files_were_exchanged_already_is_not_mixed_further() {
+    let env = applied_twice();
+    let dir = env.path("hosts/node-1/etc/kubernetes");
+    let exchange = |name: &str| {
+        let kept = dir.join(format!(".{name}.kubemint-previous"));
+        fs::rename(dir.join(name), dir.join("aside")).unwrap();
+        fs::rename(&kept, dir.join(name)).unwrap();
+        fs::rename(dir.join("aside"), kept).unwrap();
+    };
+    // What a kill leaves between two files, whichever way they went.
+    for first in ["bootstrap.kubeconfig", "kube-proxy.kubeconfig"] {
+        exchange(first);
+        let before = env.tree_hash("hosts/node-1");
+        let (code, report) = env.json(&["rollback", "--host", "node-1"]);
+        assert_eq!((code, &host_of(&report, "node-1")["error"]["code"]), (3, &"mixed_versions".into()), "{report:#}");
+        assert_eq!(env.tree_hash("hosts/node-1"), before);
+        exchange(first);
+    }
+    exchange("bootstrap.kubeconfig");
+    env.ok(&["rollback", "last", "--limit", "node-1"]).says(&["1 restored, 1 unchanged"]);
+    for name in ["bootstrap.kubeconfig", "kube-proxy.kubeconfig"] {
+        assert!(fs::read_to_string(dir.join(name)).unwrap().contains(".113"), "{name}");
+    }
+    // All of them go back together, and forth.
+    for address in [".114", ".113"] {
+        env.ok(&["rollback", "--host", "node-1"]).says(&["2 restored"]);
+        assert!(fs::read_to_string(dir.join("kube-proxy.kubeconfig")).unwrap().contains(address));
+    }
+}
+
+#[test]
 fn a_record_that_names_other_paths_reaches_none_of_them() {
     let env = applied_twice();
     let id = &run_ids(&env)[1];

@@ -31,7 +31,8 @@ use serde::Serialize;
         again: what is back already stays so.\n\n\
         `last` is the last run that changed a host and is no rollback. A rollback is a run too: to undo it, name its id \
         (a file that it removed cannot come back this way: `apply` installs it).\n\n\
-        With --host instead of RUN the named hosts' files change places with what is kept, whatever they hold.\n\n\
+        With --host instead of RUN the named hosts' files change places with what is kept, whatever they hold: all files of \
+        a host with an older version, or all with a newer one, else the host is refused.\n\n\
         The credential directory is not rolled back: the next `apply` or `distribute` installs its generation again.",
     after_help = "\
 Examples:
