@@ -4,6 +4,7 @@
 mod support;
 
 use serde_json::{Value, json};
+use std::fs;
 use support::{Fleet, Relays, TestEnv, eventually, host_of, hosts_that_are, kill};
 
 fn ids(env: &TestEnv) -> Vec<String> {
@@ -172,4 +173,42 @@ fn reports_are_merged_and_what_does_not_fit_together_is_refused() {
     env.remove("inventory.toml");
     let (code, merged) = env.json(&["runs", "merge", "1.json"]);
     assert_eq!((code, merged.get("missing")), (0, None), "{merged:#}");
+}
+
+#[test]
+fn nothing_in_a_report_steers_the_terminal() {
+    let env = TestEnv::with_local_hosts();
+    env.ok(&["apply"]);
+    let evil = "\u{1b}]0;x\u{7}\u{9b}2J\u{202e}";
+    let text = json!({
+        "schema": "kubemint/run", "version": 1, "run_id": format!("r{evil}"), "command": format!("apply{evil}"),
+        "of": format!("o{evil}"), "generation": 1,
+        "hosts": [
+            { "name": format!("cp-1{evil}"), "status": "failed", "files": [],
+              "error": {"code": format!("c{evil}"), "message": format!("m{evil}"), "hint": format!("h{evil}")} },
+            { "name": "node-1", "status": "changed", "twin": {"host": evil},
+              "files": [{"path": format!("/p{evil}"), "action": format!("a{evil}"), "sha256": null}] },
+        ],
+    })
+    .to_string();
+    env.write("evil.json", &text);
+    let run = "state/runs/20991122T080632Z-267c33";
+    env.ok(&["distribute"]);
+    fs::rename(env.path(format!("state/runs/{}", ids(&env)[1])), env.path(run)).unwrap();
+    env.write(format!("{run}/report.json"), &text);
+    let directory = format!("./{run}");
+    for command in [
+        &["runs", "merge", "evil.json"][..],
+        &["runs", "merge", &directory],
+        &["runs", "show", "20991122T080632Z-267c33"],
+        &["runs", "list"],
+        &["distribute", "--retry", "evil.json"],
+        &["rollback", "evil.json"],
+        &["runs", "merge", "evil.json", "-o", "json"],
+    ] {
+        let ran = env.run(command);
+        for c in ['\u{1b}', '\u{7}', '\u{9b}', '\u{202e}'] {
+            assert!(!ran.stdout.contains(c) && !ran.stderr.contains(c), "{command:?}: {}{}", ran.stdout, ran.stderr);
+        }
+    }
 }

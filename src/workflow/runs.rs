@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     digest::Digest,
+    secret::printable,
     store::{self, RunRecord},
 };
 use jiff::Timestamp;
@@ -146,15 +147,55 @@ impl KeptRun {
     }
 }
 
+/// A report comes from wherever, and is shown on terminals: nothing of it may steer one.
+fn made_printable(run: KeptRun) -> KeptRun {
+    let hosts = run.hosts.into_iter().map(|host| KeptHost {
+        name: printable(&host.name),
+        files: host.files.into_iter().map(printable_file).collect(),
+        error: host.error.map(|error| KeptError {
+            code: printable(&error.code),
+            message: printable(&error.message),
+            hint: printable(&error.hint),
+        }),
+        rest: printable_map(host.rest),
+        ..host
+    });
+    let shown = |text: Option<String>| text.map(|text| printable(&text));
+    KeptRun { id: shown(run.id), command: shown(run.command), of: shown(run.of), hosts: hosts.collect(), ..run }
+}
+
+fn printable_file(file: KeptFile) -> KeptFile {
+    let (path, action) = (printable(&file.path), printable(&file.action));
+    KeptFile { path, action, rest: printable_map(file.rest), ..file }
+}
+
+fn printable_map(map: Map<String, Value>) -> Map<String, Value> {
+    map.into_iter().map(|(key, value)| (printable(&key), printable_value(value))).collect()
+}
+
+fn printable_value(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(printable(&text)),
+        Value::Array(values) => Value::Array(values.into_iter().map(printable_value).collect()),
+        Value::Object(map) => Value::Object(printable_map(map)),
+        plain => plain,
+    }
+}
+
 /// Reads what a run left; `id` is its name, `dir` for messages.
 ///
 /// # Errors
 /// [`store::Error::RunDamaged`], with the line.
 pub fn parse_record(id: &str, dir: &Path, record: &RunRecord) -> Result<KeptRun, store::Error> {
+    read_record(id, dir, record).map(made_printable)
+}
+
+fn read_record(id: &str, dir: &Path, record: &RunRecord) -> Result<KeptRun, store::Error> {
     let path = dir.join("journal.jsonl");
     let damaged = |what: String| store::Error::RunDamaged { path: path.clone(), what };
     let mut lines = record.journal.iter().enumerate().map(|(number, text)| {
-        serde_json::from_str::<Line<KeptHost>>(text).map_err(|e| damaged(format!("line {}: {e}", number + 1)))
+        serde_json::from_str::<Line<KeptHost>>(text)
+            .map_err(|e| damaged(format!("line {}: {}", number + 1, printable(&e.to_string()))))
     });
     let state = if record.is_under_way { RunState::Running } else { RunState::Interrupted };
     let mut run = KeptRun {
@@ -188,7 +229,7 @@ pub fn parse_record(id: &str, dir: &Path, record: &RunRecord) -> Result<KeptRun,
     if run.finished.is_some() {
         run.state = RunState::Finished;
         if let Some(text) = &record.report {
-            run.hosts = parse_report(text, &dir.join("report.json"))?.hosts;
+            run.hosts = parse_document(text, &dir.join("report.json"))?.hosts;
             return Ok(run);
         }
     }
@@ -224,8 +265,12 @@ fn unended(name: String, status: HostStatus, state: RunState, again: &str) -> Ke
 /// # Errors
 /// [`store::Error::RunDamaged`].
 pub fn parse_report(text: &str, path: &Path) -> Result<KeptRun, store::Error> {
+    parse_document(text, path).map(made_printable)
+}
+
+fn parse_document(text: &str, path: &Path) -> Result<KeptRun, store::Error> {
     let damaged = |what: String| store::Error::RunDamaged { path: path.to_owned(), what };
-    let document: Document = serde_json::from_str(text).map_err(|e| damaged(e.to_string()))?;
+    let document: Document = serde_json::from_str(text).map_err(|e| damaged(printable(&e.to_string())))?;
     if document.schema != SCHEMA {
         return Err(damaged(format!("its schema is not {SCHEMA}")));
     }
