@@ -66,6 +66,14 @@ impl Retried {
     ) -> Vec<&'h Host> {
         let undone: HashSet<&str> = self.0.undone().collect();
         warn_of_gone(context, inventory, self.0.undone());
+        let twins: Vec<&str> = self.0.twins().collect();
+        if !twins.is_empty() {
+            context.output.warn(&format!(
+                "not retried: {}, another name of a machine that was done, which asks for other files (same_machine): list it \
+                 once, with all of its roles",
+                hosts::listed(&twins)
+            ));
+        }
         match self.0.generation {
             Some(earlier) if earlier < generation && !undone.is_empty() => context.output.note(&format!(
                 "that run installed generation {earlier}; its hosts now get generation {generation}, which the others may \
@@ -141,6 +149,7 @@ pub(super) fn nothing_to_do(context: &Context, generation: u64, retried: Option<
             let name = run.id.as_deref().unwrap_or("that report");
             let (all, undone) = (counted(run.hosts.len(), "host"), run.undone().count());
             match undone {
+                0 if run.twins().next().is_some() => format!("nothing to retry: of {name} nothing else is left\n"),
                 0 => format!("nothing to retry: {name} brought all of its {all} to an end\n"),
                 _ => format!("nothing to retry: none of the {undone} open hosts of {name} is among those chosen\n"),
             }

@@ -140,10 +140,16 @@ impl KeptRun {
         !self.is_rollback() && (self.state == RunState::Running || self.hosts.iter().any(may_have_changed))
     }
 
-    /// The hosts that the run did not bring to an end: failed, skipped, in flight.
+    /// The hosts that the run did not bring to an end: failed, skipped, in flight. A second name of a machine that was
+    /// done is none: on its own it would be taken for another machine.
     pub fn undone(&self) -> impl Iterator<Item = &str> {
         let open = |host: &&KeptHost| !matches!(host.status, HostStatus::Changed | HostStatus::Unchanged);
-        self.hosts.iter().filter(open).map(|host| host.name.as_str())
+        self.hosts.iter().filter(open).filter(|host| !is_twin(host)).map(|host| host.name.as_str())
+    }
+
+    /// Second names of machines, refused for it.
+    pub fn twins(&self) -> impl Iterator<Item = &str> {
+        self.hosts.iter().filter(|host| is_twin(host)).map(|host| host.name.as_str())
     }
 }
 
@@ -180,6 +186,10 @@ fn printable_value(value: Value) -> Value {
         Value::Object(map) => Value::Object(printable_map(map)),
         plain => plain,
     }
+}
+
+fn is_twin(host: &KeptHost) -> bool {
+    host.error.as_ref().is_some_and(|error| error.code == "same_machine")
 }
 
 /// Reads what a run left; `id` is its name, `dir` for messages.
