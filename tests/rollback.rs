@@ -193,6 +193,22 @@ fn a_host_that_was_lost_after_it_was_begun_is_not_done_and_one_that_was_never_re
 }
 
 #[test]
+fn order_batches_and_the_limit_of_failures_hold_for_a_rollback_too() {
+    let env = applied_twice();
+    let edited = "hosts/node-1/etc/kubernetes/kube-proxy.kubeconfig";
+    env.write(edited, env.read(edited) + "# edited\n");
+    let limits = "[distribute]\norder = \"nodes-first\"\nbatch = 1\nmax_failures = 0\n";
+    let inventory = env.read("inventory.toml");
+    assert!(!inventory.contains("[distribute]"));
+    env.write("inventory.toml", inventory.replacen("[[hosts]]", &format!("{limits}[[hosts]]"), 1));
+    let (code, report) = env.json(&["rollback", "last"]);
+    assert_eq!((code, hosts_that_are(&report, "skipped")), (3, vec!["cp-1", "node-2"]), "{report:#}");
+    assert_eq!(host_of(&report, "cp-1")["error"]["code"], "not_started");
+    let (code, report) = env.json(&["rollback", "last", "--max-failures", "1"]);
+    assert_eq!((code, hosts_that_are(&report, "changed")), (3, vec!["cp-1", "node-2"]), "{report:#}");
+}
+
+#[test]
 fn an_earlier_run_is_not_put_back_over_a_later_one() {
     let env = applied_twice();
     let before = env.tree_hash("hosts");

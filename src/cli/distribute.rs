@@ -201,8 +201,8 @@ fn install(
     let bundles = bundle::build_bundles(hosts, &generated.set)?;
     let progress = Progress::new(context.output, hosts.len());
     let order = Order { command, generation: generated.state.generation, of: of.as_deref() };
-    let mut fleet = context.fleet(remote, args.install.hosts.concurrency(inventory), args.install.foreign());
-    fleet.limits = args.limits.limits(inventory);
+    let (concurrency, limits) = (args.install.hosts.concurrency(inventory), args.limits.limits(inventory));
+    let fleet = context.fleet(remote, concurrency, args.install.foreign(), limits);
     let done = distribute::run_distribution(&fleet, &bundles, order, journal, &progress)?;
     progress.finish();
     let (report, exit) = close_run(context, done);

@@ -5,6 +5,7 @@ use super::{
     distribute::{asks, close_run, closing_text, declined},
     failure::{Exit, Failure},
     hosts::{self, HostArgs, counted},
+    limits::LimitArgs,
     progress::Progress,
     retry::{Retried, answer_not_begun, warn_of_gone},
     runs::{RunsArgs, path_in},
@@ -38,6 +39,7 @@ use serde::Serialize;
 Examples:
   kubemint rollback last
   kubemint rollback last --limit role:node
+  kubemint rollback last --batch 10% --max-failures 0
   kubemint rollback --host node042 --yes",
     group = clap::ArgGroup::new("what").required(true)
 )]
@@ -50,6 +52,8 @@ pub(super) struct Args {
     host: Vec<String>,
     #[command(flatten)]
     hosts: HostArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
     #[command(flatten)]
     runs: RunsArgs,
 }
@@ -101,7 +105,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let progress = Progress::new(context.output, plan.targets.len());
     let order = Order { command: "rollback", generation: state.generation, of: of.as_deref() };
     // Whose files they are was judged when they were installed.
-    let fleet = context.fleet(&remote, args.hosts.concurrency(&inventory), ForeignPolicy::Replace);
+    let (concurrency, limits) = (args.hosts.concurrency(&inventory), args.limits.limits(&inventory));
+    let fleet = context.fleet(&remote, concurrency, ForeignPolicy::Replace, limits);
     let done = rollback::run_rollback(&fleet, &plan.targets, order, &journal, &progress)?;
     progress.finish();
     let (report, exit) = close_run(context, done);
