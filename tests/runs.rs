@@ -156,7 +156,16 @@ fn reports_are_merged_and_what_does_not_fit_together_is_refused() {
     env.write("newer.json", report(3, "x", "changed"));
     env.write("torn.json", &report(2, "x", "changed")[..60]);
     env.write("other.json", json!({"schema": "kubemint/status", "version": 1, "hosts": []}).to_string());
+    let refused = env.run(&["distribute", "--limit", "nosuch", "-o", "json"]).expect(2).stdout;
+    env.write("error.json", refused);
+    env.write("later.json", json!({"schema": "kubemint/run", "version": 2, "nodes": []}).to_string());
     for (files, code, words) in [
+        (
+            ["1.json", "error.json"],
+            "report_unreadable",
+            ["error.json", "it is an error report: limit_invalid, --limit: "],
+        ),
+        (["1.json", "later.json"], "report_unreadable", ["later.json", "a newer kubemint"]),
         (["1.json", "newer.json"], "reports_differ", ["newer.json", "generation 3"]),
         (["2.json", "again.json"], "host_twice", ["2.json", "again.json"]),
         (["1.json", "1.json"], "host_twice", ["node-2", "1.json"]),

@@ -108,6 +108,21 @@ struct Document {
     hosts: Vec<KeptHost>,
 }
 
+/// As much as every document of kubemint has.
+#[derive(Deserialize)]
+struct Heading {
+    schema: String,
+    version: u64,
+    error: Option<OtherError>,
+}
+
+/// What a command prints that came to no answer.
+#[derive(Deserialize)]
+struct OtherError {
+    code: String,
+    message: String,
+}
+
 const SCHEMA: &str = "kubemint/run";
 const VERSION: u64 = 1;
 
@@ -278,14 +293,34 @@ pub fn parse_report(text: &str, path: &Path) -> Result<KeptRun, store::Error> {
     parse_document(text, path).map(made_printable)
 }
 
+/// What a document is that has not the form of a run's.
+fn not_a_run(text: &str) -> Option<String> {
+    let Heading { schema, version, error } = serde_json::from_str(text).ok()?;
+    match error {
+        Some(OtherError { code, message }) if schema == "kubemint/error" => {
+            Some(format!("it is an error report: {code}, {message}"))
+        }
+        _ if schema != SCHEMA => Some(format!("its schema is not {SCHEMA}")),
+        _ if version > VERSION => Some(newer(version)),
+        _ => None,
+    }
+}
+
+fn newer(version: u64) -> String {
+    format!("a newer kubemint wrote it (version {version})")
+}
+
 fn parse_document(text: &str, path: &Path) -> Result<KeptRun, store::Error> {
     let damaged = |what: String| store::Error::RunDamaged { path: path.to_owned(), what };
-    let document: Document = serde_json::from_str(text).map_err(|e| damaged(printable(&e.to_string())))?;
+    let document: Document = match serde_json::from_str(text) {
+        Ok(document) => document,
+        Err(e) => return Err(damaged(printable(&not_a_run(text).unwrap_or_else(|| e.to_string())))),
+    };
     if document.schema != SCHEMA {
         return Err(damaged(format!("its schema is not {SCHEMA}")));
     }
     if document.version > VERSION {
-        return Err(damaged(format!("a newer kubemint wrote it (version {})", document.version)));
+        return Err(damaged(newer(document.version)));
     }
     let Document { run_id: id, command, generation, started, finished, of, hosts, .. } = document;
     Ok(KeptRun { id, state: RunState::Finished, command, generation, started, finished, of, hosts })
