@@ -32,6 +32,16 @@ fn runs_are_listed_in_the_order_they_began_and_shown_by_any_name() {
         assert_eq!(run["hosts"], kept["hosts"]);
     }
     env.ok(&["runs", "show", &begun[0]]).says(&["cp-1    changed  3 created", "apply, generation 1, finished"]);
+    let report = format!("state/runs/{}/report.json", begun[0]);
+    for path in [&report[..], report.trim_end_matches("/report.json")] {
+        let (code, run) = env.json(&["runs", "show", path]);
+        assert_eq!((code, &run["run_id"], &run["state"]), (0, &begun[0].as_str().into(), &"finished".into()));
+    }
+    for flags in [["--limit", "cp-1"], ["--shard", "1/2"], ["--shard-count", "2"]] {
+        for command in [&["runs", "list"][..], &["runs", "show", "last"]] {
+            env.run(&[command, &flags].concat()).expect(2).says(&[flags[0], "shows runs whole"]);
+        }
+    }
     env.run(&["runs", "show", "2"]).expect(2).says(&["more than one run", &begun[0]]);
     env.run(&["runs", "show", "nosuch"]).expect(2).says(&["there is no run"]);
     env.ok(&["runs", "list"]).says(&["RUN", "STATE", "3 hosts: 3 changed"]);

@@ -35,8 +35,14 @@ enum Command {
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     match &args.command {
-        Command::List(args) => list::run(args, context),
-        Command::Show(args) => show::run(args, context),
+        Command::List(args) => {
+            refuse_choice(context, "runs list")?;
+            list::run(args, context)
+        }
+        Command::Show(args) => {
+            refuse_choice(context, "runs show")?;
+            show::run(args, context)
+        }
         Command::Merge(args) => merge::run(args, context),
     }
 }
@@ -67,6 +73,14 @@ impl RunsArgs {
         match &self.runs_dir {
             Some(dir) => Ok(Runs::at(&context.path(dir))),
             None => Ok(context.store_alone()?.runs()),
+        }
+    }
+
+    /// As [`RunsArgs::read`], for who needs no other part of the credential directory.
+    fn read_alone(&self, context: &Context, wanted: &str) -> Result<KeptRun, Failure> {
+        match path_in(wanted) {
+            Some(path) => read_path(context, path),
+            None => read_run(&self.runs_alone(context)?, wanted),
         }
     }
 
@@ -103,6 +117,19 @@ impl RunsArgs {
         Err(Failure::bad_input("no_such_run", what)
             .hint("`kubemint runs list` names all; a rollback is undone by its id"))
     }
+}
+
+/// These commands show runs whole.
+fn refuse_choice(context: &Context, command: &str) -> Result<(), Failure> {
+    let global = &context.global;
+    let flag = match () {
+        () if !global.limit.is_empty() => "--limit",
+        () if global.shard.is_some() => "--shard",
+        () if global.shard_count.is_some() => "--shard-count",
+        () => return Ok(()),
+    };
+    Err(Failure::bad_input("usage", format!("`{command}` takes no {flag}: it shows runs whole"))
+        .hint(format!("leave {flag} out; jq selects hosts of `-o json`")))
 }
 
 fn read_run(runs: &Runs, wanted: &str) -> Result<KeptRun, Failure> {

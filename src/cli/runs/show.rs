@@ -1,6 +1,6 @@
 //! `kubemint runs show RUN`: one run, host by host, also one that was killed.
 
-use super::{RunsArgs, read_run};
+use super::RunsArgs;
 use crate::{
     cli::{
         context::Context,
@@ -28,10 +28,11 @@ use std::collections::BTreeMap;
 Examples:
   kubemint runs show last
   kubemint runs show 20261122T080632Z
+  kubemint runs show merged.json
   kubemint runs show last -o json | jq -r '.hosts[] | select(.status == \"failed\").name'"
 )]
 pub(super) struct Args {
-    /// A run's id, the beginning of one, or `last`
+    /// A run's id, the beginning of one, `last`, or the path of a report or of a run's directory
     #[arg(value_name = "RUN|last")]
     run: String,
     #[command(flatten)]
@@ -55,7 +56,7 @@ struct Document<'a> {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
-    let run = read_run(&args.runs.runs_alone(context)?, &args.run)?;
+    let run = args.runs.read_alone(context, &args.run)?;
     let document = Document {
         schema: "kubemint/run",
         version: 1,
