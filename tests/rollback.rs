@@ -204,6 +204,7 @@ fn order_batches_and_the_limit_of_failures_hold_for_a_rollback_too() {
     let (code, report) = env.json(&["rollback", "last"]);
     assert_eq!((code, hosts_that_are(&report, "skipped")), (3, vec!["cp-1", "node-2"]), "{report:#}");
     assert_eq!(host_of(&report, "cp-1")["error"]["code"], "not_started");
+    env.ok(&["runs", "show", "last"]).says(&["cp-1, node-2: not_started", "a host had failed, and none may"]);
     let (code, report) = env.json(&["rollback", "last", "--max-failures", "1"]);
     assert_eq!((code, hosts_that_are(&report, "changed")), (3, vec!["cp-1", "node-2"]), "{report:#}");
 }
@@ -288,6 +289,7 @@ fn what_is_put_back_is_private_and_what_was_repaired_stays_so() {
     ran.says(&["nothing to put back", "owners and modes that the run repaired stay so on node-2"]);
     let (code, document) = env.json(&["rollback", "last"]);
     assert_eq!((code, &document["run_id"], &document["command"]), (0, &Value::Null, &"rollback".into()));
+    assert_eq!(document["repaired"], serde_json::json!(["node-2"]));
     assert_eq!((&document["summary"]["hosts"], run_ids(&env).len()), (&0.into(), runs), "no run is begun");
     assert_eq!(env.mode("hosts/node-2/etc/kubernetes/bootstrap.kubeconfig"), 0o600);
 }

@@ -266,8 +266,10 @@ pub(super) fn closing_text(output: &Output, report: &RunReport, next_steps: &[Du
     if !rows.is_empty() {
         text += &Output::table(["HOST", "STATUS", "FILES", "TIME"], rows);
     }
-    let failed = report.hosts.iter().filter(|host| host.status == HostStatus::Failed || is_held_back(host));
-    text += &hosts::failures(failed.filter_map(|host| Some((host.name.as_str(), host.error.as_ref()?))));
+    text += &hosts::failures(report.hosts.iter().filter_map(|host| {
+        let error = host.error.as_ref()?;
+        is_told(host.status, error.code).then_some((host.name.as_str(), error))
+    }));
     let s = &report.summary;
     text += &format!(
         "{}{}: {} changed, {} unchanged, {} failed, {} skipped (run {})\n",
@@ -290,9 +292,17 @@ pub(super) fn closing_text(output: &Output, report: &RunReport, next_steps: &[Du
     text
 }
 
+/// The code of a host that the run did not begin because it had stopped.
+const HELD_BACK: &str = "not_started";
+
+/// Whether the reason is told, beside the table: it failed, or was held back.
+pub(super) fn is_told(status: HostStatus, code: &str) -> bool {
+    status == HostStatus::Failed || code == HELD_BACK
+}
+
 /// Not begun, and not because somebody interrupted the run.
 fn is_held_back(host: &HostReport) -> bool {
-    host.error.as_ref().is_some_and(|error| error.code == "not_started")
+    host.error.as_ref().is_some_and(|error| error.code == HELD_BACK)
 }
 
 fn row(output: &Output, host: &HostReport) -> [String; 4] {

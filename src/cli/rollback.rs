@@ -73,6 +73,8 @@ struct Document<'a> {
 struct LeftAlone<'a> {
     /// Hosts where the run failed or was killed.
     unknown: &'a [String],
+    /// Hosts where it repaired owner or mode, which stay repaired.
+    repaired: &'a [String],
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
@@ -87,7 +89,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         }
         None => (rollback::plan_exchange(&named(args, context, &inventory, &chosen)?), None),
     };
-    let left = LeftAlone { unknown: &plan.unknown };
+    let left = LeftAlone { unknown: &plan.unknown, repaired: &plan.repaired };
     if plan.targets.is_empty() {
         let generation = store.load()?.state.map_or(0, |state| state.generation);
         let order = Order { command: "rollback", generation, of: of.as_deref() };

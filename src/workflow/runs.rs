@@ -6,7 +6,7 @@
 use super::{
     journal::Line,
     outcome::is_outcome_unknown,
-    report::{HostStatus, Summary},
+    report::{HostStatus, RunReport, Summary},
 };
 use crate::{
     digest::Digest,
@@ -98,7 +98,7 @@ pub struct KeptError {
 #[derive(Deserialize)]
 struct Document {
     schema: String,
-    version: u64,
+    version: u32,
     run_id: Option<String>,
     command: Option<String>,
     generation: Option<u64>,
@@ -112,7 +112,7 @@ struct Document {
 #[derive(Deserialize)]
 struct Heading {
     schema: String,
-    version: u64,
+    version: u32,
     error: Option<OtherError>,
 }
 
@@ -122,9 +122,6 @@ struct OtherError {
     code: String,
     message: String,
 }
-
-const SCHEMA: &str = "kubemint/run";
-const VERSION: u64 = 1;
 
 impl KeptRun {
     #[must_use]
@@ -300,13 +297,13 @@ fn not_a_run(text: &str) -> Option<String> {
         Some(OtherError { code, message }) if schema == "kubemint/error" => {
             Some(format!("it is an error report: {code}, {message}"))
         }
-        _ if schema != SCHEMA => Some(format!("its schema is not {SCHEMA}")),
-        _ if version > VERSION => Some(newer(version)),
+        _ if schema != RunReport::SCHEMA => Some(format!("its schema is not {}", RunReport::SCHEMA)),
+        _ if version > RunReport::VERSION => Some(newer(version)),
         _ => None,
     }
 }
 
-fn newer(version: u64) -> String {
+fn newer(version: u32) -> String {
     format!("a newer kubemint wrote it (version {version})")
 }
 
@@ -316,10 +313,10 @@ fn parse_document(text: &str, path: &Path) -> Result<KeptRun, store::Error> {
         Ok(document) => document,
         Err(e) => return Err(damaged(printable(&not_a_run(text).unwrap_or_else(|| e.to_string())))),
     };
-    if document.schema != SCHEMA {
-        return Err(damaged(format!("its schema is not {SCHEMA}")));
+    if document.schema != RunReport::SCHEMA {
+        return Err(damaged(format!("its schema is not {}", RunReport::SCHEMA)));
     }
-    if document.version > VERSION {
+    if document.version > RunReport::VERSION {
         return Err(damaged(newer(document.version)));
     }
     let Document { run_id: id, command, generation, started, finished, of, hosts, .. } = document;
@@ -336,7 +333,7 @@ mod tests {
 
     fn record(lines: &[&str], is_under_way: bool) -> RunRecord {
         let journal = lines.iter().map(|&line| line.to_owned()).collect();
-        RunRecord { journal, is_torn: false, report: None, is_under_way }
+        RunRecord { journal, report: None, is_under_way }
     }
 
     fn read(lines: &[&str]) -> Result<KeptRun, store::Error> {

@@ -4,13 +4,13 @@ use super::RunsArgs;
 use crate::{
     cli::{
         context::Context,
-        distribute::tone,
+        distribute::{is_told, tone},
         failure::{Exit, Failure},
         hosts::{self, LONGEST_TABLE, Told, counted},
         output::Output,
     },
     workflow::{
-        report::{HostStatus, Summary},
+        report::{HostStatus, RunReport, Summary},
         runs::{KeptHost, KeptRun, RunState},
     },
 };
@@ -58,8 +58,8 @@ struct Document<'a> {
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let run = args.runs.read_alone(context, &args.run)?;
     let document = Document {
-        schema: "kubemint/run",
-        version: 1,
+        schema: RunReport::SCHEMA,
+        version: RunReport::VERSION,
         run_id: &run.id,
         state: run.state,
         command: &run.command,
@@ -100,10 +100,10 @@ pub(super) fn hosts_text(output: &Output, all: &[KeptHost]) -> String {
         .map(|host| [host.name.clone(), output.paint(tone(host.status), host.status.name()), remark(host)])
         .collect();
     let mut text = if rows.is_empty() { String::new() } else { Output::table(["HOST", "STATUS", "FILES"], rows) };
-    let failed = all.iter().filter(|host| host.status == HostStatus::Failed);
-    text += &hosts::told_failures(failed.filter_map(|host| {
+    text += &hosts::told_failures(all.iter().filter_map(|host| {
         let error = host.error.as_ref()?;
-        Some((host.name.as_str(), Told { code: &error.code, message: &error.message, hint: &error.hint }))
+        is_told(host.status, &error.code)
+            .then_some((host.name.as_str(), Told { code: &error.code, message: &error.message, hint: &error.hint }))
     }));
     text += if text.is_empty() { "" } else { "\n" };
     text
