@@ -60,7 +60,7 @@ km_decide() { # INDEX NAME HOW INSTALLED REPLACED
     km_pick_sum "./$2"
     km_now=$km_sum
   fi
-  km_found=$km_sums
+  km_found=${km_sums:-}
   km_sums=$km_kept_sums
   km_pick_sum "./.$2.kubemint-previous"
   km_sums=$km_found

@@ -118,8 +118,10 @@ fn after_a_first_apply_the_hosts_are_as_empty_as_before() {
     let ran = env.ok(&["rollback", first["run_id"].as_str().unwrap()]);
     ran.says(&["3 removed", "2 removed", "still holds generation 1"]);
     assert!(env.files("hosts").is_empty(), "{:?}", env.files("hosts"));
-    // What was removed cannot be put back from the host; apply installs it.
     let rollback = run_ids(&env).pop().unwrap();
+    let (code, again) = env.json(&["rollback", "last"]);
+    assert_eq!((code, hosts_that_are(&again, "unchanged").len()), (0, 3), "{again:#}");
+    // What was removed cannot be put back from the host; apply installs it.
     let (code, report) = env.json(&["rollback", &rollback]);
     assert_eq!((code, &host_of(&report, "cp-1")["error"]["code"]), (3, &"nothing_to_restore".into()), "{report:#}");
     env.ok(&["apply"]);
