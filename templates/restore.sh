@@ -9,6 +9,7 @@
 # Each file has two temporary names, which km_cleanup removes: one of its index, one of km_half more.
 km_count_twice() {
   km_half=$km_count
+  km_host_way=
   km_count=$((km_count * 2))
 }
 
@@ -59,7 +60,7 @@ km_decide() { # INDEX NAME HOW INSTALLED REPLACED
     km_pick_sum "./$2"
     km_now=$km_sum
   fi
-  km_found=$km_sums
+  km_found=${km_sums:-}
   km_sums=$km_kept_sums
   km_pick_sum "./.$2.kubemint-previous"
   km_sums=$km_found
@@ -84,11 +85,30 @@ km_decide() { # INDEX NAME HOW INSTALLED REPLACED
     # It was put back already.
     "swap/$5") ;;
     any/none) [ "$km_sum" = - ] || km_do=lone ;;
-    any/*) [ "$km_sum" = - ] || [ "./$2" -ef "./.$2.kubemint-previous" ] || km_do=swap ;;
+    any/*)
+      if [ "$km_sum" != - ] && ! [ "./$2" -ef "./.$2.kubemint-previous" ]; then
+        km_do=swap
+        km_turn "$@"
+      fi
+      ;;
     *) km_refuse_kept "$1" changed ;;
   esac
   eval "km_do_$1=\$km_do km_now_$1=\$km_now"
   [ "$km_do" = leave ] || eval "km_work_$km_work=yes"
+}
+
+# Without digests to go by, all files of a host go the same way: each to its older version, or each to its newer one. One
+# that differs was exchanged alone, as by a run that was killed between two files.
+# shellcheck disable=SC3013
+km_turn() { # INDEX NAME
+  [ "$km_sum" != "$km_now" ] || return 0
+  km_way=
+  [ "./$2" -nt "./.$2.kubemint-previous" ] && km_way=back
+  [ "./.$2.kubemint-previous" -nt "./$2" ] && km_way=forth
+  case $km_way/${km_host_way:=$km_way} in
+    /* | back/back | forth/forth) ;;
+    *) km_refuse_kept "$1" mixed ;;
+  esac
 }
 
 # A second name for both versions, before either loses its first.

@@ -79,6 +79,12 @@ fn a_machine_that_is_to_hold_other_files_under_its_second_name_is_refused_under_
     );
     let node = host_of(&report, "node-01");
     assert_eq!((&node["error"]["code"], &node["twin"]["host"]), (&"same_machine".into(), &"boss".into()));
+
+    // Alone it would be taken for a machine of its own, and overwrite what the other name asks for.
+    let logins = fleet.hosts[0].log().matches("Starting session").count();
+    let ran = fleet.run(&["distribute", "--retry", "last"]).expect(0);
+    ran.says(&["not retried: node-01", "same_machine", "nothing else is left"]);
+    assert_eq!(fleet.hosts[0].log().matches("Starting session").count(), logins);
     assert!(node["error"]["message"].as_str().unwrap().contains("machine-id of boss"), "{node:#}");
     assert_eq!(fleet.names(0), ["token.csv"], "nothing was written under the second name");
     assert_untold(&fleet, &report);

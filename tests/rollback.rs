@@ -95,8 +95,17 @@ fn a_rollback_gives_back_the_earlier_tree_on_every_host_in_one_login_each() {
     assert_eq!(file["sha256"], installed["replaced"]);
     assert_eq!(fleet.env.read("state/state.json"), state, "the credential directory is not rolled back");
 
+    // `last` is still the run that was put back, of which nothing is left.
+    let (code, again) = fleet.json(&["rollback", "last"]);
+    assert_eq!((code, &again["of"]), (0, &second_run["run_id"]));
+    assert_eq!(hosts_that_are(&again, "unchanged").len(), fleet.hosts.len(), "{again:#}");
+    assert_eq!(each(held), first);
+
     // A rollback is a run, and can be put back: the hosts are then as before it, kept versions included.
-    fleet.run(&["rollback", "last"]).expect(0).says(&["the credential directory still holds generation 2"]);
+    fleet
+        .run(&["rollback", report["run_id"].as_str().unwrap()])
+        .expect(0)
+        .says(&["the credential directory still holds generation 2"]);
     assert_eq!(each(held_and_kept), second);
     let (code, status) = fleet.json(&["status", "--exit-code"]);
     assert_eq!((code, &status["summary"]["ok"]), (0, &fleet.hosts.len().into()));
@@ -109,8 +118,11 @@ fn after_a_first_apply_the_hosts_are_as_empty_as_before() {
     let ran = env.ok(&["rollback", first["run_id"].as_str().unwrap()]);
     ran.says(&["3 removed", "2 removed", "still holds generation 1"]);
     assert!(env.files("hosts").is_empty(), "{:?}", env.files("hosts"));
+    let rollback = run_ids(&env).pop().unwrap();
+    let (code, again) = env.json(&["rollback", "last"]);
+    assert_eq!((code, hosts_that_are(&again, "unchanged").len()), (0, 3), "{again:#}");
     // What was removed cannot be put back from the host; apply installs it.
-    let (code, report) = env.json(&["rollback", "last"]);
+    let (code, report) = env.json(&["rollback", &rollback]);
     assert_eq!((code, &host_of(&report, "cp-1")["error"]["code"]), (3, &"nothing_to_restore".into()), "{report:#}");
     env.ok(&["apply"]);
     env.ok(&["status", "--exit-code"]);
@@ -137,6 +149,66 @@ fn a_host_that_was_changed_since_is_left_alone_and_the_others_are_put_back() {
     let (code, report) = env.json(&["rollback", &runs[1]]);
     assert_eq!((code, hosts_that_are(&report, "unchanged")), (3, vec!["cp-1", "node-2"]), "{report:#}");
     assert_eq!(env.tree_hash("hosts"), hosts);
+    let (code, refused) = env.json(&["distribute", "--retry", "last"]);
+    assert_eq!((code, &refused["error"]["code"]), (2, &"run_is_rollback".into()), "{refused:#}");
+    let hint = refused["error"]["hint"].as_str().unwrap();
+    assert!(hint.contains(&format!("`kubemint rollback {}`", runs[1])), "{hint}");
+    env.ok(&["runs", "show", "last"]).says(&[&format!("`kubemint rollback {}` does what is left", runs[1])]);
+    assert_eq!(env.tree_hash("hosts"), hosts);
+    let again = format!("`kubemint rollback {}` again", runs[1]);
+    let ran = env.run(&["rollback", "last"]).expect(3).says(&["2 unchanged, 1 failed", &again]);
+    assert!(!ran.stdout.contains("the same command again"), "{}", ran.stdout);
+    assert_eq!(env.tree_hash("hosts"), hosts, "the run that was put back does not come back");
+}
+
+#[test]
+fn the_last_run_to_undo_is_one_that_changed_a_host() {
+    let env = TestEnv::with_local_hosts();
+    env.run(&["rollback", "last"]).expect(2).says(&["no run that changed a host"]);
+    let (_, first) = env.json(&["apply"]);
+    env.ok(&["distribute"]);
+    let (code, report) = env.json(&["rollback", "last"]);
+    assert_eq!((code, &report["of"]), (0, &first["run_id"]), "{report:#}");
+    assert!(env.files("hosts").is_empty());
+}
+
+#[test]
+fn a_host_that_was_lost_after_it_was_begun_is_not_done_and_one_that_was_never_reached_is() {
+    for (code, exit, failed) in [("connection_lost", 3, vec!["node-1"]), ("connect_refused", 0, vec![])] {
+        let env = applied_twice();
+        let run = run_ids(&env).pop().unwrap();
+        let path = format!("state/runs/{run}/report.json");
+        let mut report: Value = serde_json::from_str(&env.read(&path)).unwrap();
+        let hosts = report["hosts"].as_array_mut().unwrap();
+        let host = hosts.iter_mut().find(|host| host["name"] == "node-1").unwrap();
+        host["status"] = "failed".into();
+        host["files"] = serde_json::json!([]);
+        host["error"] = serde_json::json!({"code": code, "message": "m", "hint": "h"});
+        env.write(&path, report.to_string());
+        let before = env.tree_hash("hosts/node-1");
+        let (found, report) = env.json(&["rollback", "last"]);
+        assert_eq!((found, hosts_that_are(&report, "failed")), (exit, failed), "{code}: {report:#}");
+        assert_eq!((&report["of"], &report["unknown"]), (&run.into(), &serde_json::json!(["node-1"])));
+        assert_eq!(hosts_that_are(&report, "changed"), ["cp-1", "node-2"]);
+        assert_eq!(env.tree_hash("hosts/node-1"), before);
+    }
+}
+
+#[test]
+fn order_batches_and_the_limit_of_failures_hold_for_a_rollback_too() {
+    let env = applied_twice();
+    let edited = "hosts/node-1/etc/kubernetes/kube-proxy.kubeconfig";
+    env.write(edited, env.read(edited) + "# edited\n");
+    let limits = "[distribute]\norder = \"nodes-first\"\nbatch = 1\nmax_failures = 0\n";
+    let inventory = env.read("inventory.toml");
+    assert!(!inventory.contains("[distribute]"));
+    env.write("inventory.toml", inventory.replacen("[[hosts]]", &format!("{limits}[[hosts]]"), 1));
+    let (code, report) = env.json(&["rollback", "last"]);
+    assert_eq!((code, hosts_that_are(&report, "skipped")), (3, vec!["cp-1", "node-2"]), "{report:#}");
+    assert_eq!(host_of(&report, "cp-1")["error"]["code"], "not_started");
+    env.ok(&["runs", "show", "last"]).says(&["cp-1, node-2: not_started", "a host had failed, and none may"]);
+    let (code, report) = env.json(&["rollback", "last", "--max-failures", "1"]);
+    assert_eq!((code, hosts_that_are(&report, "changed")), (3, vec!["cp-1", "node-2"]), "{report:#}");
 }
 
 #[test]
@@ -214,8 +286,13 @@ fn what_is_put_back_is_private_and_what_was_repaired_stays_so() {
     env.set_mode("hosts/node-2/etc/kubernetes/bootstrap.kubeconfig", 0o644);
     let (_, report) = env.json(&["apply"]);
     assert_eq!(host_of(&report, "node-2")["files"][0]["action"], "repaired");
+    let runs = run_ids(&env).len();
     let ran = env.ok(&["rollback", "last"]);
     ran.says(&["nothing to put back", "owners and modes that the run repaired stay so on node-2"]);
+    let (code, document) = env.json(&["rollback", "last"]);
+    assert_eq!((code, &document["run_id"], &document["command"]), (0, &Value::Null, &"rollback".into()));
+    assert_eq!(document["repaired"], serde_json::json!(["node-2"]));
+    assert_eq!((&document["summary"]["hosts"], run_ids(&env).len()), (&0.into(), runs), "no run is begun");
     assert_eq!(env.mode("hosts/node-2/etc/kubernetes/bootstrap.kubeconfig"), 0o600);
 }
 
@@ -244,6 +321,37 @@ fn a_named_host_changes_places_with_what_it_keeps_whatever_that_is() {
     fresh.run(&["rollback"]).expect(2);
     fresh.run(&["rollback", "last", "--host", "node-1"]).expect(2);
     fresh.run(&["rollback", "19990101"]).expect(2).says(&["there is no run", "runs list"]);
+}
+
+#[test]
+fn a_named_host_of_which_some_files_were_exchanged_already_is_not_mixed_further() {
+    let env = applied_twice();
+    let dir = env.path("hosts/node-1/etc/kubernetes");
+    let exchange = |name: &str| {
+        let kept = dir.join(format!(".{name}.kubemint-previous"));
+        fs::rename(dir.join(name), dir.join("aside")).unwrap();
+        fs::rename(&kept, dir.join(name)).unwrap();
+        fs::rename(dir.join("aside"), kept).unwrap();
+    };
+    // What a kill leaves between two files, whichever way they went.
+    for first in ["bootstrap.kubeconfig", "kube-proxy.kubeconfig"] {
+        exchange(first);
+        let before = env.tree_hash("hosts/node-1");
+        let (code, report) = env.json(&["rollback", "--host", "node-1"]);
+        assert_eq!((code, &host_of(&report, "node-1")["error"]["code"]), (3, &"mixed_versions".into()), "{report:#}");
+        assert_eq!(env.tree_hash("hosts/node-1"), before);
+        exchange(first);
+    }
+    exchange("bootstrap.kubeconfig");
+    env.ok(&["rollback", "last", "--limit", "node-1"]).says(&["1 restored, 1 unchanged"]);
+    for name in ["bootstrap.kubeconfig", "kube-proxy.kubeconfig"] {
+        assert!(fs::read_to_string(dir.join(name)).unwrap().contains(".113"), "{name}");
+    }
+    // All of them go back together, and forth.
+    for address in [".114", ".113"] {
+        env.ok(&["rollback", "--host", "node-1"]).says(&["2 restored"]);
+        assert!(fs::read_to_string(dir.join("kube-proxy.kubeconfig")).unwrap().contains(address));
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod support;
 
 use serde_json::{Value, json};
+use std::fs;
 use support::{Fleet, Relays, TestEnv, eventually, host_of, hosts_that_are, kill};
 
 fn ids(env: &TestEnv) -> Vec<String> {
@@ -31,6 +32,16 @@ fn runs_are_listed_in_the_order_they_began_and_shown_by_any_name() {
         assert_eq!(run["hosts"], kept["hosts"]);
     }
     env.ok(&["runs", "show", &begun[0]]).says(&["cp-1    changed  3 created", "apply, generation 1, finished"]);
+    let report = format!("state/runs/{}/report.json", begun[0]);
+    for path in [&report[..], report.trim_end_matches("/report.json")] {
+        let (code, run) = env.json(&["runs", "show", path]);
+        assert_eq!((code, &run["run_id"], &run["state"]), (0, &begun[0].as_str().into(), &"finished".into()));
+    }
+    for flags in [["--limit", "cp-1"], ["--shard", "1/2"], ["--shard-count", "2"]] {
+        for command in [&["runs", "list"][..], &["runs", "show", "last"]] {
+            env.run(&[command, &flags].concat()).expect(2).says(&[flags[0], "shows runs whole"]);
+        }
+    }
     env.run(&["runs", "show", "2"]).expect(2).says(&["more than one run", &begun[0]]);
     env.run(&["runs", "show", "nosuch"]).expect(2).says(&["there is no run"]);
     env.ok(&["runs", "list"]).says(&["RUN", "STATE", "3 hosts: 3 changed"]);
@@ -100,11 +111,15 @@ fn of_a_killed_run_hosts_done_in_flight_and_never_begun_are_told_apart_and_retri
     let text = fleet.run(&["runs", "show", "last"]).expect(0);
     text.says(&["node-02  in flight  in_flight", "node-03  skipped    interrupted", "--retry"]);
 
-    // What it did can be put back, what it did not end is left alone.
+    // What it did can be put back; what it did not end is left alone, which is no success.
     let killed = run["run_id"].as_str().unwrap();
     relays.open_gate();
     let (code, report) = fleet.json(&["rollback", killed]);
-    assert_eq!((code, hosts_that_are(&report, "changed")), (0, vec!["node-01"]), "{report:#}");
+    assert_eq!((code, hosts_that_are(&report, "changed")), (3, vec!["node-01"]), "{report:#}");
+    assert_eq!(hosts_that_are(&report, "failed"), ["node-02"]);
+    let error = &host_of(&report, "node-02")["error"];
+    assert_eq!(error["code"], "unknown_outcome");
+    assert!(error["hint"].as_str().unwrap().contains("rollback --host node-02"), "{error}");
     assert_eq!((&report["unknown"], fleet.names(0).len()), (&json!(["node-02"]), 0));
     let (code, report) = fleet.json(&["distribute", "--retry", killed]);
     assert_eq!((code, &report["of"]), (0, &killed.into()));
@@ -151,7 +166,16 @@ fn reports_are_merged_and_what_does_not_fit_together_is_refused() {
     env.write("newer.json", report(3, "x", "changed"));
     env.write("torn.json", &report(2, "x", "changed")[..60]);
     env.write("other.json", json!({"schema": "kubemint/status", "version": 1, "hosts": []}).to_string());
+    let refused = env.run(&["distribute", "--limit", "nosuch", "-o", "json"]).expect(2).stdout;
+    env.write("error.json", refused);
+    env.write("later.json", json!({"schema": "kubemint/run", "version": 2, "nodes": []}).to_string());
     for (files, code, words) in [
+        (
+            ["1.json", "error.json"],
+            "report_unreadable",
+            ["error.json", "it is an error report: limit_invalid, --limit: "],
+        ),
+        (["1.json", "later.json"], "report_unreadable", ["later.json", "a newer kubemint"]),
         (["1.json", "newer.json"], "reports_differ", ["newer.json", "generation 3"]),
         (["2.json", "again.json"], "host_twice", ["2.json", "again.json"]),
         (["1.json", "1.json"], "host_twice", ["node-2", "1.json"]),
@@ -168,4 +192,42 @@ fn reports_are_merged_and_what_does_not_fit_together_is_refused() {
     env.remove("inventory.toml");
     let (code, merged) = env.json(&["runs", "merge", "1.json"]);
     assert_eq!((code, merged.get("missing")), (0, None), "{merged:#}");
+}
+
+#[test]
+fn nothing_in_a_report_steers_the_terminal() {
+    let env = TestEnv::with_local_hosts();
+    env.ok(&["apply"]);
+    let evil = "\u{1b}]0;x\u{7}\u{9b}2J\u{202e}";
+    let text = json!({
+        "schema": "kubemint/run", "version": 1, "run_id": format!("r{evil}"), "command": format!("apply{evil}"),
+        "of": format!("o{evil}"), "generation": 1,
+        "hosts": [
+            { "name": format!("cp-1{evil}"), "status": "failed", "files": [],
+              "error": {"code": format!("c{evil}"), "message": format!("m{evil}"), "hint": format!("h{evil}")} },
+            { "name": "node-1", "status": "changed", "twin": {"host": evil},
+              "files": [{"path": format!("/p{evil}"), "action": format!("a{evil}"), "sha256": null}] },
+        ],
+    })
+    .to_string();
+    env.write("evil.json", &text);
+    let run = "state/runs/20991122T080632Z-267c33";
+    env.ok(&["distribute"]);
+    fs::rename(env.path(format!("state/runs/{}", ids(&env)[1])), env.path(run)).unwrap();
+    env.write(format!("{run}/report.json"), &text);
+    let directory = format!("./{run}");
+    for command in [
+        &["runs", "merge", "evil.json"][..],
+        &["runs", "merge", &directory],
+        &["runs", "show", "20991122T080632Z-267c33"],
+        &["runs", "list"],
+        &["distribute", "--retry", "evil.json"],
+        &["rollback", "evil.json"],
+        &["runs", "merge", "evil.json", "-o", "json"],
+    ] {
+        let ran = env.run(command);
+        for c in ['\u{1b}', '\u{7}', '\u{9b}', '\u{202e}'] {
+            assert!(!ran.stdout.contains(c) && !ran.stderr.contains(c), "{command:?}: {}{}", ran.stdout, ran.stderr);
+        }
+    }
 }

@@ -142,7 +142,13 @@ impl<'a> Context<'a> {
     }
 
     /// From here on signals are asked for, not obeyed at once.
-    pub(super) fn fleet<'f>(&'f self, remote: &'f HostRemote, concurrency: usize, foreign: ForeignPolicy) -> Fleet<'f> {
+    pub(super) fn fleet<'f>(
+        &'f self,
+        remote: &'f HostRemote,
+        concurrency: usize,
+        foreign: ForeignPolicy,
+        limits: Limits,
+    ) -> Fleet<'f> {
         self.signals.listen();
         Fleet {
             remote,
@@ -151,7 +157,7 @@ impl<'a> Context<'a> {
             concurrency,
             interrupt: &self.signals.interrupt,
             foreign,
-            limits: Limits::default(),
+            limits,
         }
     }
 

@@ -201,8 +201,8 @@ fn install(
     let bundles = bundle::build_bundles(hosts, &generated.set)?;
     let progress = Progress::new(context.output, hosts.len());
     let order = Order { command, generation: generated.state.generation, of: of.as_deref() };
-    let mut fleet = context.fleet(remote, args.install.hosts.concurrency(inventory), args.install.foreign());
-    fleet.limits = args.limits.limits(inventory);
+    let (concurrency, limits) = (args.install.hosts.concurrency(inventory), args.limits.limits(inventory));
+    let fleet = context.fleet(remote, concurrency, args.install.foreign(), limits);
     let done = distribute::run_distribution(&fleet, &bundles, order, journal, &progress)?;
     progress.finish();
     let (report, exit) = close_run(context, done);
@@ -213,7 +213,7 @@ fn install(
     twins.iter().for_each(|warning| context.output.warn(warning));
     let next_steps = due_restarts(inventory, hosts, &report);
     let document = Document { report: &report, steps: &generated.steps, next_steps: &next_steps };
-    context.output.answer(&document, || closing_text(context.output, &report, &next_steps))?;
+    context.output.answer(&document, || closing_text(context.output, &report, &next_steps, "the same command"))?;
     Ok(exit)
 }
 
@@ -253,7 +253,8 @@ fn exit_of(context: &Context, report: &RunReport) -> Exit {
     }
 }
 
-pub(super) fn closing_text(output: &Output, report: &RunReport, next_steps: &[DueRestart]) -> String {
+/// `again` is the command that goes on where this one left off.
+pub(super) fn closing_text(output: &Output, report: &RunReport, next_steps: &[DueRestart], again: &str) -> String {
     let all = report.hosts.len() <= LONGEST_TABLE;
     let rows: Vec<_> = report
         .hosts
@@ -265,8 +266,10 @@ pub(super) fn closing_text(output: &Output, report: &RunReport, next_steps: &[Du
     if !rows.is_empty() {
         text += &Output::table(["HOST", "STATUS", "FILES", "TIME"], rows);
     }
-    let failed = report.hosts.iter().filter(|host| host.status == HostStatus::Failed || is_held_back(host));
-    text += &hosts::failures(failed.filter_map(|host| Some((host.name.as_str(), host.error.as_ref()?))));
+    text += &hosts::failures(report.hosts.iter().filter_map(|host| {
+        let error = host.error.as_ref()?;
+        is_told(host.status, error.code).then_some((host.name.as_str(), error))
+    }));
     let s = &report.summary;
     text += &format!(
         "{}{}: {} changed, {} unchanged, {} failed, {} skipped (run {})\n",
@@ -279,7 +282,7 @@ pub(super) fn closing_text(output: &Output, report: &RunReport, next_steps: &[Du
         report.run_id
     );
     if s.failed + s.skipped > 0 {
-        text += "the same command again touches only what is still missing\n";
+        text += &format!("{again} again touches only what is still missing\n");
     }
     for DueRestart { reason, command, hosts, .. } in next_steps {
         let how = command.as_ref().map(|command| format!(" ({command})")).unwrap_or_default();
@@ -289,9 +292,17 @@ pub(super) fn closing_text(output: &Output, report: &RunReport, next_steps: &[Du
     text
 }
 
+/// The code of a host that the run did not begin because it had stopped.
+const HELD_BACK: &str = "not_started";
+
+/// Whether the reason is told, beside the table: it failed, or was held back.
+pub(super) fn is_told(status: HostStatus, code: &str) -> bool {
+    status == HostStatus::Failed || code == HELD_BACK
+}
+
 /// Not begun, and not because somebody interrupted the run.
 fn is_held_back(host: &HostReport) -> bool {
-    host.error.as_ref().is_some_and(|error| error.code == "not_started")
+    host.error.as_ref().is_some_and(|error| error.code == HELD_BACK)
 }
 
 fn row(output: &Output, host: &HostReport) -> [String; 4] {

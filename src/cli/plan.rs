@@ -11,6 +11,7 @@ use super::{
 use crate::{
     bundle,
     clock::day,
+    inventory::Limits,
     workflow::{
         generate::{Step, StepAction},
         report::{ErrorReport, Twin},
@@ -81,7 +82,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let bundles = bundle::build_bundles(&hosts, &plan.set)?;
     let remote = context.remote(&inventory, &args.install.hosts, &hosts)?;
     let progress = Progress::new(context.output, hosts.len());
-    let fleet = context.fleet(&remote, args.install.hosts.concurrency(&inventory), args.install.foreign());
+    let fleet =
+        context.fleet(&remote, args.install.hosts.concurrency(&inventory), args.install.foreign(), Limits::default());
     let surveys = survey::survey_hosts(&fleet, &bundles, &plan.set, unmade(&plan.steps), &progress);
     progress.finish();
     let twins = hosts::twin_warnings(surveys.iter().map(|survey| (survey.name.as_str(), &survey.twin)));

@@ -10,6 +10,7 @@ use crate::{
     inventory::{Host, Inventory},
     store::Store,
     workflow::{
+        distribute::Order,
         report::{RunReport, Summary},
         runs::{KeptRun, RunState},
     },
@@ -23,6 +24,23 @@ pub(super) struct Retried(KeptRun);
 impl Retried {
     pub(super) fn read(context: &Context, store: &Store, wanted: &str, runs: &RunsArgs) -> Result<Self, Failure> {
         let run = runs.read(context, store, wanted)?;
+        if run.is_rollback() {
+            let what = format!(
+                "run {} is a rollback: a retry would install what it put away",
+                run.id.as_deref().unwrap_or(wanted)
+            );
+            return Err(Failure::bad_input("run_is_rollback", what)
+                .hint(format!("`{}` does what it left undone", run.command_again())));
+        }
+        Self::ended(run, wanted)
+    }
+
+    /// As [`RunsArgs::read_to_undo`].
+    pub(super) fn to_undo(context: &Context, store: &Store, wanted: &str, runs: &RunsArgs) -> Result<Self, Failure> {
+        Self::ended(runs.read_to_undo(context, store, wanted)?, wanted)
+    }
+
+    fn ended(run: KeptRun, wanted: &str) -> Result<Self, Failure> {
         if run.state == RunState::Running {
             let what = format!("run {} is still under way", run.id.as_deref().unwrap_or(wanted));
             return Err(Failure::refused("run_under_way", what).hint("wait until it ends"));
@@ -48,6 +66,14 @@ impl Retried {
     ) -> Vec<&'h Host> {
         let undone: HashSet<&str> = self.0.undone().collect();
         warn_of_gone(context, inventory, self.0.undone());
+        let twins: Vec<&str> = self.0.twins().collect();
+        if !twins.is_empty() {
+            context.output.warn(&format!(
+                "not retried: {}, another name of a machine that was done, which asks for other files (same_machine): list it \
+                 once, with all of its roles",
+                hosts::listed(&twins)
+            ));
+        }
         match self.0.generation {
             Some(earlier) if earlier < generation && !undone.is_empty() => context.output.note(&format!(
                 "that run installed generation {earlier}; its hosts now get generation {generation}, which the others may \
@@ -69,9 +95,9 @@ pub(super) fn warn_of_gone<'r>(context: &Context, inventory: &Inventory, of_run:
     }
 }
 
-/// The document of a run that was not needed.
+/// The document of a run that was not needed; `more` is what only its command adds.
 #[derive(Serialize)]
-struct Document {
+struct Document<T: Serialize> {
     schema: &'static str,
     version: u32,
     run_id: Option<String>,
@@ -80,34 +106,53 @@ struct Document {
     generation: u64,
     hosts: [(); 0],
     summary: Summary,
-    steps: [(); 0],
+    #[serde(flatten)]
+    more: T,
     next_steps: [(); 0],
 }
 
-/// There is no host to work on: no run is begun, so that `last` stays what it was.
-pub(super) fn nothing_to_do(context: &Context, generation: u64, retried: Option<&Retried>) -> Result<Exit, Failure> {
+#[derive(Serialize)]
+struct NoSteps {
+    steps: [(); 0],
+}
+
+/// Answers for a run that was not needed, and so not begun: `last` stays what it was.
+pub(super) fn answer_not_begun(
+    context: &Context,
+    order: Order,
+    more: impl Serialize,
+    text: impl FnOnce() -> String,
+) -> Result<Exit, Failure> {
     let document = Document {
         schema: RunReport::SCHEMA,
         version: RunReport::VERSION,
         run_id: None,
-        command: "distribute",
-        of: retried.and_then(|retried| retried.0.id.clone()),
-        generation,
+        command: order.command,
+        of: order.of.map(str::to_owned),
+        generation: order.generation,
         hosts: [],
         summary: Summary::default(),
-        steps: [],
+        more,
         next_steps: [],
     };
-    context.output.answer(&document, || match retried {
+    context.output.answer(&document, text)?;
+    Ok(Exit::Done)
+}
+
+/// There is no host to work on.
+pub(super) fn nothing_to_do(context: &Context, generation: u64, retried: Option<&Retried>) -> Result<Exit, Failure> {
+    let of = retried.and_then(|retried| retried.0.id.as_deref());
+    let order = Order { command: "distribute", generation, of };
+    answer_not_begun(context, order, NoSteps { steps: [] }, || match retried {
         None => "nothing to do: no host is left\n".to_owned(),
         Some(Retried(run)) => {
             let name = run.id.as_deref().unwrap_or("that report");
             let (all, undone) = (counted(run.hosts.len(), "host"), run.undone().count());
             match undone {
+                0 if run.twins().next().is_some() => format!("nothing to retry: of {name} nothing else is left\n"),
                 0 => format!("nothing to retry: {name} brought all of its {all} to an end\n"),
                 _ => format!("nothing to retry: none of the {undone} open hosts of {name} is among those chosen\n"),
             }
         }
-    })?;
-    Ok(Exit::Done)
+    })
 }

@@ -5,9 +5,10 @@ use super::{
     distribute::{asks, close_run, closing_text, declined},
     failure::{Exit, Failure},
     hosts::{self, HostArgs, counted},
+    limits::LimitArgs,
     progress::Progress,
-    retry::{Retried, warn_of_gone},
-    runs::RunsArgs,
+    retry::{Retried, answer_not_begun, warn_of_gone},
+    runs::{RunsArgs, path_in},
 };
 use crate::{
     inventory::{self, Host, Inventory},
@@ -27,19 +28,23 @@ use serde::Serialize;
     long_about = "Put back on the hosts what a run replaced there.\n\n\
         Every host keeps one earlier version beside each file. It changes places with the one that RUN installed, where \
         that is still there; a file that RUN created is removed; what RUN left as it was, or whose owner or mode it \
-        repaired, stays as it is. All files of a host are checked before one is changed. A rollback is a run too: to \
-        undo it, put it back in turn (a file that it removed cannot come back this way: `apply` installs it).\n\n\
-        With --host instead of RUN the named hosts' files change places with what is kept, whatever they hold.\n\n\
+        repaired, stays as it is. All files of a host are checked before one is changed. The same rollback can be run \
+        again: what is back already stays so.\n\n\
+        `last` is the last run that changed a host and is no rollback. A rollback is a run too: to undo it, name its id \
+        (a file that it removed cannot come back this way: `apply` installs it).\n\n\
+        With --host instead of RUN the named hosts' files change places with what is kept, whatever they hold: all files of \
+        a host with an older version, or all with a newer one, else the host is refused.\n\n\
         The credential directory is not rolled back: the next `apply` or `distribute` installs its generation again.",
     after_help = "\
 Examples:
   kubemint rollback last
   kubemint rollback last --limit role:node
+  kubemint rollback last --batch 10% --max-failures 0
   kubemint rollback --host node042 --yes",
     group = clap::ArgGroup::new("what").required(true)
 )]
 pub(super) struct Args {
-    /// A run's id, the beginning of one, or `last`
+    /// A run's id, the beginning of one, a report's path, or `last`: the last that changed a host and is no rollback
     #[arg(value_name = "RUN|last", group = "what")]
     run: Option<String>,
     /// These hosts, whichever run wrote there last; nothing is compared
@@ -47,6 +52,8 @@ pub(super) struct Args {
     host: Vec<String>,
     #[command(flatten)]
     hosts: HostArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
     #[command(flatten)]
     runs: RunsArgs,
 }
@@ -56,9 +63,18 @@ pub(super) struct Args {
 struct Document<'a> {
     #[serde(flatten)]
     report: &'a RunReport,
-    /// Hosts where the run failed or was killed: they were left alone.
-    unknown: &'a [String],
+    #[serde(flatten)]
+    left: LeftAlone<'a>,
     next_steps: &'a [DueRestart],
+}
+
+/// What a rollback leaves as it is.
+#[derive(Clone, Copy, Serialize)]
+struct LeftAlone<'a> {
+    /// Hosts where the run failed or was killed.
+    unknown: &'a [String],
+    /// Hosts where it repaired owner or mode, which stay repaired.
+    repaired: &'a [String],
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
@@ -67,14 +83,20 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let chosen = context.hosts(&inventory)?;
     let (plan, of) = match &args.run {
         Some(wanted) => {
-            let retried = Retried::read(context, &store, wanted, &args.runs)?;
+            let retried = Retried::to_undo(context, &store, wanted, &args.runs)?;
             warn_of_gone(context, &inventory, retried.run().hosts.iter().map(|host| host.name.as_str()));
             (rollback::plan_rollback(retried.run(), &chosen), retried.id())
         }
         None => (rollback::plan_exchange(&named(args, context, &inventory, &chosen)?), None),
     };
+    let left = LeftAlone { unknown: &plan.unknown, repaired: &plan.repaired };
+    if plan.targets.is_empty() {
+        let generation = store.load()?.state.map_or(0, |state| state.generation);
+        let order = Order { command: "rollback", generation, of: of.as_deref() };
+        return answer_not_begun(context, order, left, || remarks(&plan, None));
+    }
     confirm(context, &plan, of.as_deref())?;
-    let targets: Vec<&Host> = plan.targets.iter().map(|target| target.host).collect();
+    let targets: Vec<&Host> = plan.targets.iter().filter(|target| target.is_due()).map(|target| target.host).collect();
     let remote = context.remote(&inventory, &args.hosts, &targets)?;
     let _held = if args.runs.given().is_some() { store.share()? } else { store.lock()? };
     let snapshot = store.load()?;
@@ -85,17 +107,28 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let progress = Progress::new(context.output, plan.targets.len());
     let order = Order { command: "rollback", generation: state.generation, of: of.as_deref() };
     // Whose files they are was judged when they were installed.
-    let fleet = context.fleet(&remote, args.hosts.concurrency(&inventory), ForeignPolicy::Replace);
+    let (concurrency, limits) = (args.hosts.concurrency(&inventory), args.limits.limits(&inventory));
+    let fleet = context.fleet(&remote, concurrency, ForeignPolicy::Replace, limits);
     let done = rollback::run_rollback(&fleet, &plan.targets, order, &journal, &progress)?;
     progress.finish();
     let (report, exit) = close_run(context, done);
     let hosts: Vec<&Host> = plan.targets.iter().map(|target| target.host).collect();
     let next_steps = due_restarts(&inventory, &hosts, &report);
-    let document = Document { report: &report, unknown: &plan.unknown, next_steps: &next_steps };
-    context
-        .output
-        .answer(&document, || closing_text(context.output, &report, &next_steps) + &remarks(&plan, &report))?;
+    let document = Document { report: &report, left, next_steps: &next_steps };
+    context.output.answer(&document, || {
+        let again = again(args, of.as_deref());
+        closing_text(context.output, &report, &next_steps, &again) + &remarks(&plan, Some(&report))
+    })?;
     Ok(exit)
+}
+
+/// What does the rest. `last` would not do: a report's path, and only that, is no id.
+fn again(args: &Args, of: Option<&str>) -> String {
+    match (&args.run, of) {
+        (Some(path), _) if path_in(path).is_some() => format!("`kubemint rollback {path}`"),
+        (Some(_), Some(id)) => format!("`kubemint rollback {id}`"),
+        _ => "`kubemint rollback --host` with the names of those hosts alone".to_owned(),
+    }
 }
 
 fn named<'h>(
@@ -114,10 +147,11 @@ fn named<'h>(
 }
 
 fn confirm(context: &Context, plan: &Rollback, of: Option<&str>) -> Result<(), Failure> {
-    if !asks(context) || plan.targets.is_empty() {
+    let due = plan.targets.iter().filter(|target| target.is_due()).count();
+    if !asks(context) || due == 0 {
         return Ok(());
     }
-    let hosts = counted(plan.targets.len(), "host");
+    let hosts = counted(due, "host");
     let question = match of {
         Some(run) => format!("Put back what run {run} replaced on {hosts}?"),
         None => format!("Put back the version before on {hosts}?"),
@@ -125,7 +159,8 @@ fn confirm(context: &Context, plan: &Rollback, of: Option<&str>) -> Result<(), F
     if context.output.ask(&question)? { Ok(()) } else { Err(declined()) }
 }
 
-fn remarks(plan: &Rollback, report: &RunReport) -> String {
+/// `report`: `None` where no run was begun.
+fn remarks(plan: &Rollback, report: Option<&RunReport>) -> String {
     let listed = |names: &[String]| hosts::listed(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let mut text = String::new();
     if plan.targets.is_empty() {
@@ -133,14 +168,15 @@ fn remarks(plan: &Rollback, report: &RunReport) -> String {
     }
     if !plan.unknown.is_empty() {
         text += &format!(
-            "left alone, since the run failed or was killed there: {}; `kubemint status` shows what they hold\n",
+            "left alone, since that run failed or was killed there: {}; `kubemint status` shows what they hold\n",
             listed(&plan.unknown)
         );
     }
     if !plan.repaired.is_empty() {
         text += &format!("owners and modes that the run repaired stay so on {}\n", listed(&plan.repaired));
     }
-    if report.hosts.iter().any(|host| host.status == HostStatus::Changed) {
+    let has_changed = |report: &&RunReport| report.hosts.iter().any(|host| host.status == HostStatus::Changed);
+    if let Some(report) = report.filter(has_changed) {
         text += &format!(
             "the credential directory still holds generation {}: the next apply or distribute installs it again\n",
             report.generation

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     bundle,
+    inventory::Limits,
     remote::installer::ForeignPolicy,
     workflow::{
         generate::{Step, StepAction},
@@ -77,7 +78,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let bundles = bundle::build_bundles(&hosts, &set)?;
     let remote = context.remote(&inventory, &args.hosts, &hosts)?;
     let progress = Progress::new(context.output, hosts.len());
-    let fleet = context.fleet(&remote, args.hosts.concurrency(&inventory), ForeignPolicy::Refuse);
+    let fleet = context.fleet(&remote, args.hosts.concurrency(&inventory), ForeignPolicy::Refuse, Limits::default());
     let surveys = survey::survey_hosts(&fleet, &bundles, &set, Unmade::default(), &progress);
     progress.finish();
     let twins = hosts::twin_warnings(surveys.iter().map(|survey| (survey.name.as_str(), &survey.twin)));

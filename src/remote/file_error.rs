@@ -27,6 +27,8 @@ pub enum FileFault {
     NothingToRestore,
     /// What stands where its kept version should be is no regular file.
     PreviousUnusable,
+    /// It is newer than its kept version where another file of the host is older than its own, or the other way round.
+    MixedVersions,
     /// The inventory does not put it on the host.
     NotATarget,
 }
@@ -63,6 +65,7 @@ impl fmt::Display for FileError {
             FileFault::ChangedSince => "is not what that run left there",
             FileFault::NothingToRestore => "has no kept version to put back",
             FileFault::PreviousUnusable => "has something else than a file where its kept version should be",
+            FileFault::MixedVersions => "was exchanged with its kept version apart from the host's other files",
             FileFault::NotATarget => "is not a file that the inventory puts there",
         };
         write!(f, "{} {what}", self.path)?;
@@ -92,6 +95,7 @@ impl FileError {
             FileFault::ChangedSince => "changed_since",
             FileFault::NothingToRestore => "nothing_to_restore",
             FileFault::PreviousUnusable => "previous_unusable",
+            FileFault::MixedVersions => "mixed_versions",
             FileFault::NotATarget => "not_a_target",
         }
     }
@@ -145,6 +149,12 @@ impl FileError {
             }
             FileFault::PreviousUnusable => {
                 format!("look at the names beside {path} with `ls -la`; move away what should not be there")
+            }
+            FileFault::MixedVersions => {
+                "nothing on that host was changed: to exchange all would mix generations; `kubemint rollback RUN` with the \
+                 run that installed them compares them one by one and goes on where it stopped; `kubemint apply` installs \
+                 them anew"
+                    .into()
             }
             FileFault::NotATarget => {
                 "the host's directory or roles in the inventory are not what they were in that run".into()

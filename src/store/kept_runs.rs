@@ -23,10 +23,8 @@ pub struct Runs {
 /// What a run left.
 #[derive(Debug)]
 pub struct RunRecord {
-    /// The lines of its journal that are whole.
+    /// The lines of its journal that are whole. A last one that is not is left out: the run died, or is writing it now.
     pub journal: Vec<String>,
-    /// The last line was cut short: the run died, or is writing it now.
-    pub is_torn: bool,
     pub report: Option<String>,
     /// Its process lives and holds the journal.
     pub is_under_way: bool,
@@ -124,14 +122,13 @@ pub fn read_record(dir: &Path) -> Result<RunRecord, Error> {
     let is_under_way = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
     let mut journal = read_text(&mut file, &path)?;
     let whole = journal.rfind('\n').map_or(0, |end| end + 1);
-    let is_torn = whole < journal.len();
     journal.truncate(whole);
     let path = dir.join(runs::REPORT);
     let report = match trust::open_file(&path, fs::OpenOptions::new().read(true)) {
         Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => None,
         opened => Some(read_text(&mut opened?, &path)?),
     };
-    Ok(RunRecord { journal: journal.lines().map(str::to_owned).collect(), is_torn, report, is_under_way })
+    Ok(RunRecord { journal: journal.lines().map(str::to_owned).collect(), report, is_under_way })
 }
 
 fn read_text(file: &mut fs::File, path: &Path) -> Result<String, Error> {

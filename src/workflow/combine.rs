@@ -2,7 +2,7 @@
 //! sharded run must not have, and reports of different generations are not of one run.
 
 use super::{
-    report::Summary,
+    report::{RunReport, Summary},
     runs::{KeptHost, KeptRun},
 };
 use jiff::Timestamp;
@@ -115,8 +115,8 @@ pub fn combine_reports(
     });
     let summary = Summary::count(hosts.iter().map(|host| host.status));
     Ok(CombinedRun {
-        schema: "kubemint/run",
-        version: 1,
+        schema: RunReport::SCHEMA,
+        version: RunReport::VERSION,
         run_id: None,
         runs,
         command,

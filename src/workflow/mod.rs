@@ -9,6 +9,7 @@ pub mod generate;
 mod journal;
 pub mod merge;
 mod order;
+mod outcome;
 pub mod report;
 pub mod restarts;
 pub mod rollback;

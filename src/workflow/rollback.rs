@@ -6,7 +6,8 @@
 use super::{
     breaker::Breaker,
     distribute::{self, Distribution, Fleet, Observer, Order, Target},
-    report::{FileReport, HostReport, HostStatus},
+    outcome::{UNKNOWN_OUTCOME, is_outcome_unknown},
+    report::{ErrorReport, FileReport, HostReport, HostStatus},
     runs::{KeptHost, KeptRun},
 };
 use crate::{
@@ -29,7 +30,22 @@ pub struct Restoration<'a> {
     pub host: &'a Host,
     pub files: Vec<KeptFile>,
     /// Why nothing can be put back there: then it is not even logged in to.
-    refusal: Option<FileError>,
+    refusal: Option<Refusal>,
+}
+
+#[derive(Debug)]
+enum Refusal {
+    File(FileError),
+    /// The run failed or was killed while at work there.
+    UnknownOutcome,
+}
+
+impl Restoration<'_> {
+    /// Whether the host is logged in to.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        self.refusal.is_none()
+    }
 }
 
 impl Target for Restoration<'_> {
@@ -42,7 +58,7 @@ impl Target for Restoration<'_> {
 #[derive(Debug, Default)]
 pub struct Rollback<'a> {
     pub targets: Vec<Restoration<'a>>,
-    /// The run failed there or was killed: nobody knows what it changed.
+    /// The run failed there or was killed. Those of which nobody knows what it changed are targets too, and fail.
     pub unknown: Vec<String>,
     /// The run repaired owner or mode there; what was repaired stays so.
     pub repaired: Vec<String>,
@@ -56,6 +72,9 @@ pub fn plan_rollback<'a>(run: &KeptRun, hosts: &[&'a Host]) -> Rollback<'a> {
     for (done, host) in run.hosts.iter().filter_map(|done| Some((done, *by_name.get(done.name.as_str())?))) {
         if matches!(done.status, HostStatus::Failed | HostStatus::InFlight) {
             plan.unknown.push(done.name.clone());
+            if is_outcome_unknown(done) {
+                plan.targets.push(Restoration { host, files: Vec::new(), refusal: Some(Refusal::UnknownOutcome) });
+            }
             continue;
         }
         if done.files.iter().any(|file| file.action == Action::Repaired.name()) {
@@ -63,7 +82,7 @@ pub fn plan_rollback<'a>(run: &KeptRun, hosts: &[&'a Host]) -> Rollback<'a> {
         }
         let (files, refusal) = match undo_of_host(done, host) {
             Ok(files) => (files, None),
-            Err(refusal) => (Vec::new(), Some(refusal)),
+            Err(refusal) => (Vec::new(), Some(Refusal::File(refusal))),
         };
         if !files.is_empty() || refusal.is_some() {
             plan.targets.push(Restoration { host, files, refusal });
@@ -127,8 +146,10 @@ fn restore(fleet: &Fleet, target: &Restoration, breaker: &Breaker) -> HostReport
         breaker.count_failed(error);
         distribute::failed(target.host, error, took)
     };
-    if let Some(refusal) = &target.refusal {
-        return failed(&remote::Error::Files(vec![refusal.clone()]), Duration::ZERO);
+    match &target.refusal {
+        Some(Refusal::File(error)) => return failed(&remote::Error::Files(vec![error.clone()]), Duration::ZERO),
+        Some(Refusal::UnknownOutcome) => return unknown_outcome(target.host),
+        None => {}
     }
     let result = installer::restore_host(fleet.remote, target.host, &target.files, fleet.entropy);
     let took = began.elapsed();
@@ -144,6 +165,20 @@ fn restore(fleet: &Fleet, target: &Restoration, breaker: &Breaker) -> HostReport
         }
         Err(error) => failed(&error, took),
     }
+}
+
+/// That host failed long before this run, which it neither stops nor counts for.
+fn unknown_outcome(host: &Host) -> HostReport {
+    let name = &host.name;
+    let error = ErrorReport {
+        code: UNKNOWN_OUTCOME,
+        message: "the run failed or was killed while at work on it: what it changed there is not known".into(),
+        hint: format!(
+            "`kubemint status --limit {name}` shows what it holds: where all of it is that run's, `kubemint rollback --host \
+             {name}` puts it back; else install it anew with `kubemint apply`"
+        ),
+    };
+    distribute::host_report(host, HostStatus::Failed, Vec::new(), Some(error), 0, Duration::ZERO)
 }
 
 /// Of a host that was named for it, it is an error when it has no kept version at all.

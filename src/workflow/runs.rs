@@ -5,10 +5,12 @@
 
 use super::{
     journal::Line,
-    report::{HostStatus, Summary},
+    outcome::is_outcome_unknown,
+    report::{HostStatus, RunReport, Summary},
 };
 use crate::{
     digest::Digest,
+    secret::printable,
     store::{self, RunRecord},
 };
 use jiff::Timestamp;
@@ -96,7 +98,7 @@ pub struct KeptError {
 #[derive(Deserialize)]
 struct Document {
     schema: String,
-    version: u64,
+    version: u32,
     run_id: Option<String>,
     command: Option<String>,
     generation: Option<u64>,
@@ -106,8 +108,20 @@ struct Document {
     hosts: Vec<KeptHost>,
 }
 
-const SCHEMA: &str = "kubemint/run";
-const VERSION: u64 = 1;
+/// As much as every document of kubemint has.
+#[derive(Deserialize)]
+struct Heading {
+    schema: String,
+    version: u32,
+    error: Option<OtherError>,
+}
+
+/// What a command prints that came to no answer.
+#[derive(Deserialize)]
+struct OtherError {
+    code: String,
+    message: String,
+}
 
 impl KeptRun {
     #[must_use]
@@ -115,11 +129,79 @@ impl KeptRun {
         Summary::count(self.hosts.iter().map(|host| host.status))
     }
 
-    /// The hosts that the run did not bring to an end: failed, skipped, in flight.
+    #[must_use]
+    pub fn is_rollback(&self) -> bool {
+        self.command.as_deref() == Some("rollback")
+    }
+
+    /// The command that does what this run left undone.
+    #[must_use]
+    pub fn command_again(&self) -> String {
+        match (&self.of, &self.id) {
+            (Some(of), _) if self.is_rollback() => format!("kubemint rollback {of}"),
+            _ if self.is_rollback() => "kubemint rollback --host NAME".to_owned(),
+            (_, Some(id)) => format!("kubemint distribute --retry {id}"),
+            (_, None) => "kubemint distribute --retry REPORT".to_owned(),
+        }
+    }
+
+    /// Whether `rollback last` may mean it: no rollback itself, and it may have changed a host or still will.
+    #[must_use]
+    pub fn can_be_undone(&self) -> bool {
+        let may_have_changed = |host: &KeptHost| host.status == HostStatus::Changed || is_outcome_unknown(host);
+        !self.is_rollback() && (self.state == RunState::Running || self.hosts.iter().any(may_have_changed))
+    }
+
+    /// The hosts that the run did not bring to an end: failed, skipped, in flight. A second name of a machine that was
+    /// done is none: on its own it would be taken for another machine.
     pub fn undone(&self) -> impl Iterator<Item = &str> {
         let open = |host: &&KeptHost| !matches!(host.status, HostStatus::Changed | HostStatus::Unchanged);
-        self.hosts.iter().filter(open).map(|host| host.name.as_str())
+        self.hosts.iter().filter(open).filter(|host| !is_twin(host)).map(|host| host.name.as_str())
     }
+
+    /// Second names of machines, refused for it.
+    pub fn twins(&self) -> impl Iterator<Item = &str> {
+        self.hosts.iter().filter(|host| is_twin(host)).map(|host| host.name.as_str())
+    }
+}
+
+/// A report comes from wherever, and is shown on terminals: nothing of it may steer one.
+fn made_printable(run: KeptRun) -> KeptRun {
+    let hosts = run.hosts.into_iter().map(|host| KeptHost {
+        name: printable(&host.name),
+        files: host.files.into_iter().map(printable_file).collect(),
+        error: host.error.map(|error| KeptError {
+            code: printable(&error.code),
+            message: printable(&error.message),
+            hint: printable(&error.hint),
+        }),
+        rest: printable_map(host.rest),
+        ..host
+    });
+    let shown = |text: Option<String>| text.map(|text| printable(&text));
+    KeptRun { id: shown(run.id), command: shown(run.command), of: shown(run.of), hosts: hosts.collect(), ..run }
+}
+
+fn printable_file(file: KeptFile) -> KeptFile {
+    let (path, action) = (printable(&file.path), printable(&file.action));
+    KeptFile { path, action, rest: printable_map(file.rest), ..file }
+}
+
+fn printable_map(map: Map<String, Value>) -> Map<String, Value> {
+    map.into_iter().map(|(key, value)| (printable(&key), printable_value(value))).collect()
+}
+
+fn printable_value(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(printable(&text)),
+        Value::Array(values) => Value::Array(values.into_iter().map(printable_value).collect()),
+        Value::Object(map) => Value::Object(printable_map(map)),
+        plain => plain,
+    }
+}
+
+fn is_twin(host: &KeptHost) -> bool {
+    host.error.as_ref().is_some_and(|error| error.code == "same_machine")
 }
 
 /// Reads what a run left; `id` is its name, `dir` for messages.
@@ -127,10 +209,15 @@ impl KeptRun {
 /// # Errors
 /// [`store::Error::RunDamaged`], with the line.
 pub fn parse_record(id: &str, dir: &Path, record: &RunRecord) -> Result<KeptRun, store::Error> {
+    read_record(id, dir, record).map(made_printable)
+}
+
+fn read_record(id: &str, dir: &Path, record: &RunRecord) -> Result<KeptRun, store::Error> {
     let path = dir.join("journal.jsonl");
     let damaged = |what: String| store::Error::RunDamaged { path: path.clone(), what };
     let mut lines = record.journal.iter().enumerate().map(|(number, text)| {
-        serde_json::from_str::<Line<KeptHost>>(text).map_err(|e| damaged(format!("line {}: {e}", number + 1)))
+        serde_json::from_str::<Line<KeptHost>>(text)
+            .map_err(|e| damaged(format!("line {}: {}", number + 1, printable(&e.to_string()))))
     });
     let state = if record.is_under_way { RunState::Running } else { RunState::Interrupted };
     let mut run = KeptRun {
@@ -164,20 +251,21 @@ pub fn parse_record(id: &str, dir: &Path, record: &RunRecord) -> Result<KeptRun,
     if run.finished.is_some() {
         run.state = RunState::Finished;
         if let Some(text) = &record.report {
-            run.hosts = parse_report(text, &dir.join("report.json"))?.hosts;
+            run.hosts = parse_document(text, &dir.join("report.json"))?.hosts;
             return Ok(run);
         }
     }
+    let again = run.command_again();
     let of_name = |name: String| match ended.remove(&name) {
         Some(host) => host,
-        None if begun.contains(&name) => unended(name, HostStatus::InFlight, run.state),
-        None => unended(name, HostStatus::Skipped, run.state),
+        None if begun.contains(&name) => unended(name, HostStatus::InFlight, run.state, &again),
+        None => unended(name, HostStatus::Skipped, run.state, &again),
     };
     run.hosts = names.into_iter().map(of_name).collect();
     Ok(run)
 }
 
-fn unended(name: String, status: HostStatus, state: RunState) -> KeptHost {
+fn unended(name: String, status: HostStatus, state: RunState, again: &str) -> KeptHost {
     let (code, message) = match (status, state) {
         (HostStatus::InFlight, RunState::Running) => ("in_flight", "the run is at work on it"),
         (HostStatus::InFlight, _) => {
@@ -187,10 +275,10 @@ fn unended(name: String, status: HostStatus, state: RunState) -> KeptHost {
         _ => ("interrupted", "the run was interrupted before this host was begun"),
     };
     let hint = match state {
-        RunState::Running => "wait until the run ends",
-        _ => "`kubemint distribute --retry RUN` does it; `kubemint status` shows what the host holds",
+        RunState::Running => "wait until the run ends".to_owned(),
+        _ => format!("`{again}` does it; `kubemint status` shows what the host holds"),
     };
-    let error = KeptError { code: code.into(), message: message.into(), hint: hint.into() };
+    let error = KeptError { code: code.into(), message: message.into(), hint };
     KeptHost { name, status, files: Vec::new(), error: Some(error), duration_ms: 0, rest: Map::new() }
 }
 
@@ -199,13 +287,37 @@ fn unended(name: String, status: HostStatus, state: RunState) -> KeptHost {
 /// # Errors
 /// [`store::Error::RunDamaged`].
 pub fn parse_report(text: &str, path: &Path) -> Result<KeptRun, store::Error> {
-    let damaged = |what: String| store::Error::RunDamaged { path: path.to_owned(), what };
-    let document: Document = serde_json::from_str(text).map_err(|e| damaged(e.to_string()))?;
-    if document.schema != SCHEMA {
-        return Err(damaged(format!("its schema is not {SCHEMA}")));
+    parse_document(text, path).map(made_printable)
+}
+
+/// What a document is that has not the form of a run's.
+fn not_a_run(text: &str) -> Option<String> {
+    let Heading { schema, version, error } = serde_json::from_str(text).ok()?;
+    match error {
+        Some(OtherError { code, message }) if schema == "kubemint/error" => {
+            Some(format!("it is an error report: {code}, {message}"))
+        }
+        _ if schema != RunReport::SCHEMA => Some(format!("its schema is not {}", RunReport::SCHEMA)),
+        _ if version > RunReport::VERSION => Some(newer(version)),
+        _ => None,
     }
-    if document.version > VERSION {
-        return Err(damaged(format!("a newer kubemint wrote it (version {})", document.version)));
+}
+
+fn newer(version: u32) -> String {
+    format!("a newer kubemint wrote it (version {version})")
+}
+
+fn parse_document(text: &str, path: &Path) -> Result<KeptRun, store::Error> {
+    let damaged = |what: String| store::Error::RunDamaged { path: path.to_owned(), what };
+    let document: Document = match serde_json::from_str(text) {
+        Ok(document) => document,
+        Err(e) => return Err(damaged(printable(&not_a_run(text).unwrap_or_else(|| e.to_string())))),
+    };
+    if document.schema != RunReport::SCHEMA {
+        return Err(damaged(format!("its schema is not {}", RunReport::SCHEMA)));
+    }
+    if document.version > RunReport::VERSION {
+        return Err(damaged(newer(document.version)));
     }
     let Document { run_id: id, command, generation, started, finished, of, hosts, .. } = document;
     Ok(KeptRun { id, state: RunState::Finished, command, generation, started, finished, of, hosts })
@@ -221,7 +333,7 @@ mod tests {
 
     fn record(lines: &[&str], is_under_way: bool) -> RunRecord {
         let journal = lines.iter().map(|&line| line.to_owned()).collect();
-        RunRecord { journal, is_torn: false, report: None, is_under_way }
+        RunRecord { journal, report: None, is_under_way }
     }
 
     fn read(lines: &[&str]) -> Result<KeptRun, store::Error> {
@@ -242,6 +354,17 @@ mod tests {
         assert_eq!(run.hosts[0].error.as_ref().unwrap().code, "of_later", "codes of other versions are kept");
         let passed_on = serde_json::to_value(&run.hosts[0]).unwrap();
         assert_eq!(passed_on["attempts"], 2, "and so is what is not known here");
+    }
+
+    #[test]
+    fn of_a_killed_rollback_the_hint_is_no_retry() {
+        let of = STARTED.replace("\"apply\"", "\"rollback\",\"of\":\"run-1\"");
+        for (started, command) in
+            [(STARTED, "`kubemint distribute --retry id` does it"), (&of, "`kubemint rollback run-1` does it")]
+        {
+            let run = read(&[started, BEGUN_B]).unwrap();
+            assert!(run.hosts[1].error.as_ref().unwrap().hint.starts_with(command), "{run:?}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     bundle::{self, CredentialSet},
-    inventory::{Host, Inventory},
+    inventory::{Host, Inventory, Limits},
     remote::installer::ForeignPolicy,
     store::{self, Snapshot, Store},
     workflow::{
@@ -177,7 +177,7 @@ fn examine_hosts(
         left_out: &args.skip,
     };
     let progress = Progress::new(context.output, hosts.len());
-    let fleet = context.fleet(remote, concurrency, foreign);
+    let fleet = context.fleet(remote, concurrency, foreign, Limits::default());
     let health = doctor::examine_hosts(&fleet, &preflight, &progress);
     progress.finish();
     Ok(health)

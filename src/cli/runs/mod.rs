@@ -35,8 +35,14 @@ enum Command {
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     match &args.command {
-        Command::List(args) => list::run(args, context),
-        Command::Show(args) => show::run(args, context),
+        Command::List(args) => {
+            refuse_choice(context, "runs list")?;
+            list::run(args, context)
+        }
+        Command::Show(args) => {
+            refuse_choice(context, "runs show")?;
+            show::run(args, context)
+        }
         Command::Merge(args) => merge::run(args, context),
     }
 }
@@ -70,6 +76,14 @@ impl RunsArgs {
         }
     }
 
+    /// As [`RunsArgs::read`], for who needs no other part of the credential directory.
+    fn read_alone(&self, context: &Context, wanted: &str) -> Result<KeptRun, Failure> {
+        match path_in(wanted) {
+            Some(path) => read_path(context, path),
+            None => read_run(&self.runs_alone(context)?, wanted),
+        }
+    }
+
     /// Begins a run there.
     pub(super) fn start(&self, context: &Context, store: &Store) -> Result<Journal, Failure> {
         let id = RunId::new(context.now(), &context.entropy)?;
@@ -86,6 +100,36 @@ impl RunsArgs {
             None => read_run(&self.runs(context, store), wanted),
         }
     }
+
+    /// The same, but `last` is the last run that may have changed a host and is no rollback: what a rollback is to undo.
+    pub(super) fn read_to_undo(&self, context: &Context, store: &Store, wanted: &str) -> Result<KeptRun, Failure> {
+        if wanted != "last" {
+            return self.read(context, store, wanted);
+        }
+        let runs = self.runs(context, store);
+        for id in runs.list()?.iter().rev() {
+            let run = runs::parse_record(id.as_str(), &runs.path(id), &runs.read(id)?)?;
+            if run.can_be_undone() {
+                return Ok(run);
+            }
+        }
+        let what = format!("no run that changed a host is recorded in {}", runs.dir().display());
+        Err(Failure::bad_input("no_such_run", what)
+            .hint("`kubemint runs list` names all; a rollback is undone by its id"))
+    }
+}
+
+/// These commands show runs whole.
+fn refuse_choice(context: &Context, command: &str) -> Result<(), Failure> {
+    let global = &context.global;
+    let flag = match () {
+        () if !global.limit.is_empty() => "--limit",
+        () if global.shard.is_some() => "--shard",
+        () if global.shard_count.is_some() => "--shard-count",
+        () => return Ok(()),
+    };
+    Err(Failure::bad_input("usage", format!("`{command}` takes no {flag}: it shows runs whole"))
+        .hint(format!("leave {flag} out; jq selects hosts of `-o json`")))
 }
 
 fn read_run(runs: &Runs, wanted: &str) -> Result<KeptRun, Failure> {
@@ -94,7 +138,7 @@ fn read_run(runs: &Runs, wanted: &str) -> Result<KeptRun, Failure> {
 }
 
 /// No run's id has a slash or a full stop in it.
-fn path_in(wanted: &str) -> Option<&Path> {
+pub(super) fn path_in(wanted: &str) -> Option<&Path> {
     (wanted.contains('/') || wanted.ends_with(".json")).then(|| Path::new(wanted))
 }
 

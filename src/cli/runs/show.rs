@@ -1,16 +1,16 @@
 //! `kubemint runs show RUN`: one run, host by host, also one that was killed.
 
-use super::{RunsArgs, read_run};
+use super::RunsArgs;
 use crate::{
     cli::{
         context::Context,
-        distribute::tone,
+        distribute::{is_told, tone},
         failure::{Exit, Failure},
         hosts::{self, LONGEST_TABLE, Told, counted},
         output::Output,
     },
     workflow::{
-        report::{HostStatus, Summary},
+        report::{HostStatus, RunReport, Summary},
         runs::{KeptHost, KeptRun, RunState},
     },
 };
@@ -28,10 +28,11 @@ use std::collections::BTreeMap;
 Examples:
   kubemint runs show last
   kubemint runs show 20261122T080632Z
+  kubemint runs show merged.json
   kubemint runs show last -o json | jq -r '.hosts[] | select(.status == \"failed\").name'"
 )]
 pub(super) struct Args {
-    /// A run's id, the beginning of one, or `last`
+    /// A run's id, the beginning of one, `last`, or the path of a report or of a run's directory
     #[arg(value_name = "RUN|last")]
     run: String,
     #[command(flatten)]
@@ -55,10 +56,10 @@ struct Document<'a> {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
-    let run = read_run(&args.runs.runs_alone(context)?, &args.run)?;
+    let run = args.runs.read_alone(context, &args.run)?;
     let document = Document {
-        schema: "kubemint/run",
-        version: 1,
+        schema: RunReport::SCHEMA,
+        version: RunReport::VERSION,
         run_id: &run.id,
         state: run.state,
         command: &run.command,
@@ -85,8 +86,8 @@ fn text(output: &Output, run: &KeptRun) -> String {
         run.state.name(),
         counts(&summary)
     );
-    if run.state != RunState::Running && run.undone().next().is_some() && run.command.as_deref() != Some("rollback") {
-        text += "`kubemint distribute --retry` with its name does what is left\n";
+    if run.state != RunState::Running && run.undone().next().is_some() {
+        text += &format!("`{}` does what is left\n", run.command_again());
     }
     text
 }
@@ -99,10 +100,10 @@ pub(super) fn hosts_text(output: &Output, all: &[KeptHost]) -> String {
         .map(|host| [host.name.clone(), output.paint(tone(host.status), host.status.name()), remark(host)])
         .collect();
     let mut text = if rows.is_empty() { String::new() } else { Output::table(["HOST", "STATUS", "FILES"], rows) };
-    let failed = all.iter().filter(|host| host.status == HostStatus::Failed);
-    text += &hosts::told_failures(failed.filter_map(|host| {
+    text += &hosts::told_failures(all.iter().filter_map(|host| {
         let error = host.error.as_ref()?;
-        Some((host.name.as_str(), Told { code: &error.code, message: &error.message, hint: &error.hint }))
+        is_told(host.status, &error.code)
+            .then_some((host.name.as_str(), Told { code: &error.code, message: &error.message, hint: &error.hint }))
     }));
     text += if text.is_empty() { "" } else { "\n" };
     text

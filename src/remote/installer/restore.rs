@@ -41,7 +41,8 @@ pub enum Undo {
     Exchange { installed: Digest, replaced: Option<Digest> },
     /// It goes, if it holds `installed`: there was none before.
     Remove { installed: Digest },
-    /// It changes places with its kept version, where there is one, whatever either holds.
+    /// It changes places with its kept version, where there is one, whatever either holds; but of all such files of the
+    /// host the older version, or of all the newer one.
     ExchangeAny,
 }
 
@@ -184,6 +185,7 @@ pub(super) fn fault_of(why: &str) -> Option<FileFault> {
         "absent" => FileFault::NothingToRestore,
         "changed" => FileFault::ChangedSince,
         "unusable" => FileFault::PreviousUnusable,
+        "mixed" => FileFault::MixedVersions,
         _ => return None,
     })
 }

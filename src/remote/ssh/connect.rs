@@ -275,14 +275,14 @@ impl Link {
     /// # Errors
     /// [`Error::TimedOut`] after too long a silence, or when the host's whole time is over.
     pub fn wait(&self, during: &'static str) -> Result<(), Error> {
-        self.wait_for(during, self.session.block_directions())
+        self.wait_for(during, &self.session.block_directions())
     }
 
     /// As [`Link::wait`], whatever libssh2 waited for last.
     ///
     /// # Errors
     /// As [`Link::wait`].
-    pub fn wait_for(&self, during: &'static str, directions: BlockDirections) -> Result<(), Error> {
+    pub fn wait_for(&self, during: &'static str, directions: &BlockDirections) -> Result<(), Error> {
         let time = self.allow(during)?;
         #[cfg(target_os = "linux")]
         let _ = rustix::net::sockopt::set_tcp_quickack(&*self.socket.line, true);
