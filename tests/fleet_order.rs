@@ -105,7 +105,7 @@ fn nodes_go_on_where_the_control_plane_failed() {
 
 #[test]
 fn an_order_nobody_knows_is_refused() {
-    let ran = mixed("order = \"nodes-frist\"").run(&["apply"]).expect(2);
-    assert!(ran.stderr.contains("inventory.toml:5:9: unknown order \"nodes-frist\""), "{}", ran.stderr);
+    let ran = mixed("order = \"node-first\"").run(&["apply"]).expect(2);
+    assert!(ran.stderr.contains("inventory.toml:5:9: unknown order \"node-first\""), "{}", ran.stderr);
     assert!(ran.stderr.contains("nodes-first"), "{}", ran.stderr);
 }

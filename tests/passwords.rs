@@ -85,7 +85,7 @@ fn a_bad_source_is_refused_before_anything_is_made() {
         ("blank", b"\n"),
         ("two", b"one\ntwo\n"),
         ("nul", b"a\0b"),
-        ("latin", b"caf\xe9"),
+        ("latin", b"\xe9t\xe9"),
         ("long", &[b'x'; 5000]),
     ] {
         env.write(name, text);
