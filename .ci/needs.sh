@@ -101,6 +101,8 @@ look() {
             want e2fsprogs has chattr
             want bsdutils has script
             want nftables has nft
+            want curl has curl
+            want wget has wget
             finds_kubectl || want python3-pip has_pip
             ;;
         lint)

@@ -28,6 +28,8 @@ const PRESENT: &[&str] = &[
     "chattr",
     "script",
     "nft",
+    "curl",
+    "wget",
     "cc",
     "pkg-config",
     "sshd",

@@ -43,7 +43,7 @@ pub use test_host::{Builder, TestHost};
 pub use world::{is_isolated, kill};
 
 /// The Debian package of every program the tests call.
-const PACKAGES: [(&str, &str); 20] = [
+const PACKAGES: [(&str, &str); 22] = [
     ("dash", "dash"),
     ("bash", "bash"),
     ("busybox", "busybox"),
@@ -64,6 +64,8 @@ const PACKAGES: [(&str, &str); 20] = [
     ("setsid", "util-linux"),
     ("chpasswd", "passwd"),
     ("dropbear", "dropbear-bin"),
+    ("curl", "curl"),
+    ("wget", "wget"),
 ];
 
 /// The full path of `program`; a test that cannot find it fails and says what to install.
