@@ -298,6 +298,8 @@ fn units_are_asked_by_role_and_named_when_they_are_not_there() {
         esac\n";
     for host in &fleet.hosts[..2] {
         host.must("mkdir -p /run/systemd/system");
+    }
+    for host in &fleet.hosts {
         // In front of the machine's own, which a container may not have.
         host.write("/root/bin/systemctl", fake);
         host.write("/root/.bashrc", "PATH=/root/bin:$PATH\n");
