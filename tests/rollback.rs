@@ -174,7 +174,8 @@ fn the_last_run_to_undo_is_one_that_changed_a_host() {
 
 #[test]
 fn a_host_that_was_lost_after_it_was_begun_is_not_done_and_one_that_was_never_reached_is() {
-    for (code, exit, failed) in [("connection_lost", 3, vec!["node-1"]), ("connect_refused", 0, vec![])] {
+    let cases = [("connection_lost", false, 3, vec!["node-1"]), ("connect_refused", true, 0, vec![])];
+    for (code, untouched, exit, failed) in cases {
         let env = applied_twice();
         let run = run_ids(&env).pop().unwrap();
         let path = format!("state/runs/{run}/report.json");
@@ -184,6 +185,9 @@ fn a_host_that_was_lost_after_it_was_begun_is_not_done_and_one_that_was_never_re
         host["status"] = "failed".into();
         host["files"] = serde_json::json!([]);
         host["error"] = serde_json::json!({"code": code, "message": "m", "hint": "h"});
+        if untouched {
+            host["untouched"] = true.into();
+        }
         env.write(&path, report.to_string());
         let before = env.tree_hash("hosts/node-1");
         let (found, report) = env.json(&["rollback", "last"]);

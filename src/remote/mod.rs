@@ -11,6 +11,7 @@ pub mod local;
 mod password;
 pub mod ssh;
 mod sudo;
+mod untouched;
 
 pub use dispatch::HostRemote;
 pub use error::{Error, KnownEntry, OfferedKey, RetryClass};

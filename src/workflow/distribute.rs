@@ -190,7 +190,9 @@ fn installed(bundle: &Bundle, outcome: &installer::HostOutcome, took: Duration) 
 
 pub(super) fn failed(host: &Host, error: &remote::Error, took: Duration) -> HostReport {
     tracing::info!(host = host.name.as_str(), code = error.code(), "{error}");
-    host_report(host, HostStatus::Failed, Vec::new(), Some(ErrorReport::of_host(error)), error.attempts(), took)
+    let why = Some(ErrorReport::of_host(error));
+    let report = host_report(host, HostStatus::Failed, Vec::new(), why, error.attempts(), took);
+    HostReport { untouched: error.leaves_host_untouched(), ..report }
 }
 
 fn not_begun(host: &Host, why: ErrorReport) -> HostReport {
@@ -210,6 +212,7 @@ pub(super) fn host_report(
         status,
         files,
         error,
+        untouched: false,
         attempts,
         clock_skew_seconds: None,
         twin: None,

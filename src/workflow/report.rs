@@ -64,14 +64,16 @@ pub struct HostReport {
     pub status: HostStatus,
     pub files: Vec<FileReport>,
     pub error: Option<ErrorReport>,
+    /// Of a failed host: it is known that nothing was changed there.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub untouched: bool,
     /// Connections tried; 0 for a host that was not begun.
-    #[serde(default)]
     pub attempts: u32,
     /// The host's clock minus ours, where it is further off than certificates bear.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub clock_skew_seconds: Option<i64>,
     /// Another name of the inventory that may be the same machine.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub twin: Option<Twin>,
     pub duration_ms: u64,
 }

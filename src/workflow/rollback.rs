@@ -6,7 +6,6 @@
 use super::{
     breaker::Breaker,
     distribute::{self, Distribution, Fleet, Observer, Order, Target},
-    outcome::{UNKNOWN_OUTCOME, is_outcome_unknown},
     report::{ErrorReport, FileReport, HostReport, HostStatus},
     runs::{KeptHost, KeptRun},
 };
@@ -72,7 +71,7 @@ pub fn plan_rollback<'a>(run: &KeptRun, hosts: &[&'a Host]) -> Rollback<'a> {
     for (done, host) in run.hosts.iter().filter_map(|done| Some((done, *by_name.get(done.name.as_str())?))) {
         if matches!(done.status, HostStatus::Failed | HostStatus::InFlight) {
             plan.unknown.push(done.name.clone());
-            if is_outcome_unknown(done) {
+            if done.is_outcome_unknown() {
                 plan.targets.push(Restoration { host, files: Vec::new(), refusal: Some(Refusal::UnknownOutcome) });
             }
             continue;
@@ -171,14 +170,15 @@ fn restore(fleet: &Fleet, target: &Restoration, breaker: &Breaker) -> HostReport
 fn unknown_outcome(host: &Host) -> HostReport {
     let name = &host.name;
     let error = ErrorReport {
-        code: UNKNOWN_OUTCOME,
+        code: "unknown_outcome",
         message: "the run failed or was killed while at work on it: what it changed there is not known".into(),
         hint: format!(
             "`kubemint status --limit {name}` shows what it holds: where all of it is that run's, `kubemint rollback --host \
              {name}` puts it back; else install it anew with `kubemint apply`"
         ),
     };
-    distribute::host_report(host, HostStatus::Failed, Vec::new(), Some(error), 0, Duration::ZERO)
+    let report = distribute::host_report(host, HostStatus::Failed, Vec::new(), Some(error), 0, Duration::ZERO);
+    HostReport { untouched: true, ..report }
 }
 
 /// Of a host that was named for it, it is an error when it has no kept version at all.

@@ -275,22 +275,24 @@ impl Link {
     /// # Errors
     /// [`Error::TimedOut`] after too long a silence, or when the host's whole time is over.
     pub fn wait(&self, during: &'static str) -> Result<(), Error> {
-        self.wait_for(during, &self.session.block_directions())
+        self.wait_for(
+            during,
+            match self.session.block_directions() {
+                BlockDirections::Outbound => PollFlags::OUT,
+                BlockDirections::Both => PollFlags::IN | PollFlags::OUT,
+                BlockDirections::Inbound | BlockDirections::None => PollFlags::IN,
+            },
+        )
     }
 
-    /// As [`Link::wait`], whatever libssh2 waited for last.
+    /// As [`Link::wait`], for what the caller knows libssh2 to wait for.
     ///
     /// # Errors
     /// As [`Link::wait`].
-    pub fn wait_for(&self, during: &'static str, directions: &BlockDirections) -> Result<(), Error> {
+    pub fn wait_for(&self, during: &'static str, directions: PollFlags) -> Result<(), Error> {
         let time = self.allow(during)?;
         #[cfg(target_os = "linux")]
         let _ = rustix::net::sockopt::set_tcp_quickack(&*self.socket.line, true);
-        let directions = match directions {
-            BlockDirections::Outbound => PollFlags::OUT,
-            BlockDirections::Both => PollFlags::IN | PollFlags::OUT,
-            BlockDirections::Inbound | BlockDirections::None => PollFlags::IN,
-        };
         let mut sockets = [PollFd::new(&*self.socket.line, directions)];
         match poll(&mut sockets, Timespec::try_from(time).ok().as_ref()) {
             Ok(0) => Err(self.timed_out(during)),

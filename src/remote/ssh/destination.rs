@@ -9,7 +9,7 @@ use crate::{
 use std::path::PathBuf;
 
 /// One login. Equal values are the same login.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Destination {
     pub address: String,
     pub port: u16,
@@ -86,17 +86,8 @@ pub(super) fn plan_route(name: &str, target: &SshTarget, config: &UserConfig) ->
 }
 
 fn plain(address: String, port: u16, user: String, settings: &SshSettings) -> Destination {
-    Destination {
-        address,
-        port,
-        user,
-        identity_files: settings.identity_files.clone(),
-        certificate_files: Vec::new(),
-        known_hosts: settings.known_hosts.clone(),
-        key_alias: None,
-        agent: AgentChoice::Usual,
-        offered: Offered::All,
-    }
+    let (identity_files, known_hosts) = (settings.identity_files.clone(), settings.known_hosts.clone());
+    Destination { address, port, user, identity_files, known_hosts, ..Destination::default() }
 }
 
 fn plain_hop(jump: &JumpHost, settings: &SshSettings) -> Hop {
@@ -106,19 +97,15 @@ fn plain_hop(jump: &JumpHost, settings: &SshSettings) -> Hop {
 }
 
 fn from_config(found: &HostConfig, settings: &SshSettings, left: LeftToConfig) -> Destination {
-    let choose = |is_left: bool, theirs: &[PathBuf], ours: &[PathBuf]| (if is_left { theirs } else { ours }).to_vec();
-    Destination {
-        // What the inventory has settled was part of the question, and is in the answer.
-        address: found.address.clone(),
-        port: found.port,
-        user: found.user.clone(),
-        identity_files: choose(left.identity_files, &found.identity_files, &settings.identity_files),
-        certificate_files: found.certificate_files.clone(),
-        known_hosts: choose(left.known_hosts, &found.known_hosts, &settings.known_hosts),
-        key_alias: found.key_alias.clone(),
-        agent: found.agent.clone(),
-        offered: found.offered,
+    // What else the inventory has settled was part of the question, and is in the answer.
+    let mut destination = found.destination.clone();
+    if !left.identity_files {
+        destination.identity_files.clone_from(&settings.identity_files);
     }
+    if !left.known_hosts {
+        destination.known_hosts.clone_from(&settings.known_hosts);
+    }
+    destination
 }
 
 fn jumps_of<'c>(host: &str, found: &'c HostConfig) -> Result<&'c [JumpHost], Error> {

@@ -12,6 +12,7 @@ use crate::{
     },
     secret::{ExposeSecret, Secret, scrub},
 };
+use rustix::event::PollFlags;
 use ssh2::{BlockDirections, Channel, ExtendedData};
 use std::io::{self, Read, Write};
 
@@ -186,10 +187,10 @@ fn write(link: &Link, channel: &mut Channel, input: &[u8], output: &mut Vec<u8>)
                     return Ok(());
                 }
                 if is_line_full {
-                    link.wait_for(RUNNING, &BlockDirections::Both)?;
+                    link.wait_for(RUNNING, PollFlags::IN | PollFlags::OUT)?;
                 } else if channel.write_window().remaining == 0 {
                     // What gives us room may have come just now: only if not is it waited for.
-                    link.wait_for(RUNNING, &BlockDirections::Inbound)?;
+                    link.wait_for(RUNNING, PollFlags::IN)?;
                 }
             }
             Err(_) if link.is_over() => return Err(link.timed_out(RUNNING)),

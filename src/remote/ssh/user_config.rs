@@ -2,7 +2,7 @@
 //! name, user, port and address, without a shell, within a deadline. Nothing here loosens a check: StrictHostKeyChecking
 //! and the like are not even read; what tightens one is kept, or refused by name.
 
-use super::destination::{AgentChoice, Offered};
+use super::destination::{AgentChoice, Destination, Offered};
 use crate::{
     inventory::{JumpHost, parse_address},
     remote::Error,
@@ -32,21 +32,11 @@ pub(super) struct Question {
 /// What ssh would do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct HostConfig {
-    pub address: String,
-    pub port: u16,
-    pub user: String,
-    /// Those that exist.
-    pub identity_files: Vec<PathBuf>,
-    /// The same, for certificates that do not lie beside their key.
-    pub certificate_files: Vec<PathBuf>,
-    /// The user's files, then the system's.
-    pub known_hosts: Vec<PathBuf>,
+    /// Its identity and certificate files are those that exist; known_hosts are the user's files, then the system's.
+    pub destination: Destination,
     /// Nearest first.
     pub jump: Vec<JumpHost>,
     pub proxy_command: Option<String>,
-    pub agent: AgentChoice,
-    pub offered: Offered,
-    pub key_alias: Option<String>,
 }
 
 type Cell = Arc<OnceLock<Result<Arc<HostConfig>, String>>>;
@@ -132,13 +122,12 @@ impl Parser<'_> {
         let all = |key: &'static str| pairs.iter().filter(move |(name, _)| *name == key).map(|(_, value)| *value);
         let one = |key: &'static str| all(key).next().filter(|value| *value != "none");
         let needed = |key: &'static str| one(key).ok_or_else(|| format!("`ssh -G` names no {key}"));
-        let mut config = HostConfig {
+        let mut found = Destination {
             address: parse_address(needed("hostname")?).map_err(|e| format!("HostName is no address: {e}"))?,
             port: needed("port")?.parse().ok().filter(|port| *port != 0).ok_or("Port is no port")?,
             user: needed("user")?.to_owned(),
-            proxy_command: one("proxycommand").map(scrub),
             key_alias: one("hostkeyalias").map(str::to_lowercase),
-            ..HostConfig::default()
+            ..Destination::default()
         };
         if let Some(file) = one("revokedhostkeys") {
             let file = scrub(file);
@@ -146,34 +135,33 @@ impl Parser<'_> {
                 "RevokedHostKeys {file} is not supported: put these keys into known_hosts, after `@revoked *`"
             ));
         }
-        for (key, list) in
-            [("identityfile", &mut config.identity_files), ("certificatefile", &mut config.certificate_files)]
-        {
-            for value in all(key).filter(|value| *value != "none") {
-                list.push(self.expand(value, &config.address, config.port, &config.user)?);
-            }
-            // As ssh, which lists all it would look for.
-            list.retain(|path| path.exists());
-        }
-        for key in ["userknownhostsfile", "globalknownhostsfile"] {
-            let words = all(key).flat_map(str::split_ascii_whitespace);
-            for value in words.filter(|value| !["none", "/dev/null"].contains(value)) {
-                config.known_hosts.push(self.expand(value, &config.address, config.port, &config.user)?);
-            }
-        }
-        for text in one("proxyjump").into_iter().flat_map(|list| list.split(',')) {
-            let jump = text.trim().trim_start_matches("ssh://").trim_end_matches('/');
-            config.jump.push(jump.parse().map_err(|e| format!("ProxyJump {}: {e}", scrub(text)))?);
-        }
-        if one("identitiesonly") == Some("yes") {
-            config.offered = Offered::Listed;
-        }
-        config.agent = match all("identityagent").next() {
+        let expand = |value: &str| self.expand(value, &found.address, found.port, &found.user);
+        // As ssh, which lists all it would look for.
+        let existing = |key: &'static str| -> Result<Vec<PathBuf>, String> {
+            let paths = all(key).filter(|value| *value != "none").map(expand).collect::<Result<Vec<_>, _>>()?;
+            Ok(paths.into_iter().filter(|path| path.exists()).collect())
+        };
+        let (identities, certificates) = (existing("identityfile")?, existing("certificatefile")?);
+        let lists = ["userknownhostsfile", "globalknownhostsfile"];
+        let words = lists.iter().flat_map(|key| all(key)).flat_map(str::split_ascii_whitespace);
+        let known_hosts: Result<Vec<PathBuf>, String> =
+            words.filter(|value| !["none", "/dev/null"].contains(value)).map(expand).collect();
+        let agent = match all("identityagent").next() {
             None | Some("SSH_AUTH_SOCK") => AgentChoice::Usual,
             Some("none") => AgentChoice::Nobody,
-            Some(path) => AgentChoice::At(self.expand(path, &config.address, config.port, &config.user)?),
+            Some(path) => AgentChoice::At(expand(path)?),
         };
-        Ok(config)
+        (found.identity_files, found.certificate_files, found.known_hosts) = (identities, certificates, known_hosts?);
+        found.agent = agent;
+        if one("identitiesonly") == Some("yes") {
+            found.offered = Offered::Listed;
+        }
+        let mut jump = Vec::new();
+        for text in one("proxyjump").into_iter().flat_map(|list| list.split(',')) {
+            let host = text.trim().trim_start_matches("ssh://").trim_end_matches('/');
+            jump.push(host.parse().map_err(|e| format!("ProxyJump {}: {e}", scrub(text)))?);
+        }
+        Ok(HostConfig { destination: found, jump, proxy_command: one("proxycommand").map(scrub) })
     }
 
     /// `~` and the tokens of ssh_config(5), TOKENS, that stand for something we know.
@@ -225,14 +213,20 @@ mod tests {
              stricthostkeychecking no\n",
         )
         .unwrap();
-        assert_eq!((config.address.as_str(), config.port, config.user.as_str()), ("10.0.0.1", 2222, "ops"));
-        assert_eq!(config.known_hosts, ["/home/x/k", "/etc/a", "/etc/b"].map(PathBuf::from));
+        assert_eq!(
+            (config.destination.address.as_str(), config.destination.port, config.destination.user.as_str()),
+            ("10.0.0.1", 2222, "ops")
+        );
+        assert_eq!(config.destination.known_hosts, ["/home/x/k", "/etc/a", "/etc/b"].map(PathBuf::from));
         let jump: Vec<String> = config.jump.iter().map(ToString::to_string).collect();
         assert_eq!(jump, ["ops@b:2222", "[fd00::1]:22"]);
-        assert_eq!((config.proxy_command.as_deref(), config.key_alias.as_deref()), (None, Some("cluster-key")));
-        assert_eq!((&config.agent, config.offered), (&AgentChoice::Nobody, Offered::All));
-        assert_eq!(parse("identitiesonly yes").unwrap().offered, Offered::Listed);
-        assert!(config.identity_files.is_empty(), "a file that does not exist is not named: {config:?}");
+        assert_eq!(
+            (config.proxy_command.as_deref(), config.destination.key_alias.as_deref()),
+            (None, Some("cluster-key"))
+        );
+        assert_eq!((&config.destination.agent, config.destination.offered), (&AgentChoice::Nobody, Offered::All));
+        assert_eq!(parse("identitiesonly yes").unwrap().destination.offered, Offered::Listed);
+        assert!(config.destination.identity_files.is_empty(), "a file that does not exist is not named: {config:?}");
         assert_eq!(parse("proxycommand nc %h %p").unwrap().proxy_command.as_deref(), Some("nc %h %p"));
     }
 
