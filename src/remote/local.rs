@@ -2,7 +2,7 @@
 //! that nothing of the caller's session changes what it does.
 
 use super::{
-    Deadlines, Error, Exit, LARGEST_REPLY, Password, Peer, Remote, Reply, Script,
+    Deadlines, Error, Exit, Input, LARGEST_REPLY, Password, Peer, Remote, Reply, Script,
     sudo::{Dialogue, Step},
 };
 use crate::{
@@ -107,7 +107,7 @@ impl Remote for LocalRemote {
                 }
             }
         });
-        match self.converse(stdin, &chunks, end, sudo, input) {
+        match self.converse(stdin, &chunks, end, sudo, &input) {
             Ok((output, passwords)) => {
                 Ok(Reply { output, exit: exit_of(child.wait().map_err(failed)?), attempts: 1, passwords })
             }
@@ -134,7 +134,7 @@ impl LocalRemote {
         chunks: &Receiver<Vec<u8>>,
         end: Instant,
         sudo: Option<Dialogue<'_>>,
-        input: Secret,
+        input: &Input,
     ) -> Result<(Vec<u8>, Vec<Secret>), Error> {
         let say = |text: Secret| drop(stdin.as_ref().map(|stdin| stdin.send(text)));
         let (mut output, mut passwords) = (Vec::new(), Vec::new());
@@ -159,7 +159,7 @@ impl LocalRemote {
             }
             output = sudo.into_said();
         }
-        say(input);
+        input.parts().for_each(|part| say(Secret::from(part)));
         drop(stdin);
         while let Some(chunk) = self.next_chunk(chunks, end)? {
             output.extend(chunk);

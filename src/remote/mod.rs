@@ -24,7 +24,7 @@ pub use crate::inventory::Deadlines;
 
 use crate::{
     inventory::{Host, Privilege},
-    secret::Secret,
+    secret::{ExposeSecret, Secret},
 };
 use std::time::Instant;
 
@@ -41,7 +41,22 @@ pub trait Remote: Send + Sync {
 
 /// Makes the standard input of a host's shell. Called at most once for a host, after the login, when it is known who
 /// answers.
-pub type Script<'a> = dyn Fn(&Peer) -> Result<Secret, Error> + 'a;
+pub type Script<'a> = dyn Fn(&Peer) -> Result<Input, Error> + 'a;
+
+/// What a host's shell reads: first what many hosts are sent and is no secret, then what is this host's.
+#[derive(Debug)]
+pub struct Input {
+    pub common: [&'static str; 2],
+    pub rest: Secret,
+}
+
+impl Input {
+    /// In the order in which they are sent.
+    pub fn parts(&self) -> impl Iterator<Item = &str> {
+        let parts = self.common.into_iter().chain([self.rest.expose_secret()]);
+        parts.filter(|part| !part.is_empty())
+    }
+}
 
 /// Who answers.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,6 @@
 use kubemint::{
     inventory::Host,
     remote::{Error, Peer, Remote, Reply, Script},
-    secret::ExposeSecret,
 };
 use std::sync::Mutex;
 
@@ -32,7 +31,7 @@ impl<R: std::borrow::Borrow<kubemint::remote::local::LocalRemote> + Send + Sync>
     fn run_script(&self, host: &Host, script: &Script<'_>) -> Result<Reply, Error> {
         let recorded = |peer: &Peer| {
             let input = script(peer)?;
-            self.sent.lock().unwrap().push_str(input.expose_secret());
+            self.sent.lock().unwrap().extend(input.parts());
             Ok(input)
         };
         let reply = self.inner.borrow().run_script(host, &recorded)?;

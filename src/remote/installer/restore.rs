@@ -17,7 +17,7 @@ use crate::{
     digest::Digest,
     entropy::Entropy,
     inventory::Host,
-    remote::{Error, FileError, FileFault, Remote, Reply},
+    remote::{Error, FileError, FileFault, Input, Remote, Reply},
     secret::Secret,
 };
 use std::{fmt::Write, sync::Arc, sync::LazyLock};
@@ -115,7 +115,7 @@ impl Undo {
     }
 }
 
-fn render(layout: &Layout<'_>, files: &[KeptFile], nonce: &str) -> Secret {
+fn render(layout: &Layout<'_>, files: &[KeptFile], nonce: &str) -> Input {
     let mut calls = String::from("km_count_twice\n");
     for (d, directory) in layout.directories.iter().enumerate() {
         script::push_look(&mut calls, layout, d, "look");

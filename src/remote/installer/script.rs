@@ -8,7 +8,7 @@ use super::{
 use crate::{
     bundle::{FileKind, HostFile, Validity},
     inventory::{Connection, Host},
-    remote::Error,
+    remote::{Error, Input},
     secret::{ExposeSecret, Secret},
 };
 use std::{fmt::Write, sync::LazyLock};
@@ -16,6 +16,9 @@ use std::{fmt::Write, sync::LazyLock};
 /// templates/install.sh without what only people read: no line of it begins within quotes but one that holds the closing
 /// quote alone.
 static FUNCTIONS: LazyLock<String> = LazyLock::new(|| without_remarks(include_str!("../../../templates/install.sh")));
+
+/// The front of every script: a brace, which the last line of the script closes, and our functions.
+static OPENING: LazyLock<String> = LazyLock::new(|| format!("{{\n{}", *FUNCTIONS));
 
 pub(super) fn without_remarks(script: &str) -> String {
     let lines = script.lines().map(|line| line.trim_start_matches(' '));
@@ -100,7 +103,7 @@ pub(super) fn quote_sh(text: &str) -> String {
 }
 
 /// The script that only looks.
-pub(super) fn render_probe(layout: &Layout<'_>, nonce: &str) -> Secret {
+pub(super) fn render_probe(layout: &Layout<'_>, nonce: &str) -> Input {
     let mut calls = machine::render_call(&[]) + "km_say clock \"$(date +%s)\"\n";
     push_looks(&mut calls, layout, "probe");
     wrap(layout, nonce, "", &calls)
@@ -108,7 +111,7 @@ pub(super) fn render_probe(layout: &Layout<'_>, nonce: &str) -> Secret {
 
 /// The script that looks, and installs when nothing stands in the way, unless the machine passes for one of `written`. It
 /// holds every file's content.
-pub(super) fn render_install(layout: &Layout<'_>, nonce: &str, written: &[Written]) -> Secret {
+pub(super) fn render_install(layout: &Layout<'_>, nonce: &str, written: &[Written]) -> Input {
     // Room for all of it: a buffer that grew would leave copies of secrets behind.
     let contents: usize = layout.files.iter().map(|f| f.content.expose_secret().len()).sum();
     let machine = machine::render_call(written);
@@ -154,17 +157,20 @@ pub(super) fn render_install(layout: &Layout<'_>, nonce: &str, written: &[Writte
 }
 
 /// Everything between braces: our functions, `more` of them, and the calls.
-pub(super) fn wrap(layout: &Layout<'_>, nonce: &str, more: &str, calls: &str) -> Secret {
-    let mut script = String::with_capacity(FUNCTIONS.len() + more.len() + calls.len() + 64 * 1024);
-    let _ = writeln!(script, "{{\n{}{more}km_nonce={nonce}\nkm_policy={}", *FUNCTIONS, layout.policy.word());
+pub(super) fn wrap(layout: &Layout<'_>, nonce: &str, more: &'static str, calls: &str) -> Input {
     let own = Own::of(layout.files);
-    for (name, value) in [("our_ca", &own.authority), ("our_pem", &own.pem), ("our_users", &own.users)] {
+    let own = [("our_ca", &own.authority), ("our_pem", &own.pem), ("our_users", &own.users)];
+    // No larger than needed: all of it is wiped in the end, and memory counts by the session.
+    let names: usize = own.iter().map(|(_, value)| value.len()).sum();
+    let mut script = String::with_capacity(names + calls.len() + 1024);
+    let _ = writeln!(script, "km_nonce={nonce}\nkm_policy={}", layout.policy.word());
+    for (name, value) in own {
         let _ = writeln!(script, "km_{name}={}", quote_sh(value));
     }
     let _ = writeln!(script, "km_begin {}", layout.files.len());
     script.push_str(calls);
     script.push_str("km_quit\n}\n");
-    Secret::from(script)
+    Input { common: [&OPENING, more], rest: Secret::from(script) }
 }
 
 fn push_looks(calls: &mut String, layout: &Layout<'_>, mode: &str) {

@@ -7,7 +7,7 @@
 use super::connect::{Link, is_pending};
 use crate::{
     remote::{
-        Error, Exit, LARGEST_REPLY, Reply,
+        Error, Exit, Input, LARGEST_REPLY, Reply,
         sudo::{Dialogue, Step},
     },
     secret::{ExposeSecret, Secret, scrub},
@@ -25,7 +25,7 @@ const BUFFER: usize = 4 * 1024;
 ///
 /// # Errors
 /// [`Error::ShellUnusable`] when the server starts no command, [`Error::ConnectionLost`], [`Error::TimedOut`].
-pub(super) fn run(link: &mut Link, command: &str, input: &Secret) -> Result<Reply, Error> {
+pub(super) fn run(link: &mut Link, command: &str, input: Input) -> Result<Reply, Error> {
     run_with(link, command, input, None)
 }
 
@@ -33,14 +33,14 @@ pub(super) fn run(link: &mut Link, command: &str, input: &Secret) -> Result<Repl
 ///
 /// # Errors
 /// As [`run`]; [`Error::BecomePassword`] and [`Error::BecomeFailed`].
-pub(super) fn run_by_sudo(link: &mut Link, sudo: Dialogue<'_>, input: &Secret) -> Result<Reply, Error> {
+pub(super) fn run_by_sudo(link: &mut Link, sudo: Dialogue<'_>, input: Input) -> Result<Reply, Error> {
     let command = sudo.command_line();
     run_with(link, &command, input, Some(sudo))
 }
 
-fn run_with(link: &mut Link, command: &str, input: &Secret, sudo: Option<Dialogue<'_>>) -> Result<Reply, Error> {
+fn run_with(link: &mut Link, command: &str, input: Input, sudo: Option<Dialogue<'_>>) -> Result<Reply, Error> {
     link.session.set_blocking(false);
-    let result = converse(link, command, input.expose_secret().as_bytes(), sudo);
+    let result = converse(link, command, input, sudo);
     if result.is_ok() {
         let _ = link.session.disconnect(None, "done", None);
     }
@@ -49,7 +49,7 @@ fn run_with(link: &mut Link, command: &str, input: &Secret, sudo: Option<Dialogu
     result
 }
 
-fn converse(link: &Link, command: &str, input: &[u8], sudo: Option<Dialogue<'_>>) -> Result<Reply, Error> {
+fn converse(link: &Link, command: &str, input: Input, sudo: Option<Dialogue<'_>>) -> Result<Reply, Error> {
     let mut channel = finish(link, STARTING, || link.session.channel_session())?.map_err(|e| refused(link, &e))?;
     // Both streams share one window: a stream that nobody reads would stall the other.
     channel.handle_extended_data(ExtendedData::Merge).map_err(|e| refused(link, &e))?;
@@ -60,9 +60,15 @@ fn converse(link: &Link, command: &str, input: &[u8], sudo: Option<Dialogue<'_>>
         let root = become_root(link, &mut channel, sudo)?;
         (output, passwords) = (root.said, root.passwords);
     }
-    send(link, &mut channel, input, &mut output)?;
+    for part in input.parts() {
+        write(link, &mut channel, part.as_bytes(), &mut output)?;
+    }
+    end_input(link, &mut channel)?;
+    let sent: usize = input.parts().map(str::len).sum();
+    // What follows may take long, and nobody needs it then.
+    drop(input);
     grant(link, &mut channel, command, &mut request)?;
-    tracing::debug!("{}: started `{command}`; {} bytes sent", link.endpoint, input.len());
+    tracing::debug!("{}: started `{command}`; {sent} bytes sent", link.endpoint);
     receive(link, &mut channel, &mut output)?;
     tracing::debug!("{}: {} bytes received", link.endpoint, output.len());
     finish(link, RUNNING, || channel.wait_close())?.map_err(|e| link.failed(RUNNING, &e))?;
@@ -114,7 +120,7 @@ fn become_root(link: &Link, channel: &mut Channel, mut sudo: Dialogue<'_>) -> Re
             Step::Go => break,
             Step::Stop(error) => {
                 // To its end, so that sudo has no third question.
-                send(link, channel, &[], &mut Vec::new())?;
+                end_input(link, channel)?;
                 let _ = receive(link, channel, &mut Vec::new());
                 return Err(error);
             }
@@ -167,8 +173,7 @@ fn send_request(link: &Link, channel: &mut Channel, command: &str) -> Result<Req
     }
 }
 
-fn send(link: &Link, channel: &mut Channel, input: &[u8], output: &mut Vec<u8>) -> Result<(), Error> {
-    write(link, channel, input, output)?;
+fn end_input(link: &Link, channel: &mut Channel) -> Result<(), Error> {
     match finish(link, RUNNING, || channel.send_eof())? {
         Err(e) if link.is_gone(&e) => Err(link.failed(RUNNING, &e)),
         _ => Ok(()),

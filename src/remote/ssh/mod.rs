@@ -87,9 +87,9 @@ impl SshRemote {
         let mut reply = match (host.privilege, &config.sudo_password) {
             (Privilege::Sudo, Some(password)) => {
                 let limit = link.time_left().min(config.deadlines.idle);
-                exec::run_by_sudo(&mut link, Dialogue::new(password, &route.target.user, limit), &input)?
+                exec::run_by_sudo(&mut link, Dialogue::new(password, &route.target.user, limit), input)?
             }
-            _ => exec::run(&mut link, &super::command_line(host.privilege), &input)?,
+            _ => exec::run(&mut link, &super::command_line(host.privilege), input)?,
         };
         reply.passwords.extend(config.password.iter().map(|password| password.secret().clone()));
         Ok(reply)

@@ -1,12 +1,12 @@
 //! Renders the examination: the functions of both templates, and the calls with what this host is asked.
 
 use super::Questions;
-use crate::{
-    remote::installer::{
+use crate::remote::{
+    Input,
+    installer::{
         machine,
         script::{Layout, push_look, quote_sh, without_remarks, wrap},
     },
-    secret::Secret,
 };
 use std::{fmt::Write, net::IpAddr, sync::LazyLock};
 
@@ -15,7 +15,7 @@ static FUNCTIONS: LazyLock<String> = LazyLock::new(|| without_remarks(include_st
 /// What an install calls. `dd` and `setfacl` only help it to say why something failed.
 const TOOLS: &str = "cat chgrp chmod chown date df ln ls mkdir mv rm sync";
 
-pub(super) fn render_examination(layout: &Layout<'_>, nonce: &str, questions: Questions<'_>) -> Secret {
+pub(super) fn render_examination(layout: &Layout<'_>, nonce: &str, questions: Questions<'_>) -> Input {
     let mut calls = machine::render_call(&[]);
     let _ = write!(calls, "km_tell uid \"$km_uid\"\nkm_tell clock \"$(date +%s)\"\nkm_tools {TOOLS}\n");
     if !questions.units.is_empty() {
