@@ -4,8 +4,8 @@
 # kubemint sends this text between braces, followed by calls of these functions with the data as quoted words. A brace
 # group runs only when it is complete: a transfer that breaks off executes nothing. It arrives on standard input, so no
 # secret stands in a command line, and printf must be a builtin for the same reason.
-# Every answer is one line that begins with the run's nonce; what programs say on standard error goes out unframed
-# just before the line that reports their failure. Files are reached by relative names after `cd -P`.
+# Every answer is one line that begins with the run's nonce. All but the first are kept back to the end, since each write
+# wakes the server and the client once; what programs say on standard error goes out unframed before that. Files are reached by relative names after `cd -P`.
 # Must run under dash, bash and busybox with GNU, busybox or BSD tools; each fork costs the host time.
 # shellcheck disable=SC2034,SC2154 # nonce and states are set by the lines that follow, or through eval with an index
 set +xv
@@ -28,10 +28,11 @@ km_here=
 km_along=
 km_twin=
 km_copy=
+km_answer=
 km_newline='
 '
 
-km_say() { printf '%s %s\n' "$km_nonce" "$*"; }
+km_say() { km_answer="$km_answer$km_nonce $*$km_newline"; }
 
 km_cleanup() {
   [ -z "$km_copy" ] || rm -f "$km_copy"
@@ -42,11 +43,10 @@ km_cleanup() {
     [ -z "$km_temp" ] || rm -f "$km_temp"
     km_i=$((km_i + 1))
   done
+  printf %s "$km_answer"
 }
 
 km_quit() {
-  km_cleanup
-  km_count=0
   km_say end
   exit 0
 }
@@ -67,7 +67,7 @@ km_missing() { # TOOL
 }
 
 km_begin() { # NUMBER-OF-FILES
-  km_say begin
+  printf '%s begin\n' "$km_nonce"
   km_count=$1
   # Found without any program: it is the shell's own.
   PATH='' printf '' 2>/dev/null || km_missing 'printf builtin in sh'

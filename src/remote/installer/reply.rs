@@ -88,12 +88,15 @@ pub(super) fn parse(reply: &Reply, nonce: &str, host: &Host, layout: &Layout<'_>
         said.push_str(noise);
         let words: Vec<&str> = frame.trim_end_matches('\r').splitn(8, ' ').collect();
         match words.as_slice() {
-            ["begin"] => begun = true,
+            ["begin"] => {
+                begun = true;
+                // Whatever the login had to say.
+                said.clear();
+            }
             ["end"] => ended = true,
             other => take(other, &said, layout, &mut parsed)?
                 .ok_or_else(|| garbled("a line of it makes no sense", reply, nonce))?,
         }
-        said.clear();
     }
     // A shell that was killed says nothing of itself, however early.
     if !begun && !matches!(reply.exit, Exit::Signal(_)) {
