@@ -14,6 +14,8 @@ pub mod kubeconfig;
 pub mod pki;
 pub mod token;
 // 2 adapters
+#[cfg(feature = "k8s")]
+pub mod cluster;
 pub mod remote;
 pub mod store;
 // 3 use cases

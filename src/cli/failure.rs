@@ -19,6 +19,9 @@ pub(super) enum Exit {
     HostsFailed,
     /// Refused, nothing changed.
     Refused,
+    /// A rotation stands still between two stages: resume it.
+    #[expect(dead_code, reason = "no command pauses yet")]
+    Paused,
     /// Drift found, or something due.
     Drift,
     /// By a signal of this number.
@@ -33,6 +36,7 @@ impl Exit {
             Self::BadInput => 2,
             Self::HostsFailed => 3,
             Self::Refused => 4,
+            Self::Paused => 5,
             Self::Drift => 6,
             Self::Interrupted(signal) => 128 + signal,
         }

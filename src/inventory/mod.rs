@@ -8,6 +8,7 @@ mod access;
 mod address;
 mod amount;
 mod block;
+mod choice;
 mod diagnostics;
 mod glob;
 mod hosts;
@@ -93,11 +94,13 @@ fn read_inventory(document: &DeTable<'_>, location: &Location, mistakes: &mut Mi
         cluster,
         ca: settings::read_ca(&top, location, mistakes),
         token: settings::read_token(&top, mistakes),
+        token_form: settings::read_token_form(&top, mistakes),
+        token_per_node: settings::read_token_per_node(&top),
         kube_proxy: settings::read_kube_proxy(&top, mistakes),
         concurrency: pace::read_concurrency(&top, mistakes),
         deadlines: pace::read_deadlines(&top, mistakes),
         limits: pace::read_limits(&top, mistakes),
-        services: settings::read_services(&top),
+        services: settings::read_services(&top, mistakes),
         hosts: hosts.into_iter().map(|placed| placed.host).collect(),
     }
 }

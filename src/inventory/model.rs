@@ -15,6 +15,9 @@ pub struct Inventory {
     pub cluster: Cluster,
     pub ca: CaSource,
     pub token: TokenSettings,
+    pub token_form: TokenForm,
+    /// A token of its own for every node, so that one leaked token is revoked alone.
+    pub token_per_node: bool,
     pub kube_proxy: CertificateSettings,
     /// How many hosts are worked on at a time, at least 1.
     pub concurrency: usize,
@@ -83,20 +86,85 @@ pub struct TokenSettings {
     pub groups: Vec<String>,
 }
 
+/// What a bootstrap token is to kube-apiserver.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TokenForm {
+    /// A row of token.csv (`--token-auth-file`).
+    #[default]
+    Csv,
+    /// A Secret in kube-system (`--enable-bootstrap-token-auth`).
+    Secret,
+}
+
+impl TokenForm {
+    pub(super) const ALL: [Self; 2] = [Self::Csv, Self::Secret];
+
+    /// As the inventory writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Secret => "secret",
+        }
+    }
+}
+
 /// What to ask of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateSettings {
     pub algorithm: Algorithm,
     pub validity: Duration,
     pub organization: String,
+    /// A key and a certificate of its own for every node.
+    pub per_node: bool,
 }
 
 /// The command that restarts each service on a host, where the inventory names one.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Services {
     pub kube_apiserver: Option<String>,
     pub kubelet: Option<String>,
     pub kube_proxy: Option<String>,
+    /// Which kubelets a rotation restarts.
+    pub kubelet_restart: KubeletRestart,
+    /// How long a restart may take until the service answers, at least a second.
+    pub restart_timeout: Duration,
+}
+
+impl Default for Services {
+    fn default() -> Self {
+        Self {
+            kube_apiserver: None,
+            kubelet: None,
+            kube_proxy: None,
+            kubelet_restart: KubeletRestart::default(),
+            restart_timeout: Duration::from_secs(120),
+        }
+    }
+}
+
+/// Which kubelets are restarted when their bootstrap.kubeconfig has changed. One that has joined ignores that file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum KubeletRestart {
+    /// Those whose node is not there, or not ready.
+    #[default]
+    Unjoined,
+    Always,
+    Never,
+}
+
+impl KubeletRestart {
+    pub(super) const ALL: [Self; 3] = [Self::Unjoined, Self::Always, Self::Never];
+
+    /// As the inventory writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unjoined => "unjoined",
+            Self::Always => "always",
+            Self::Never => "never",
+        }
+    }
 }
 
 /// How long each step with a host may take, and how often a host is tried again that was not there.

@@ -5,7 +5,8 @@
 
 use super::{
     amount::Amount,
-    diagnostics::{Mistake, Mistakes, did_you_mean, quoted},
+    choice::read_choice,
+    diagnostics::{Mistake, Mistakes, quoted},
     model::{Deadlines, Limits, Sequence},
     reader::Reader,
 };
@@ -49,7 +50,7 @@ pub(super) fn read_deadlines(top: &Reader<'_>, mistakes: &mut Mistakes<'_>) -> D
     deadlines
 }
 
-fn read_timeout(table: &Reader<'_>, key: &str, mistakes: &mut Mistakes<'_>) -> Option<Duration> {
+pub(super) fn read_timeout(table: &Reader<'_>, key: &str, mistakes: &mut Mistakes<'_>) -> Option<Duration> {
     let text = table.text(key)?;
     let parsed = parse_timeout(text.value)
         .map_err(|e| Mistake::new(format!("bad {key} {}: {e}", quoted(text.value))).hint(e.hint()));
@@ -96,15 +97,7 @@ pub(super) fn read_limits(top: &Reader<'_>, mistakes: &mut Mistakes<'_>) -> Limi
     {
         mistakes.report(at, Mistake::new("batch must be at least 1").hint("without batch, all hosts are one batch"));
     }
-    let sequence = table.text("order").and_then(|text| {
-        let known = Sequence::ALL.into_iter().find(|sequence| sequence.name() == text.value).ok_or_else(|| {
-            let names = Sequence::ALL.map(Sequence::name);
-            let known = || format!("known are {}", names.join(", "));
-            Mistake::new(format!("unknown order {}", quoted(text.value)))
-                .hint(did_you_mean(text.value, names).unwrap_or_else(known))
-        });
-        mistakes.keep(text.at, known)
-    });
+    let sequence = read_choice(&table, "order", Sequence::ALL, Sequence::name, mistakes);
     let max_failures = read_amount(&table, "max_failures", mistakes);
     Limits { sequence: sequence.unwrap_or_default(), batch, max_failures }
 }

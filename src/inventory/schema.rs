@@ -100,6 +100,8 @@ static TOKEN: Section = Section {
         key("user", Kind::Text, r#""kubelet-bootstrap""#),
         key("uid", Kind::Text, r#""10001""#),
         key("groups", Kind::Texts, r#"["system:kubelet-bootstrap"]"#),
+        key("form", Kind::Text, r#""csv""#),
+        key("per_node", Kind::Flag, "true"),
     ],
 };
 
@@ -111,6 +113,7 @@ static KUBE_PROXY: Section = Section {
         key("algorithm", Kind::Text, r#""ecdsa-p256""#),
         key("validity", Kind::Text, r#""365d""#),
         key("organization", Kind::Text, r#""system:node-proxier""#),
+        key("per_node", Kind::Flag, "true"),
     ],
 };
 
@@ -151,6 +154,8 @@ static SERVICES: Section = Section {
         key("kube-apiserver", Kind::Text, r#""systemctl restart kube-apiserver""#),
         key("kubelet", Kind::Text, r#""systemctl restart kubelet""#),
         key("kube-proxy", Kind::Text, r#""systemctl restart kube-proxy""#),
+        key("kubelet_restart", Kind::Text, r#""unjoined""#),
+        key("restart_timeout", Kind::Text, r#""2m""#),
     ],
 };
 

@@ -5,9 +5,11 @@
 
 use super::{
     Location,
+    choice::read_choice,
     diagnostics::{Mistake, Mistakes, did_you_mean, quoted},
     identity::{is_reserved_group, is_reserved_organization, is_reserved_user},
-    model::{CaSource, CertificateSettings, Cluster, ServerUrl, Services, TokenSettings},
+    model::{CaSource, CertificateSettings, Cluster, KubeletRestart, ServerUrl, Services, TokenForm, TokenSettings},
+    pace::read_timeout,
     paths::resolve_path,
     reader::{Found, Reader},
 };
@@ -94,6 +96,7 @@ pub(super) fn read_kube_proxy(top: &Reader<'_>, mistakes: &mut Mistakes<'_>) -> 
         algorithm: read_algorithm(&table, mistakes),
         validity: read_validity(&table, 365, mistakes),
         organization: read_name(&table, "organization", "system:node-proxier", mistakes),
+        per_node: table.flag("per_node").unwrap_or(false),
     }
 }
 
@@ -197,10 +200,22 @@ fn group_mistake(group: &str, seen: bool) -> Option<Mistake> {
     }
 }
 
-pub(super) fn read_services(top: &Reader<'_>) -> Services {
+pub(super) fn read_token_form(top: &Reader<'_>, mistakes: &mut Mistakes<'_>) -> TokenForm {
+    read_choice(&top.table("token"), "form", TokenForm::ALL, TokenForm::name, mistakes).unwrap_or_default()
+}
+
+pub(super) fn read_token_per_node(top: &Reader<'_>) -> bool {
+    top.table("token").flag("per_node").unwrap_or(false)
+}
+
+pub(super) fn read_services(top: &Reader<'_>, mistakes: &mut Mistakes<'_>) -> Services {
     let table = top.table("services");
     let command = |key| table.text(key).map(|text| text.value.to_owned());
+    let default = Services::default();
+    let restart = read_choice(&table, "kubelet_restart", KubeletRestart::ALL, KubeletRestart::name, mistakes);
     Services {
+        kubelet_restart: restart.unwrap_or_default(),
+        restart_timeout: read_timeout(&table, "restart_timeout", mistakes).unwrap_or(default.restart_timeout),
         kube_apiserver: command("kube-apiserver"),
         kubelet: command("kubelet"),
         kube_proxy: command("kube-proxy"),
