@@ -6,22 +6,27 @@
 //! admin.kubeconfig. Needs root (`need_root!`). Everything ends with the value. What a stand-in was asked for and does not
 //! know fails the test at the end, unless [`ControlPlane::forgive_unknown`] was called.
 
-use super::{Api, Fleet, Member, ProbeReport, Prober, Ran, TestEnv, TestHost, balancer::Balancer, eventually, prober, require};
+use super::{
+    Api, Fleet, Member, ProbeReport, Prober, Ran, TestEnv, TestHost, balancer::Balancer, eventually, prober, require,
+};
 use serde_json::{Value, json};
 use std::{
     fmt::Write,
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+/// The system's own: hosts do not see what is below this machine's /root and /home.
+const PYTHON: &str = "/usr/bin/python3";
 const PORT: u16 = 6443;
 const CSRS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
-const STAND_INS: [(&str, &str); 7] = [
+const STAND_INS: [(&str, &str); 8] = [
     ("apiserver.py", include_str!("../stand_ins/apiserver.py")),
     ("api_auth.py", include_str!("../stand_ins/api_auth.py")),
+    ("api_protobuf.py", include_str!("../stand_ins/api_protobuf.py")),
     ("api_resources.py", include_str!("../stand_ins/api_resources.py")),
     ("api_signer.py", include_str!("../stand_ins/api_signer.py")),
     ("api_store.py", include_str!("../stand_ins/api_store.py")),
@@ -151,6 +156,7 @@ impl Builder {
     }
 
     pub fn start(self) -> ControlPlane {
+        assert!(Path::new(PYTHON).exists(), "{PYTHON} is missing: apt-get install python3");
         let name_all = |prefix: &str, count| (1..=count).map(|n| format!("{prefix}-{n}")).collect::<Vec<_>>();
         let (control_planes, nodes) = (name_all("cp", self.control_planes), name_all("node", self.nodes));
         let member = |name: &String, roles| {
@@ -512,6 +518,14 @@ impl ControlPlane {
         self.plain_api(&self.control_planes[0]).call("POST", CSRS, Some(token), Some(&body)).unwrap()
     }
 
+    /// The kubelet's certificate and key on a node, PEM.
+    pub fn kubelet_certificate(&self, node: &str) -> String {
+        // By a program of the host: the link is absolute.
+        let output = self.host(node).run("cat /var/lib/kubelet/pki/kubelet-client-current.pem");
+        assert!(output.status.success(), "{node}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     // --- tokens ---
 
     /// The token in the host's bootstrap.kubeconfig.
@@ -559,7 +573,7 @@ impl ControlPlane {
 
     fn write_units(&self, host: &TestHost, options: &Builder) {
         let shared = self.shared.path().display();
-        let python = "/usr/bin/python3 -E";
+        let python = format!("{PYTHON} -E");
         let name = host.name();
         let unit = |service: &str, command: &str, rest: &str| {
             let text = format!("[Unit]\nDescription={service}\n[Service]\nExecStart={command}\n{rest}");
@@ -588,7 +602,11 @@ impl ControlPlane {
             "{python} {shared}/bin/kube_proxy.py --kubeconfig /etc/kubernetes/kube-proxy.kubeconfig --identity \
              /run/kube-proxy.identity"
         );
-        unit("kube-proxy", &command, &format!("Restart=always\n{}", if options.has_kube_proxies { ENABLED } else { "" }));
+        unit(
+            "kube-proxy",
+            &command,
+            &format!("Restart=always\n{}", if options.has_kube_proxies { ENABLED } else { "" }),
+        );
     }
 
     /// The apiservers' certificate and an admin's, from the CA that kubemint made, by openssl.
@@ -597,7 +615,8 @@ impl ControlPlane {
         for name in ["ca.pem", "ca-key.pem"] {
             fs::copy(env.path("state").join(name), pki.join(name)).unwrap();
         }
-        let addresses = self.fleet.hosts[..self.control_planes.len()].iter().map(|host| format!("IP:{}", host.address()));
+        let addresses =
+            self.fleet.hosts[..self.control_planes.len()].iter().map(|host| format!("IP:{}", host.address()));
         let names: Vec<String> = addresses.chain(["IP:127.0.0.1".into(), "DNS:kubernetes".into()]).collect();
         let issue = |name: &str, subject: &str, extensions: &str| {
             let script = format!(
@@ -616,7 +635,10 @@ impl ControlPlane {
         issue(
             "server",
             "/CN=kube-apiserver",
-            &format!("subjectAltName = {}\nextendedKeyUsage = serverAuth\nbasicConstraints = critical, CA:FALSE\n", names.join(",")),
+            &format!(
+                "subjectAltName = {}\nextendedKeyUsage = serverAuth\nbasicConstraints = critical, CA:FALSE\n",
+                names.join(",")
+            ),
         );
         let client = "extendedKeyUsage = clientAuth\nbasicConstraints = critical, CA:FALSE\n";
         let admin = issue("admin", "/O=system:masters/CN=kubernetes-admin", client);
@@ -624,7 +646,7 @@ impl ControlPlane {
         self.write_admin_kubeconfig(&pki);
     }
 
-    fn write_admin_kubeconfig(&self, pki: &std::path::Path) {
+    fn write_admin_kubeconfig(&self, pki: &Path) {
         use base64::{Engine, prelude::BASE64_STANDARD};
         let data = |name: &str| BASE64_STANDARD.encode(fs::read(pki.join(name)).unwrap());
         let text = format!(
@@ -668,7 +690,9 @@ pub fn overlaps(all: &[Downtime]) -> Vec<(Downtime, Downtime)> {
     let mut found = Vec::new();
     for (n, one) in all.iter().enumerate() {
         let others = all[n + 1..].iter().filter(|other| other.host != one.host);
-        found.extend(others.filter(|other| one.from < end(other) && other.from < end(one)).map(|o| (one.clone(), o.clone())));
+        found.extend(
+            others.filter(|other| one.from < end(other) && other.from < end(one)).map(|o| (one.clone(), o.clone())),
+        );
     }
     found
 }
@@ -684,7 +708,10 @@ fn subject_of(csr: &Value) -> String {
     use std::{io::Write as _, process::Stdio};
     let pem = BASE64_STANDARD.decode(csr["spec"]["request"].as_str().unwrap()).unwrap();
     let mut command = Command::new(require("openssl"));
-    command.args(["req", "-noout", "-subject", "-nameopt", "oneline,utf8"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command
+        .args(["req", "-noout", "-subject", "-nameopt", "oneline,utf8"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
     let mut openssl = command.spawn().unwrap();
     openssl.stdin.take().unwrap().write_all(&pem).unwrap();
     String::from_utf8(openssl.wait_with_output().unwrap().stdout).unwrap().trim().to_owned()
