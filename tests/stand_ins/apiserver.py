@@ -209,6 +209,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.server.busy_served[busy["id"]] += 1
             text = "Too many requests, please try again later.\n"
             return self.respond(429, text, [("Retry-After", "1")])
+        if not self.server.is_warm(faults) and "system:masters" not in self.user["groups"]:
+            # As a real one that has not read its roles yet.
+            raise Refusal(403, "Forbidden", f'forbidden: User "{self.user["username"]}" cannot do that: roles not found')
         is_public = split.path in ("/version", "/version/")
         if self.user is api_auth.ANONYMOUS and not is_public and api_resources.parse_path(split.path) is None:
             raise Refusal(403, "Forbidden", f'forbidden: User "system:anonymous" cannot get path "{split.path}"')

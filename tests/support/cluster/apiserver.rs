@@ -3,7 +3,11 @@
 use super::super::{Api, eventually};
 use super::{ControlPlane, PORT};
 use serde_json::{Value, json};
-use std::{fs, sync::atomic::Ordering, time::Duration};
+use std::{
+    fs,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 /// What goes wrong with an apiserver.
 #[derive(Debug, Clone, Copy)]
@@ -101,6 +105,7 @@ impl ControlPlane {
     }
 
     fn write_control(&self, host: &str, control: &Value) {
+        assert!(!self.is_real(), "faults are the stand-in's");
         let path = self.shared_file("control", host, "json");
         let draft = path.with_extension("draft");
         fs::write(&draft, control.to_string()).unwrap();
@@ -147,9 +152,14 @@ impl ControlPlane {
     }
 
     pub(super) fn wait_serving(&self, host: &str) {
-        eventually(&format!("the apiserver of {host}: {}", self.service_log(host, "kube-apiserver")), || {
-            self.is_serving(host).then_some(())
-        });
+        // A real one takes its time.
+        let end = Instant::now() + Duration::from_secs(if self.is_real() { 120 } else { 20 });
+        while !self.is_serving(host) {
+            let log = || self.service_log(host, "kube-apiserver");
+            let has_failed = self.host(host).exists("/run/stand-in/kube-apiserver.exit");
+            assert!(Instant::now() < end && !has_failed, "the apiserver of {host} does not get ready: {}", log());
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
     }
 
     pub(super) fn wait_ready(&self) {

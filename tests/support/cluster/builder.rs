@@ -1,9 +1,14 @@
 //! How a [`ControlPlane`] comes to be: hosts, stand-ins, units, credentials, and nodes that join.
 
 use super::super::{Fleet, Member, TestHost, balancer::Balancer, eventually, require};
-use super::{ControlPlane, PORT};
+use super::{ControlPlane, PORT, real};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use std::{fs, path::Path, process::Command, sync::atomic::AtomicBool};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::AtomicBool,
+};
 
 /// The system's own: hosts do not see what is below this machine's /root and /home.
 const PYTHON: &str = "/usr/bin/python3";
@@ -42,6 +47,10 @@ pub struct Builder {
     settings: String,
     has_kube_proxies: bool,
     by_sudo: bool,
+    /// The folder of the real binaries.
+    real: Option<PathBuf>,
+    has_real_kubelets: bool,
+    never_real: bool,
 }
 
 impl Builder {
@@ -91,7 +100,29 @@ impl Builder {
         self
     }
 
-    pub fn start(self) -> ControlPlane {
+    /// Real apiservers, etcd and controllers from that folder: see [`super::real_binaries`].
+    pub fn real(mut self, folder: PathBuf) -> Self {
+        self.real = Some(folder);
+        self
+    }
+
+    /// The stand-in apiservers even where real ones are asked for: the test sets faults, or looks at their own logs.
+    pub fn stand_ins(mut self) -> Self {
+        self.never_real = true;
+        self
+    }
+
+    /// Real kubelets too. Without a container runtime none of their nodes gets Ready: name them all idle or unjoined.
+    pub fn real_kubelets(mut self) -> Self {
+        self.has_real_kubelets = true;
+        self
+    }
+
+    pub fn start(mut self) -> ControlPlane {
+        let asks = std::env::var_os("KUBEMINT_TEST_REAL").is_some_and(|value| value == "1");
+        if asks && !self.never_real && self.real.is_none() {
+            self.real = real::real_binaries();
+        }
         assert!(Path::new(PYTHON).exists(), "{PYTHON} is missing: apt-get install python3");
         let name_all = |prefix: &str, count| (1..=count).map(|n| format!("{prefix}-{n}")).collect::<Vec<_>>();
         let (control_planes, nodes) = (name_all("cp", self.control_planes), name_all("node", self.nodes));
@@ -106,6 +137,7 @@ impl Builder {
         // Hosts have their own /tmp, and share /var/tmp.
         let shared = tempfile::Builder::new().prefix("kubemint-cluster-").tempdir_in("/var/tmp").unwrap();
         let mut cluster = ControlPlane {
+            watch: None,
             balancer: Balancer::start(addresses.collect()),
             fleet,
             shared,
@@ -120,6 +152,9 @@ impl Builder {
             cluster.fleet.set_host_lines(index, &line);
         }
         cluster.write_stand_ins();
+        if let Some(folder) = &self.real {
+            real::share_binaries(folder, &cluster.shared.path().join("bin"));
+        }
         cluster.each_host(|host| {
             let script = format!("set -- '{}'\n{MACHINE}", cluster.shared.path().display());
             host.must(&script);
@@ -128,7 +163,13 @@ impl Builder {
         cluster.fleet.run(&["apply"]).expect(0);
         cluster.write_credentials();
         cluster.each_host(ControlPlane::boot);
+        if self.real.is_some() {
+            cluster.watch = Some(real::Watch::start(&cluster));
+        }
         cluster.wait_ready();
+        if self.real.is_some() {
+            cluster.bind_bootstrappers();
+        }
         let joining: Vec<&str> = cluster.nodes.iter().map(String::as_str).collect();
         let is_out = |name: &str| self.unjoined.iter().chain(&self.idle).any(|out| out == name);
         cluster.join(&joining.into_iter().filter(|name| !is_out(name)).collect::<Vec<_>>());
@@ -138,6 +179,7 @@ impl Builder {
         cluster
     }
 }
+
 impl ControlPlane {
     fn each_host(&self, act: impl Fn(&TestHost) + Sync) {
         std::thread::scope(|scope| {
@@ -168,6 +210,16 @@ impl ControlPlane {
         const ENABLED: &str = "[Install]\nWantedBy=multi-user.target\n";
         if self.control_planes.iter().any(|cp| cp == name) {
             let pki = format!("{shared}/pki");
+            if options.real.is_some() {
+                let (shared, etcd) = (self.shared.path(), self.fleet.hosts[0].address());
+                unit("kube-apiserver", &real::apiserver_command(shared, host.address(), etcd), ENABLED);
+                if host.address() == etcd {
+                    unit("etcd", &real::etcd_command(shared, etcd), ENABLED);
+                    let again = format!("Restart=always\n{ENABLED}");
+                    unit("kube-controller-manager", &real::controllers_command(shared), &again);
+                }
+                return;
+            }
             let command = format!(
                 "{python} {shared}/bin/apiserver.py --name {name} --address {}:{PORT} --shared {shared} --cert \
                  {pki}/server.pem --key {pki}/server-key.pem --client-ca {pki}/ca.pem --ca-key {pki}/ca-key.pem \
@@ -182,8 +234,15 @@ impl ControlPlane {
              /etc/kubernetes/bootstrap.kubeconfig --kubeconfig /etc/kubernetes/kubelet.kubeconfig --cert-dir \
              /var/lib/kubelet/pki"
         );
+        // A real one that has its certificate ends for want of a container runtime: once is enough.
+        let (command, again) = if options.has_real_kubelets {
+            host.write("/etc/kubernetes-kubelet.yaml", real::KUBELET_CONFIG);
+            (real::kubelet_command(self.shared.path(), name), "")
+        } else {
+            (command, "Restart=always\n")
+        };
         let is_idle = options.idle.iter().any(|idle| idle == name);
-        unit("kubelet", &command, &format!("Restart=always\n{}", if is_idle { "" } else { ENABLED }));
+        unit("kubelet", &command, &format!("{again}{}", if is_idle { "" } else { ENABLED }));
         let command = format!(
             "{python} {shared}/bin/kube_proxy.py --kubeconfig /etc/kubernetes/kube-proxy.kubeconfig --identity \
              /run/kube-proxy.identity"
@@ -244,8 +303,16 @@ impl ControlPlane {
             data("admin.pem"),
             data("admin-key.pem")
         );
+        fs::write(pki.join("admin.kubeconfig"), &text).unwrap();
         self.env().write("admin.kubeconfig", text);
         self.env().set_mode("admin.kubeconfig", 0o600);
+    }
+
+    /// What the handbook's clusterrolebinding does, for the groups that the stand-in knows too.
+    fn bind_bootstrappers(&self) {
+        let who = ["--user=kubelet-bootstrap", "--group=system:kubelet-bootstrap", "--group=system:bootstrappers"];
+        let fixed = ["create", "clusterrolebinding", "kubelet-bootstrap", "--clusterrole=system:node-bootstrapper"];
+        self.kubectl(&[&fixed[..], &who].concat()).expect(0);
     }
 
     /// Starts what starts with the host.
@@ -253,7 +320,7 @@ impl ControlPlane {
         host.must(
             "cd /run/stand-in && rm -f ./*.pid ./*.supervisor ./*.stopping ./*.exit
              cd /etc/systemd/system
-             for unit in kube-apiserver kubelet kube-proxy; do
+             for unit in etcd kube-apiserver kube-controller-manager kubelet kube-proxy; do
                  grep -qs ^WantedBy= $unit.service && systemctl start $unit || :
              done",
         );

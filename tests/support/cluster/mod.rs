@@ -4,16 +4,19 @@
 //! `ControlPlane::builder().control_planes(3).nodes(6).start()` gives hosts cp-1… and node-1…, each control-plane host with
 //! an apiserver at its own address, a balancer before them (`cluster.server`), nodes that have joined, and an admin's
 //! admin.kubeconfig. Needs root (`need_root!`). Everything ends with the value. What a stand-in was asked for and does not
-//! know fails the test at the end, unless [`ControlPlane::forgive_unknown`] was called.
+//! know fails the test at the end, unless [`ControlPlane::forgive_unknown`] was called. With KUBEMINT_TEST_REAL=1 and
+//! KUBEBUILDER_ASSETS the apiservers are real ones, in every test that does not ask for stand-ins.
 
 mod apiserver;
 mod builder;
 mod contents;
+mod real;
 
 pub use apiserver::{Downtime, Fault, overlaps};
 pub use builder::Builder;
+pub use real::real_binaries;
 
-use super::{Fleet, Ran, TestEnv, TestHost, balancer::Balancer};
+use super::{Fleet, Ran, TestEnv, TestHost, balancer::Balancer, eventually};
 use std::{
     fmt::Write,
     fs,
@@ -27,7 +30,8 @@ const PORT: u16 = 6443;
 
 /// A running cluster.
 pub struct ControlPlane {
-    // First: it holds no connection open when the servers go.
+    // First, so that they end first.
+    watch: Option<real::Watch>,
     balancer: Balancer,
     pub fleet: Fleet,
     shared: tempfile::TempDir,
@@ -41,6 +45,11 @@ impl ControlPlane {
     /// One control-plane host and no node, unless told.
     pub fn builder() -> Builder {
         Builder::default().control_planes(1)
+    }
+
+    /// Whether the apiservers are real ones: they have no faults to set, and no access log.
+    pub fn is_real(&self) -> bool {
+        self.watch.is_some()
     }
 
     /// Where kubemint runs: inventory.toml, state/, admin.kubeconfig, admin.pem.
@@ -100,7 +109,12 @@ impl ControlPlane {
     pub fn stop_host(&mut self, name: &str) {
         let index = self.index(name);
         self.fleet.hosts[index].stop();
-        if self.control_planes.iter().any(|cp| cp == name) && self.is_serving(name) {
+        if index >= self.control_planes.len() || !self.is_serving(name) {
+            return;
+        }
+        if self.is_real() {
+            eventually("its end to be seen", || (!self.is_serving(name)).then_some(()));
+        } else {
             let path = self.shared_file("log", name, "life");
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
             fs::write(&path, fs::read_to_string(&path).unwrap_or_default() + &format!("{now} stopping\n")).unwrap();
