@@ -12,8 +12,7 @@ use crate::{
     cluster::Cluster,
     inventory::{self, Inventory, Role},
     workflow::approve::{
-        self, Act, DEFAULT_SINCE, Expectations, Hostile, Judged, Outcome, Purpose, Reason, Requester, Round, Serving,
-        Verdict, Watch, Watched,
+        self, Act, Expectations, Hostile, Judged, Outcome, Purpose, Requester, Round, Serving, Verdict, Watch, Watched,
     },
 };
 use jiff::{SignedDuration, Timestamp};
