@@ -142,7 +142,7 @@ fn two_keys_for_one_node_wait_for_a_person() {
         assert_eq!(condition(&cluster, name), "Pending");
     }
     // As the hint says.
-    cluster.decide("thief", "Denied");
+    cluster.kubectl(&["certificate", "deny", "thief"]).expect(0);
     approve(&cluster, &[]).expect(0).says(&["node-1", "approved"]);
     eventually("node-1", || cluster.is_node_ready("node-1").then_some(()));
     // Its name is taken now, also where its Node object goes.

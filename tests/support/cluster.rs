@@ -13,17 +13,20 @@ use serde_json::{Value, json};
 use std::{
     fmt::Write,
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+/// The system's own: hosts do not see what is below this machine's /root and /home.
+const PYTHON: &str = "/usr/bin/python3";
 const PORT: u16 = 6443;
 const CSRS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
-const STAND_INS: [(&str, &str); 7] = [
+const STAND_INS: [(&str, &str); 8] = [
     ("apiserver.py", include_str!("../stand_ins/apiserver.py")),
     ("api_auth.py", include_str!("../stand_ins/api_auth.py")),
+    ("api_protobuf.py", include_str!("../stand_ins/api_protobuf.py")),
     ("api_resources.py", include_str!("../stand_ins/api_resources.py")),
     ("api_signer.py", include_str!("../stand_ins/api_signer.py")),
     ("api_store.py", include_str!("../stand_ins/api_store.py")),
@@ -153,6 +156,7 @@ impl Builder {
     }
 
     pub fn start(self) -> ControlPlane {
+        assert!(Path::new(PYTHON).exists(), "{PYTHON} is missing: apt-get install python3");
         let name_all = |prefix: &str, count| (1..=count).map(|n| format!("{prefix}-{n}")).collect::<Vec<_>>();
         let (control_planes, nodes) = (name_all("cp", self.control_planes), name_all("node", self.nodes));
         let member = |name: &String, roles| {
@@ -514,6 +518,14 @@ impl ControlPlane {
         self.plain_api(&self.control_planes[0]).call("POST", CSRS, Some(token), Some(&body)).unwrap()
     }
 
+    /// The kubelet's certificate and key on a node, PEM.
+    pub fn kubelet_certificate(&self, node: &str) -> String {
+        // By a program of the host: the link is absolute.
+        let output = self.host(node).run("cat /var/lib/kubelet/pki/kubelet-client-current.pem");
+        assert!(output.status.success(), "{node}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     // --- tokens ---
 
     /// The token in the host's bootstrap.kubeconfig.
@@ -561,7 +573,7 @@ impl ControlPlane {
 
     fn write_units(&self, host: &TestHost, options: &Builder) {
         let shared = self.shared.path().display();
-        let python = "/usr/bin/python3 -E";
+        let python = format!("{PYTHON} -E");
         let name = host.name();
         let unit = |service: &str, command: &str, rest: &str| {
             let text = format!("[Unit]\nDescription={service}\n[Service]\nExecStart={command}\n{rest}");
@@ -634,7 +646,7 @@ impl ControlPlane {
         self.write_admin_kubeconfig(&pki);
     }
 
-    fn write_admin_kubeconfig(&self, pki: &std::path::Path) {
+    fn write_admin_kubeconfig(&self, pki: &Path) {
         use base64::{Engine, prelude::BASE64_STANDARD};
         let data = |name: &str| BASE64_STANDARD.encode(fs::read(pki.join(name)).unwrap());
         let text = format!(
