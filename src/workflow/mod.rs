@@ -2,6 +2,8 @@
 
 #[cfg(feature = "k8s")]
 pub mod admin_certificate;
+#[cfg(feature = "k8s")]
+pub mod approve;
 mod breaker;
 pub mod combine;
 pub mod distribute;
