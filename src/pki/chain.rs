@@ -129,7 +129,7 @@ fn verify_signature(leaf: &X509Certificate<'_>, ca: &X509Certificate<'_>, subjec
 }
 
 /// The combinations that x509-parser's own verifier leaves out: P-521, and SHA-512 with any curve (RFC 5758).
-fn ecdsa(key: &KeyKind, signature: &Oid<'_>) -> Option<&'static aws::EcdsaVerificationAlgorithm> {
+pub(super) fn ecdsa(key: &KeyKind, signature: &Oid<'_>) -> Option<&'static aws::EcdsaVerificationAlgorithm> {
     let hash = [oid!(1.2.840.10045.4.3.2), oid!(1.2.840.10045.4.3.3), oid!(1.2.840.10045.4.3.4)]
         .iter()
         .position(|known| known == signature)?;

@@ -41,6 +41,17 @@ pub(super) fn repeats_signature_algorithm(certificate: &[u8]) -> bool {
     agree().unwrap_or(false)
 }
 
+/// What a constructed value holds, each element whole; `None` where it is not DER to its last byte.
+pub(super) fn elements(mut content: &[u8]) -> Option<Vec<Any<'_>>> {
+    let mut found = Vec::new();
+    while !content.is_empty() {
+        let (rest, element) = Any::from_der(content).ok()?;
+        found.push(element);
+        content = rest;
+    }
+    Some(found)
+}
+
 fn first_element(bytes: &[u8]) -> Option<&[u8]> {
     let (rest, _) = Any::from_der(bytes).ok()?;
     Some(&bytes[..bytes.len() - rest.len()])

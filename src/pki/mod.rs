@@ -14,6 +14,7 @@ mod issue;
 mod key;
 mod name;
 mod public_key;
+mod request;
 mod textual;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
@@ -25,4 +26,5 @@ pub use fitness::{Culprit, ImportError};
 pub use inspect::{CertificateError, CertificateInfo, parse_certificate, parse_certificates};
 pub use issue::{ClientSettings, IssueError, Issued, Lifetime, issue_client};
 pub use key::{KeyError, MatchError, decode_key_file, key_matches};
+pub use request::{AlternativeNames, LARGEST_REQUEST, RequestError, RequestInfo, parse_request};
 pub use textual::{LARGEST_INPUT, TextualError};
