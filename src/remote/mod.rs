@@ -7,6 +7,7 @@ mod dispatch;
 mod error;
 mod file_error;
 pub mod installer;
+pub mod kubelet;
 pub mod local;
 mod password;
 pub mod service;

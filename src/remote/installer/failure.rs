@@ -26,7 +26,7 @@ const EXPIRED_WORDS: [&str; 3] = [
 ];
 
 /// What a failed step means, by what was said since the script began.
-pub(super) fn failed_step(path: String, step: &str, said: &str) -> FileError {
+pub(in crate::remote) fn failed_step(path: String, step: &str, said: &str) -> FileError {
     let of_words = |words: &str| said.lines().rev().find(|line| !line.trim().is_empty() && line.contains(words));
     let known = ERRNO_WORDS.iter().find_map(|(words, fault)| Some((of_words(words)?, *fault)));
     let (said, fault) = match (step, known) {

@@ -14,12 +14,12 @@ mod restore;
 mod script;
 mod withhold;
 
-pub(super) use failure::{garbled, no_reply};
+pub(super) use failure::{failed_step, garbled, no_reply};
 pub use foreign::ForeignPolicy;
 pub use machine::{MachineId, Roster, Written};
 pub use outcome::{Action, Facts, FileOutcome, FileState, FileView, Found, HostOutcome, HostView, Regular, TokenRow};
 pub use restore::{KeptFile, RestoredFile, RestoredHost, Undo, restore_host};
-pub(super) use script::{quote_sh, without_remarks};
+pub(super) use script::{local_root, quote_sh, split_path, without_remarks};
 pub(super) use withhold::withhold_secrets;
 
 use super::{Error, Remote};

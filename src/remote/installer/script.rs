@@ -71,7 +71,7 @@ impl<'a> Layout<'a> {
     }
 }
 
-fn local_root(host: &Host) -> Result<String, Error> {
+pub(in crate::remote) fn local_root(host: &Host) -> Result<String, Error> {
     let Connection::Local { root } = &host.connection else { return Ok(String::new()) };
     let unusable = |reason| Error::PathUnusable { path: root.display().to_string(), reason };
     let text = root.to_str().ok_or_else(|| unusable("it is not UTF-8"))?;
@@ -85,7 +85,7 @@ fn local_root(host: &Host) -> Result<String, Error> {
 }
 
 /// `/etc/kubernetes/token.csv` -> (`etc/kubernetes`, `token.csv`).
-fn split_path(path: &str) -> Result<(&str, &str), Error> {
+pub(in crate::remote) fn split_path(path: &str) -> Result<(&str, &str), Error> {
     let unusable = |reason| Error::PathUnusable { path: path.to_owned(), reason };
     let below = path.strip_prefix('/').ok_or_else(|| unusable("it is not absolute"))?;
     if !below.chars().all(|c| c.is_ascii_alphanumeric() || "._/+@-".contains(c)) {
