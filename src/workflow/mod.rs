@@ -1,6 +1,8 @@
 //! The use cases, each readable as its own summary. They know ports and adapters, never a terminal.
 
 #[cfg(feature = "k8s")]
+pub mod admin_certificate;
+#[cfg(feature = "k8s")]
 pub mod approve;
 mod breaker;
 pub mod combine;
