@@ -1,6 +1,8 @@
 //! The grammar of the command line. Each command's own arguments stand in its own file; here are the global flags and
 //! the list of commands. Nothing here reads a file or the environment but through clap.
 
+#[cfg(feature = "k8s")]
+use super::rebootstrap;
 use super::{
     cert, completions, distribute, doctor, generate, init, kubeconfig, man, plan, rollback, runs, shard::ShardWish,
     status, token, verify,
@@ -102,6 +104,8 @@ pub(super) enum Command {
     #[command(long_about = distribute::DISTRIBUTE_ABOUT, after_help = distribute::DISTRIBUTE_EXAMPLES)]
     /// Install the generated credentials on the hosts
     Distribute(distribute::DistributeArgs),
+    #[cfg(feature = "k8s")]
+    Rebootstrap(rebootstrap::Args),
     Rollback(rollback::Args),
     Runs(runs::Args),
     Status(status::Args),
