@@ -2,7 +2,7 @@
 //! the list of commands. Nothing here reads a file or the environment but through clap.
 
 #[cfg(feature = "k8s")]
-use super::approve;
+use super::{approve, rebootstrap};
 use super::{
     cert, completions, distribute, doctor, generate, init, kubeconfig, man, plan, rollback, runs, shard::ShardWish,
     status, token, verify,
@@ -104,6 +104,8 @@ pub(super) enum Command {
     #[command(long_about = distribute::DISTRIBUTE_ABOUT, after_help = distribute::DISTRIBUTE_EXAMPLES)]
     /// Install the generated credentials on the hosts
     Distribute(distribute::DistributeArgs),
+    #[cfg(feature = "k8s")]
+    Rebootstrap(rebootstrap::Args),
     Rollback(rollback::Args),
     Runs(runs::Args),
     Status(status::Args),

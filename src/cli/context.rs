@@ -6,6 +6,7 @@ use super::{
     failure::Failure,
     hosts::{HostArgs, counted},
     output::Output,
+    passwords::PasswordArgs,
     shard::chosen_shard,
     signals::Signals,
 };
@@ -120,8 +121,18 @@ impl<'a> Context<'a> {
         args: &HostArgs,
         hosts: &[&Host],
     ) -> Result<HostRemote, Failure> {
+        self.remote_with(inventory, &args.passwords, hosts)
+    }
+
+    /// The same.
+    pub(super) fn remote_with(
+        &self,
+        inventory: &Inventory,
+        passwords: &PasswordArgs,
+        hosts: &[&Host],
+    ) -> Result<HostRemote, Failure> {
         let deadlines = inventory.deadlines;
-        let passwords = args.passwords.read(self)?;
+        let passwords = passwords.read(self)?;
         let ssh = SshConfig {
             home: self.home.clone(),
             agent_socket: env::var_os("SSH_AUTH_SOCK").filter(|s| !s.is_empty()).map(PathBuf::from),

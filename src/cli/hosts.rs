@@ -17,6 +17,28 @@ pub(super) struct HostArgs {
     pub(super) passwords: PasswordArgs,
 }
 
+/// The same for commands that go from host to host.
+#[cfg(feature = "k8s")]
+#[derive(Debug, clap::Args)]
+pub(super) struct SerialHostArgs {
+    /// Hosts worked on at a time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    concurrency: u16,
+    #[command(flatten)]
+    passwords: PasswordArgs,
+}
+
+#[cfg(feature = "k8s")]
+impl SerialHostArgs {
+    pub(super) fn concurrency(&self) -> usize {
+        usize::from(self.concurrency)
+    }
+
+    pub(super) fn passwords(&self) -> &PasswordArgs {
+        &self.passwords
+    }
+}
+
 /// What only commands that write, or foretell writing, can be asked for.
 #[derive(Debug, clap::Args)]
 pub(super) struct InstallArgs {

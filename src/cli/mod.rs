@@ -25,6 +25,8 @@ mod kubeconfig;
 mod limits;
 mod man;
 mod plan;
+#[cfg(feature = "k8s")]
+mod rebootstrap;
 mod retry;
 mod rollback;
 mod runs;
@@ -77,6 +79,8 @@ fn dispatch(command: &Command, context: &Context) -> Result<Exit, Failure> {
         Command::Plan(args) => plan::run(args, context),
         Command::Apply(args) => distribute::run_apply(args, context),
         Command::Distribute(args) => distribute::run_distribute(args, context),
+        #[cfg(feature = "k8s")]
+        Command::Rebootstrap(args) => rebootstrap::run(args, context),
         Command::Rollback(args) => rollback::run(args, context),
         Command::Runs(args) => runs::run(args, context),
         Command::Status(args) => status::run(args, context),

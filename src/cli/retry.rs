@@ -32,6 +32,11 @@ impl Retried {
             return Err(Failure::bad_input("run_is_rollback", what)
                 .hint(format!("`{}` does what it left undone", run.command_again())));
         }
+        if run.is_rebootstrap() {
+            let what = format!("run {} let nodes join anew: it installed nothing", run.id.as_deref().unwrap_or(wanted));
+            return Err(Failure::bad_input("run_is_rebootstrap", what)
+                .hint(format!("`{}` does what it left undone", run.command_again())));
+        }
         Self::ended(run, wanted)
     }
 

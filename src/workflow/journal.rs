@@ -27,6 +27,13 @@ pub(super) enum Entry<'a> {
         at: Timestamp,
         host: &'a HostReport,
     },
+    /// A step on a host begins.
+    #[cfg(feature = "k8s")]
+    Step {
+        at: Timestamp,
+        host: &'a str,
+        step: &'static str,
+    },
     Finished {
         at: Timestamp,
         summary: Summary,

@@ -105,12 +105,19 @@ impl KeptRun {
         self.command.as_deref() == Some("rollback")
     }
 
+    /// Whether it let nodes join anew: it has installed no file of ours.
+    #[must_use]
+    pub fn is_rebootstrap(&self) -> bool {
+        self.command.as_deref() == Some("rebootstrap")
+    }
+
     /// The command that does what this run left undone.
     #[must_use]
     pub fn command_again(&self) -> String {
         match (&self.of, &self.id) {
             (Some(of), _) if self.is_rollback() => format!("kubemint rollback {of}"),
             _ if self.is_rollback() => "kubemint rollback --host NAME".to_owned(),
+            _ if self.is_rebootstrap() => "kubemint rebootstrap HOST".to_owned(),
             (_, Some(id)) => format!("kubemint distribute --retry {id}"),
             (_, None) => "kubemint distribute --retry REPORT".to_owned(),
         }
@@ -120,7 +127,9 @@ impl KeptRun {
     #[must_use]
     pub fn can_be_undone(&self) -> bool {
         let may_have_changed = |host: &KeptHost| host.status == HostStatus::Changed || host.is_outcome_unknown();
-        !self.is_rollback() && (self.state == RunState::Running || self.hosts.iter().any(may_have_changed))
+        !self.is_rollback()
+            && !self.is_rebootstrap()
+            && (self.state == RunState::Running || self.hosts.iter().any(may_have_changed))
     }
 
     /// The hosts that the run did not bring to an end: failed, skipped, in flight. A second name of a machine that was

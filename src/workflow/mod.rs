@@ -14,6 +14,8 @@ mod journal;
 mod kept_run;
 pub mod merge;
 mod order;
+#[cfg(feature = "k8s")]
+pub mod rebootstrap;
 pub mod report;
 pub mod restarts;
 pub mod rollback;

@@ -20,7 +20,7 @@ static FUNCTIONS: LazyLock<String> = LazyLock::new(|| without_remarks(include_st
 /// The front of every script: a brace, which the last line of the script closes, and our functions.
 static OPENING: LazyLock<String> = LazyLock::new(|| format!("{{\n{}", *FUNCTIONS));
 
-pub(super) fn without_remarks(script: &str) -> String {
+pub(in crate::remote) fn without_remarks(script: &str) -> String {
     let lines = script.lines().map(|line| line.trim_start_matches(' '));
     lines.filter(|line| !line.is_empty() && !line.starts_with('#')).fold(String::new(), |text, line| text + line + "\n")
 }
@@ -71,7 +71,7 @@ impl<'a> Layout<'a> {
     }
 }
 
-fn local_root(host: &Host) -> Result<String, Error> {
+pub(in crate::remote) fn local_root(host: &Host) -> Result<String, Error> {
     let Connection::Local { root } = &host.connection else { return Ok(String::new()) };
     let unusable = |reason| Error::PathUnusable { path: root.display().to_string(), reason };
     let text = root.to_str().ok_or_else(|| unusable("it is not UTF-8"))?;
@@ -85,7 +85,7 @@ fn local_root(host: &Host) -> Result<String, Error> {
 }
 
 /// `/etc/kubernetes/token.csv` -> (`etc/kubernetes`, `token.csv`).
-fn split_path(path: &str) -> Result<(&str, &str), Error> {
+pub(in crate::remote) fn split_path(path: &str) -> Result<(&str, &str), Error> {
     let unusable = |reason| Error::PathUnusable { path: path.to_owned(), reason };
     let below = path.strip_prefix('/').ok_or_else(|| unusable("it is not absolute"))?;
     if !below.chars().all(|c| c.is_ascii_alphanumeric() || "._/+@-".contains(c)) {
@@ -98,7 +98,7 @@ fn split_path(path: &str) -> Result<(&str, &str), Error> {
 }
 
 /// `text` as one word of a POSIX shell.
-pub(super) fn quote_sh(text: &str) -> String {
+pub(in crate::remote) fn quote_sh(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 

@@ -1,0 +1,130 @@
+//! A kubelet's own credentials on a host: kubelet.kubeconfig and the client certificates and keys in its pki directory.
+//! They are set aside by renames, so that it asks for new ones at its next start, and put back byte for byte where that came
+//! to nothing. Nothing here reads a key, and nothing restarts the kubelet: see [`super::service`].
+//!
+//! What is set aside lies beside where it was, in a directory of mode 0700 with the run's id in its name. As long as a run
+//! is not done with it, [`put_back`] puts it back, whenever it is called and whatever was killed meanwhile.
+
+mod reply;
+
+use super::{
+    Error, Input, Remote,
+    installer::{draw_nonce, local_root, quote_sh, split_path, withhold_secrets, without_remarks},
+};
+use crate::{entropy::Entropy, inventory::Host, secret::Secret};
+use std::sync::LazyLock;
+
+/// Where a kubelet keeps what it was issued, unless told otherwise (kubelet's --cert-dir).
+pub const USUAL_PKI: &str = "/var/lib/kubelet/pki";
+
+static OPENING: LazyLock<String> =
+    LazyLock::new(|| format!("{{\n{}", without_remarks(include_str!("../../../templates/kubelet.sh"))));
+
+/// Where a kubelet's credentials are, on its host: absolute and normalised; below `root` for a local host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KubeletPaths {
+    /// Its --kubeconfig.
+    pub kubeconfig: String,
+    /// Its --cert-dir.
+    pub pki: String,
+}
+
+/// What a host has of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KubeletFiles {
+    /// Names; without directories.
+    pub files: Vec<String>,
+    /// Runs that set files aside and were not done with them.
+    pub unfinished: Vec<String>,
+    /// Runs whose backup was kept.
+    pub kept: Vec<String>,
+}
+
+/// What becomes of a backup that is not needed any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backup {
+    /// It stays in place of the one before.
+    Keep,
+    Drop,
+}
+
+impl KubeletPaths {
+    /// # Errors
+    /// [`Error::PathUnusable`].
+    pub fn check(&self) -> Result<(), Error> {
+        split_path(&self.kubeconfig)?;
+        split_path(&self.pki).map(drop)
+    }
+
+    /// The words DIRECTORY NAME PKI-DIRECTORY of a call.
+    fn words(&self, host: &Host) -> Result<[String; 3], Error> {
+        let (root, (dir, name)) = (local_root(host)?, split_path(&self.kubeconfig)?);
+        split_path(&self.pki)?;
+        Ok([format!("{root}/{dir}"), name.to_owned(), format!("{root}{}", self.pki)].map(|word| quote_sh(&word)))
+    }
+}
+
+/// Reads which of them are there, and which backups.
+///
+/// # Errors
+/// [`Error`].
+pub fn probe_kubelet(
+    remote: &dyn Remote,
+    host: &Host,
+    paths: &KubeletPaths,
+    entropy: &dyn Entropy,
+) -> Result<KubeletFiles, Error> {
+    call(remote, host, entropy, &format!("km_look {}", paths.words(host)?.join(" ")))
+}
+
+/// Moves them into the backup of the run with this id. Says what was moved.
+///
+/// # Errors
+/// [`Error`]; unless it [leaves the host untouched](Error::leaves_host_untouched), [`put_back`] is due.
+pub fn set_aside(
+    remote: &dyn Remote,
+    host: &Host,
+    paths: &KubeletPaths,
+    run: &str,
+    entropy: &dyn Entropy,
+) -> Result<KubeletFiles, Error> {
+    call(remote, host, entropy, &format!("km_aside {} {}", quote_sh(run), paths.words(host)?.join(" ")))
+}
+
+/// Puts every backup back that a run was not done with, in place of what has come since. Says what came back.
+///
+/// # Errors
+/// [`Error`]; it can be called again.
+pub fn put_back(
+    remote: &dyn Remote,
+    host: &Host,
+    paths: &KubeletPaths,
+    entropy: &dyn Entropy,
+) -> Result<KubeletFiles, Error> {
+    call(remote, host, entropy, &format!("km_back {}", paths.words(host)?.join(" ")))
+}
+
+/// The run with this id is done with its backup.
+///
+/// # Errors
+/// [`Error`]; [`put_back`] may still find it then.
+pub fn settle_backup(
+    remote: &dyn Remote,
+    host: &Host,
+    paths: &KubeletPaths,
+    (run, backup): (&str, Backup),
+    entropy: &dyn Entropy,
+) -> Result<(), Error> {
+    let [dir, _, pki] = paths.words(host)?;
+    let how = if backup == Backup::Keep { "keep" } else { "drop" };
+    call(remote, host, entropy, &format!("km_settle {how} {} {dir} {pki}", quote_sh(run))).map(drop)
+}
+
+fn call(remote: &dyn Remote, host: &Host, entropy: &dyn Entropy, call: &str) -> Result<KubeletFiles, Error> {
+    let nonce = draw_nonce(entropy)?;
+    let reply = remote.run_script(host, &|_| {
+        let rest = format!("km_nonce={nonce}\nkm_say begin\n{call}\nkm_quit\n}}\n");
+        Ok(Input { common: [&OPENING, ""], rest: Secret::from(rest) })
+    })?;
+    reply::parse(&withhold_secrets(reply, &nonce, &[]), &nonce, host)
+}

@@ -1,0 +1,85 @@
+//! Why a node did not join anew: stable codes, words and cures. What hosts and apiservers said is safe to show.
+
+use crate::{
+    cluster,
+    remote::{self, service::CommandEnd},
+};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    #[error("{step}: {error}")]
+    Host { step: &'static str, error: remote::Error },
+    #[error("`{command}` {}", ended(.end, .said))]
+    Restart { command: String, end: CommandEnd, said: String },
+    #[error("{0}")]
+    Api(cluster::Error),
+    #[error("its kubelet has not asked for a certificate within {seconds} s")]
+    NoRequest { seconds: u64 },
+    #[error("its request {request} was not approved ({code}): {detail}")]
+    RequestLeft { request: String, code: &'static str, detail: String },
+    #[error("its request {request} was denied")]
+    RequestDenied { request: String },
+    #[error("its request {request} failed: the signer refuses it")]
+    RequestFailed { request: String },
+    #[error("its request {request} is approved, but no certificate was issued within {seconds} s")]
+    NotIssued { request: String, seconds: u64 },
+    #[error("it has a new certificate, but the node was not ready within {seconds} s")]
+    NotReady { seconds: u64 },
+}
+
+fn ended(end: &CommandEnd, said: &str) -> String {
+    let how = match end {
+        CommandEnd::Done => "is done".to_owned(),
+        CommandEnd::Failed(status) => format!("failed with status {status}"),
+        CommandEnd::Killed(signal) => format!("was killed by signal {signal}"),
+        CommandEnd::TimedOut => "took too long and was ended".to_owned(),
+    };
+    match said.lines().last() {
+        Some(last) => format!("{how}: {last}"),
+        None => how,
+    }
+}
+
+impl Trouble {
+    /// The stable name scripts rely on.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Host { error, .. } => error.code(),
+            Self::Restart { end: CommandEnd::TimedOut, .. } => "restart_timed_out",
+            Self::Restart { .. } => "restart_failed",
+            Self::Api(error) => error.code(),
+            Self::NoRequest { .. } => "csr_absent",
+            Self::RequestLeft { .. } => "csr_left",
+            Self::RequestDenied { .. } => "csr_denied",
+            Self::RequestFailed { .. } => "csr_failed",
+            Self::NotIssued { .. } => "certificate_not_issued",
+            Self::NotReady { .. } => "node_not_ready",
+        }
+    }
+
+    /// What a person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Host { error, .. } => return error.hint(),
+            Self::Api(error) => return error.hint(),
+            Self::Restart { .. } => {
+                "look at the service on the host (`systemctl status kubelet`, `journalctl -u kubelet`); services.kubelet and \
+                 services.restart_timeout of the inventory say what is run, and for how long"
+            }
+            Self::NoRequest { .. } => {
+                "look at the kubelet's log on the host: it must be started with --bootstrap-kubeconfig, and its --kubeconfig \
+                 and --cert-dir must be where --kubelet-kubeconfig and --kubelet-pki say; its user needs the ClusterRole \
+                 system:node-bootstrapper (`kubemint token manifest`)"
+            }
+            Self::RequestLeft { .. } => "`kubemint approve --dry-run` lists all requests with the reasons",
+            Self::RequestDenied { .. } => "somebody denied it: ask who and why before it is tried again",
+            Self::RequestFailed { .. } | Self::NotIssued { .. } => {
+                "look at kube-controller-manager: it signs, with --cluster-signing-cert-file and --cluster-signing-key-file"
+            }
+            Self::NotReady { .. } => "`kubectl describe node` and the kubelet's log on the host say why",
+        }
+        .to_owned()
+    }
+}

@@ -1,0 +1,186 @@
+# shellcheck shell=sh
+# What kubemint runs on a host to set a kubelet's credentials aside, and to put them back.
+#
+# Sent between braces, followed by one call, on standard input; needs nothing of install.sh. In each of the two directories
+# what is set aside moves into a directory of mode 0700, by renames alone: no byte of a key is read or copied. While that is
+# called .kubemint-rebootstrap-RUN.part, some files may still be in their places, and nothing else was changed; without
+# .part all of them are in it, and what stands in their places now is newer; with .kept it is only history.
+# So a kill at any moment leaves what km_back can put back, also one of km_back itself.
+# Must run under dash, bash and busybox.
+# shellcheck disable=SC2154 # the nonce is set by the line that follows
+set +xv
+set -u
+set +f
+umask 077
+unset IFS CDPATH
+LC_ALL=C
+PATH=${PATH:+$PATH:}/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export LC_ALL PATH
+exec </dev/null 2>&1
+# What was begun is finished, with or without us.
+trap '' HUP INT TERM PIPE
+
+km_say() { printf '%s %s\n' "$km_nonce" "$*"; }
+
+km_quit() {
+  km_say end
+  exit 0
+}
+
+km_fail() { # STEP PATH
+  km_say fail "$@"
+  km_quit
+}
+
+# Goes to a directory, if it is there and only root and we can change it.
+km_enter() { # DIR
+  [ -d "$1" ] || return 1
+  cd -P "$1" || km_fail enter "$1"
+  # shellcheck disable=SC2012 # one directory
+  km_line=$(ls -ldn .) || km_fail look "$1"
+  # shellcheck disable=SC2086 # to be split
+  set -- "$1" $km_line
+  case $2 in
+    d????-??-?*) ;;
+    *) km_fail unsafe "$1" ;;
+  esac
+  [ "$4" = 0 ] || [ "$4" = "$(id -u)" ] || km_fail unsafe "$1"
+}
+
+# Into km_files: those names of the working directory that are a kubelet's credentials. The key of a request that was never
+# answered is one of them: with it the kubelet would wait for the same request again.
+km_list() { # KUBECONFIG-NAME, or nothing in the directory of certificates
+  km_files=
+  if [ $# -gt 0 ]; then
+    [ ! -e "./$1" ] && [ ! -L "./$1" ] || km_files=./$1
+    return 0
+  fi
+  for km_file in ./kubelet-client-* ./kubelet-client.key.tmp; do
+    case $km_file in
+      *[!A-Za-z0-9._/-]*) continue ;;
+    esac
+    [ ! -e "$km_file" ] && [ ! -L "$km_file" ] || km_files="$km_files $km_file"
+  done
+}
+
+km_tell() { # WHAT
+  for km_file in $km_files; do
+    km_say "$1" "$km_file"
+  done
+  for km_file in ./.kubemint-rebootstrap-*; do
+    [ ! -d "$km_file" ] || [ -L "$km_file" ] || km_say backup "${km_file#./.kubemint-rebootstrap-}"
+  done
+}
+
+km_look() { # KUBECONFIG-DIRECTORY KUBECONFIG-NAME PKI-DIRECTORY
+  if km_enter "$1"; then
+    km_list "$2"
+    km_tell kubeconfig
+  fi
+  if km_enter "$3"; then
+    km_list
+    km_tell client
+  fi
+}
+
+km_aside() { # RUN KUBECONFIG-DIRECTORY KUBECONFIG-NAME PKI-DIRECTORY
+  km_run=$1
+  # Both are judged before anything is moved.
+  km_enter "$2" || :
+  km_enter "$4" || :
+  if km_enter "$2"; then
+    km_list "$3"
+    km_move "$2"
+  fi
+  if km_enter "$4"; then
+    km_list
+    km_move "$4"
+  fi
+}
+
+km_move() { # DIR
+  km_backup=./.kubemint-rebootstrap-$km_run
+  for km_file in ./.kubemint-rebootstrap-*; do
+    case $km_file in
+      *.kept) continue ;;
+    esac
+    [ ! -e "$km_file" ] || km_fail unfinished "$1"
+  done
+  mkdir -m 700 "$km_backup.part" || km_fail mkdir "$1"
+  for km_file in $km_files; do
+    mv "$km_file" "$km_backup.part/" || km_fail move "$1/${km_file#./}"
+    km_say moved "$km_file"
+  done
+  mv "$km_backup.part" "$km_backup" || km_fail move "$1"
+  km_sync "$1"
+}
+
+# busybox may have no sync of one directory.
+km_sync() { # DIR
+  sync . 2>/dev/null || sync || km_fail sync "$1"
+}
+
+# Puts back what any run has set aside and not brought to an end.
+km_back() { # KUBECONFIG-DIRECTORY KUBECONFIG-NAME PKI-DIRECTORY
+  if km_enter "$3"; then
+    km_return "$3"
+  fi
+  if km_enter "$1"; then
+    km_return "$1" "$2"
+  fi
+}
+
+km_return() { # DIR [KUBECONFIG-NAME]
+  km_one=
+  km_dir=$1
+  shift
+  for km_backup in ./.kubemint-rebootstrap-*; do
+    case $km_backup in
+      *.kept) continue ;;
+    esac
+    [ -d "$km_backup" ] || continue
+    [ ! -L "$km_backup" ] || continue
+    # Which of them is the older, and what came between, a person must say.
+    [ -z "$km_one" ] || km_fail several "$km_dir"
+    km_one=$km_backup
+  done
+  for km_backup in $km_one; do
+    case $km_backup in
+      *.part) ;;
+      *)
+        # What has come since goes first: it has no name that the backup need have.
+        km_list "$@"
+        for km_file in $km_files; do
+          rm -f "$km_file" || km_fail remove "$km_dir/${km_file#./}"
+        done
+        mv "$km_backup" "$km_backup.part" || km_fail move "$km_dir"
+        km_backup=$km_backup.part
+        ;;
+    esac
+    for km_file in "$km_backup"/*; do
+      [ -e "$km_file" ] || [ -L "$km_file" ] || continue
+      mv -f "$km_file" ./ || km_fail move "$km_dir/${km_file##*/}"
+      km_say returned "./${km_file##*/}"
+    done
+    rmdir "$km_backup" || km_fail remove "$km_dir"
+    km_sync "$km_dir"
+  done
+}
+
+# A backup that is not needed any more is kept in place of the one before, or goes.
+km_settle() { # keep|drop RUN KUBECONFIG-DIRECTORY PKI-DIRECTORY
+  for km_dir in "$3" "$4"; do
+    km_enter "$km_dir" || continue
+    km_backup=./.kubemint-rebootstrap-$2
+    for km_file in ./.kubemint-rebootstrap-*.kept; do
+      [ ! -d "$km_file" ] || [ -L "$km_file" ] || rm -rf "$km_file" || km_fail remove "$km_dir"
+    done
+    [ -d "$km_backup" ] || continue
+    if [ "$1" = keep ]; then
+      mv "$km_backup" "$km_backup.kept" || km_fail move "$km_dir"
+    else
+      rm -rf "$km_backup" || km_fail remove "$km_dir"
+    fi
+    km_sync "$km_dir"
+  done
+}

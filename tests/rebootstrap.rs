@@ -1,0 +1,248 @@
+//! Nodes that join anew: what a node had goes only when it comes back without it, and comes back when it does not.
+#![cfg(feature = "k8s")]
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+mod support;
+
+use support::{ControlPlane, TestHost, eventually, host_of};
+
+const PKI: &str = "/var/lib/kubelet/pki";
+const KUBERNETES: &str = "/etc/kubernetes";
+
+fn one_node() -> ControlPlane {
+    ControlPlane::builder().control_planes(1).nodes(1).start()
+}
+
+/// Everything of a kubelet's own: names, kinds, modes, owners, targets, times and content of its files.
+fn belongings(host: &TestHost) -> String {
+    let look = format!(
+        "for dir in {KUBERNETES} {PKI}; do cd $dir; find . \\( -type f -o -type l \\) -printf '%p %y %m %U:%G %T@ %l\\n' | LC_ALL=C sort; \
+         find . -type f -exec sha256sum {{}} + | LC_ALL=C sort -k 2; find . -type d | LC_ALL=C sort; done"
+    );
+    let output = host.run(&look);
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The serial of the certificate that the kubelet works with, by openssl.
+fn serial(host: &TestHost) -> String {
+    let output = host.run(&format!("openssl x509 -noout -serial -in {PKI}/kubelet-client-current.pem"));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn backups(host: &TestHost) -> Vec<String> {
+    let output =
+        host.run(&format!("find {KUBERNETES} {PKI} -name '.kubemint-rebootstrap-*' -printf '%m %p\\n' | sort"));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_joined_node_comes_back_with_a_new_certificate() {
+    need_root!();
+    let cluster = one_node();
+    let host = cluster.host("node-1");
+    let before = serial(host);
+    let (code, report) = cluster.fleet.json(&["rebootstrap", "node-1"]);
+    assert_eq!(code, 0, "{report}");
+    assert_eq!((&report["schema"], &report["version"]), (&"kubemint/rebootstrap".into(), &1.into()), "{report}");
+    let node = host_of(&report, "node-1");
+    assert_eq!((&node["status"], &node["restored"]), (&"changed".into(), &serde_json::Value::Null), "{report}");
+    let files: Vec<&str> = node["set_aside"].as_array().unwrap().iter().filter_map(|name| name.as_str()).collect();
+    assert!(files.contains(&"kubelet.kubeconfig") && files.contains(&"kubelet-client-current.pem"), "{report}");
+    assert!(!before.is_empty() && serial(host) != before);
+    assert!(cluster.is_node_ready("node-1"));
+    let request = node["request"].as_str().unwrap();
+    let reason = cluster.kubectl(&["get", "csr", request, "-o", "jsonpath={.status.conditions[0].reason}"]).expect(0);
+    assert_eq!(reason.stdout, "KubemintApprove");
+    assert_eq!(cluster.restarts("node-1", "kubelet"), 1);
+    // What it had is kept where only root can look, until it is not the last any more.
+    let run = report["run_id"].as_str().unwrap();
+    let kept = [
+        format!("700 {KUBERNETES}/.kubemint-rebootstrap-{run}.kept"),
+        format!("700 {PKI}/.kubemint-rebootstrap-{run}.kept"),
+    ];
+    assert_eq!(backups(host), kept);
+    host.must(&format!("openssl x509 -noout -in {PKI}/.kubemint-rebootstrap-{run}.kept/kubelet-client-2*.pem"));
+    cluster.run(&["runs", "list"]).expect(0).says(&["rebootstrap"]);
+    cluster.run(&["runs", "show", "last"]).expect(0).says(&["node-1", "1 changed"]);
+    cluster.run(&["distribute", "--retry", run]).expect(2).says(&["installed nothing"]);
+    let undone = cluster.run(&["rollback", "last", "--yes"]).expect(0);
+    assert!(!undone.stdout.contains(run), "a rollback means the run that installed files: {}", undone.stdout);
+    cluster.run(&["apply", "--yes"]).expect(0);
+
+    let again = cluster.run(&["rebootstrap", "node-1", "--drop-backup"]).expect(0);
+    again.says(&["joined anew"]);
+    assert_eq!(backups(host), [""; 0]);
+    let (_, nothing) = cluster.fleet.json(&["rebootstrap", "node-1", "--restore"]);
+    assert_eq!(nothing["summary"]["unchanged"], 1, "{nothing}");
+    cluster.env().assert_no_secret(&format!("{report}{nothing}"));
+}
+
+#[test]
+fn nodes_go_one_after_the_other_and_one_that_has_never_joined_joins() {
+    need_root!();
+    let cluster = ControlPlane::builder().control_planes(1).nodes(2).unjoined(&["node-2"]).start();
+    let waiting = cluster.pending_of("node-2");
+    let done = cluster.run(&["rebootstrap", "role:node", "--yes"]).expect(0);
+    done.says(&["2 nodes: 2 joined anew"]);
+    assert!(cluster.is_node_ready("node-1") && cluster.is_node_ready("node-2"));
+    // What had been asked before is not what was approved.
+    assert_eq!(cluster.pending_of("node-2"), waiting);
+}
+
+#[test]
+fn a_kubelet_that_asks_for_nothing_keeps_what_it_had() {
+    need_root!();
+    let mut cluster = one_node();
+    cluster.set_services("kubelet = \"echo not restarted\"\n");
+    let host = cluster.host("node-1");
+    let before = belongings(host);
+    let (code, report) = cluster.fleet.json(&["rebootstrap", "node-1", "--timeout", "3s"]);
+    assert_eq!(code, 3, "{report}");
+    let node = host_of(&report, "node-1");
+    assert_eq!((&node["error"]["code"], &node["restored"]), (&"csr_absent".into(), &"restarted".into()), "{report}");
+    assert!(node["error"]["message"].as_str().unwrap().contains("what it had before is back"), "{report}");
+    assert_eq!(belongings(host), before);
+}
+
+#[test]
+fn a_node_whose_request_is_denied_gets_back_what_it_had_and_is_ready_again() {
+    need_root!();
+    let cluster = one_node();
+    let host = cluster.host("node-1");
+    let before = belongings(host);
+    let running = cluster.fleet.start(&["rebootstrap", "node-1", "-o", "json"]);
+    let request = eventually("the request", || cluster.pending_of("node-1").first().cloned());
+    cluster.decide(&request, "Denied");
+    let ended = running.wait();
+    let report: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    let node = host_of(&report, "node-1");
+    if node["status"] == "changed" {
+        // We were faster than the one who denies: nothing to see here.
+        panic!("approved before it was denied: {report}");
+    }
+    assert_eq!(ended.code, 3, "{report}");
+    assert_eq!((&node["error"]["code"], &node["restored"]), (&"csr_denied".into(), &"restarted".into()), "{report}");
+    assert_eq!(belongings(host), before);
+    let heartbeat = |cluster: &ControlPlane| cluster.nodes()[0]["status"]["conditions"][0]["lastHeartbeatTime"].clone();
+    let last = heartbeat(&cluster);
+    eventually("a heartbeat with the old certificate", || (heartbeat(&cluster) != last).then_some(()));
+}
+
+#[test]
+fn a_restart_that_fails_or_hangs_is_reported_and_nothing_is_lost() {
+    need_root!();
+    let mut cluster = one_node();
+    cluster.set_services("restart_timeout = \"2s\"\n");
+    let host = cluster.host("node-1");
+    let before = belongings(host);
+    for (word, code, said) in
+        [("fail", "restart_failed", "failed with status 1: See"), ("hang", "restart_timed_out", "took too long")]
+    {
+        cluster.set_systemctl("node-1", "kubelet", Some(word));
+        let (exit, report) = cluster.fleet.json(&["rebootstrap", "node-1"]);
+        assert_eq!(exit, 3, "{report}");
+        let node = host_of(&report, "node-1");
+        assert_eq!((&node["error"]["code"], &node["restored"]), (&code.into(), &"not_restarted".into()), "{report}");
+        assert!(node["error"]["message"].as_str().unwrap().contains(said), "{report}");
+        assert_eq!(belongings(host), before, "{word}");
+    }
+    cluster.set_systemctl("node-1", "kubelet", None);
+    cluster.set_services("");
+    cluster.run(&["rebootstrap", "node-1"]).expect(0);
+}
+
+#[test]
+fn nothing_is_touched_where_the_way_back_is_not_open() {
+    need_root!();
+    let mut cluster = ControlPlane::builder().control_planes(1).nodes(2).start();
+    let hashes = |cluster: &ControlPlane| ["node-1", "node-2"].map(|name| belongings(cluster.host(name)));
+    let before = hashes(&cluster);
+    cluster.run(&["rebootstrap", "cp-1"]).expect(2).says(&["cp-1 is no node", "cp-1"]);
+    cluster.run(&["rebootstrap", "node-7"]).expect(2).says(&["node-7"]);
+    cluster.run(&["rebootstrap"]).expect(2);
+    cluster.run(&["rebootstrap", "node-1", "--kubelet-pki", "var/lib"]).expect(2).says(&["not absolute"]);
+    cluster.run(&["rebootstrap", "node-1", "--kubelet-kubeconfig", "/etc/../x"]).expect(2).says(&["not normalised"]);
+    // The second host is not in order: the first is not touched either.
+    let bootstrap = "/etc/kubernetes/bootstrap.kubeconfig";
+    let stored = cluster.host("node-2").read(bootstrap);
+    cluster.host("node-2").write(bootstrap, &stored.replace("token: ", "token: x"));
+    let refused = cluster.run(&["rebootstrap", "role:node"]).expect(4);
+    refused.says(&["node-2: /etc/kubernetes/bootstrap.kubeconfig is not the stored one (differs)", "kubemint apply"]);
+    cluster.host("node-2").must(&format!("rm {bootstrap}"));
+    cluster.run(&["rebootstrap", "role:node"]).expect(4).says(&["is not the stored one (missing)"]);
+    cluster.run(&["apply", "--yes"]).expect(0);
+    // The apiserver has read another token.csv.
+    let csv = cluster.host("cp-1").read("/etc/kubernetes/token.csv");
+    let other = "0123456789abcdef0123456789abcdef";
+    cluster.host("cp-1").write("/etc/kubernetes/token.csv", &format!("{other}{}", &csv[32..]));
+    cluster.host("cp-1").must("systemctl restart kube-apiserver");
+    cluster.any_api();
+    let refused = cluster.run(&["rebootstrap", "role:node"]).expect(4);
+    refused.says(&["does not know the stored bootstrap token", "kubemint status"]);
+    cluster.run(&["apply", "--yes"]).expect(0);
+    cluster.host("cp-1").must("systemctl restart kube-apiserver");
+    cluster.any_api();
+    cluster.stop_host("node-2");
+    cluster.run(&["rebootstrap", "role:node"]).expect(4).says(&["refused the connection", "node-2"]);
+    cluster.start_host("node-2");
+    assert_eq!(cluster.restarts("node-1", "kubelet") + cluster.restarts("node-2", "kubelet"), 0);
+    let after = hashes(&cluster);
+    assert_eq!(before[0], after[0]);
+    assert!(backups(cluster.host("node-2")).is_empty());
+}
+
+#[test]
+fn an_inventory_without_the_kubelets_command_is_refused() {
+    let env = support::TestEnv::with_local_hosts();
+    env.run(&["rebootstrap", "node-1"]).expect(2).says(&[
+        "services.kubelet is not set",
+        "services.kubelet",
+        "systemctl restart kubelet",
+    ]);
+}
+
+/// Kills kubemint when the node's credentials are set aside and its kubelet is not restarted yet.
+fn killed_midway(cluster: &mut ControlPlane) -> String {
+    cluster.set_services("kubelet = \"sleep 600\"\n");
+    let running = cluster.fleet.start(&["rebootstrap", "node-1"]);
+    eventually("its credentials to be set aside", || {
+        let found = backups(cluster.host("node-1"));
+        (found.len() == 2 && found.iter().all(|line| !line.ends_with(".part"))).then_some(())
+    });
+    drop(running);
+    let host = cluster.host("node-1");
+    assert!(!host.exists("/etc/kubernetes/kubelet.kubeconfig"));
+    host.must(&format!("! ls {PKI}/kubelet-client-*"));
+    host.must("for pid in $(cat /proc/[0-9]*/stat | sed -n 's/^\\([0-9]*\\) (sleep).*/\\1/p'); do kill \"$pid\"; done");
+    cluster.set_services("");
+    backups(cluster.host("node-1"))[0].rsplit_once("rebootstrap-").unwrap().1.to_owned()
+}
+
+#[test]
+fn what_a_killed_run_had_set_aside_is_put_back_by_the_next() {
+    need_root!();
+    let mut cluster = one_node();
+    let before = belongings(cluster.host("node-1"));
+    let run = killed_midway(&mut cluster);
+    let (code, report) = cluster.fleet.json(&["rebootstrap", "node-1", "--restore"]);
+    assert_eq!(code, 0, "{report}");
+    let node = host_of(&report, "node-1");
+    assert_eq!(
+        (&node["found_unfinished"][0], &node["restored"]),
+        (&run.as_str().into(), &"restarted".into()),
+        "{report}"
+    );
+    assert_eq!(belongings(cluster.host("node-1")), before);
+
+    let run = killed_midway(&mut cluster);
+    let (code, report) = cluster.fleet.json(&["rebootstrap", "node-1"]);
+    assert_eq!(code, 0, "{report}");
+    let node = host_of(&report, "node-1");
+    assert_eq!(node["found_unfinished"][0], run.as_str(), "{report}");
+    // What the killed run had set aside was put back, and set aside anew: nothing of it is lost.
+    let files: Vec<&str> = node["set_aside"].as_array().unwrap().iter().filter_map(|name| name.as_str()).collect();
+    assert!(files.contains(&"kubelet.kubeconfig") && files.contains(&"kubelet-client-current.pem"), "{report}");
+    assert!(cluster.is_node_ready("node-1"));
+    assert!(backups(cluster.host("node-1")).iter().all(|line| line.ends_with(".kept")));
+}
