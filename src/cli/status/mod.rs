@@ -26,7 +26,7 @@ use crate::{
 };
 use jiff::SignedDuration;
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Read every host back: content, owner and mode, certificates, and services that run since before their file changed
 #[derive(Debug, clap::Args)]
@@ -87,7 +87,7 @@ struct Summary {
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     if let Some(file) = &args.prometheus {
-        store::check_writable(&context.path(file)).map_err(|error| unwritable(file, &error))?;
+        store::check_writable(&context.path(file)).map_err(|error| unwritable(&error))?;
     }
     let inventory = context.inventory()?;
     let hosts = context.hosts(&inventory)?;
@@ -103,7 +103,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let progress = Progress::new(context.output, hosts.len());
     let fleet = context.fleet(&remote, args.hosts.concurrency(&inventory), ForeignPolicy::Refuse, Limits::default());
     // No rotation is recorded yet: no token is on its way out.
-    let outlook = Outlook { within: args.within, now: context.now(), retiring: None };
+    let outlook = Outlook { within: args.within, now: context.now(), exchange: None };
     let surveys = survey::survey_hosts(&fleet, &bundles, &set, Unmade::default(), Scope::Upkeep(outlook), &progress);
     progress.finish();
     let twins = hosts::twin_warnings(surveys.iter().map(|survey| (survey.name.as_str(), &survey.twin)));
@@ -128,8 +128,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let interrupted = context.signals.exit();
     if let (Some(file), None) = (&args.prometheus, interrupted) {
         let metrics = exposition::render_metrics(&surveys, outlook.now);
-        store::replace_public_file(&context.path(file), metrics.as_bytes())
-            .map_err(|error| unwritable(file, &error))?;
+        store::replace_public_file(&context.path(file), metrics.as_bytes()).map_err(|error| unwritable(&error))?;
     }
     context.output.answer(&document, || table::render(context.output, &document))?;
     Ok(match interrupted {
@@ -140,9 +139,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     })
 }
 
-fn unwritable(file: &Path, error: &store::Error) -> Failure {
-    Failure::bad_input("file_unwritable", format!("cannot write metrics to {}: {error}", file.display()))
-        .hint("name a file in a directory you may write to")
+fn unwritable(error: &store::Error) -> Failure {
+    Failure::bad_input("file_unwritable", error.to_string()).hint("name a file in a directory you may write to")
 }
 
 const fn word(verdict: Verdict) -> &'static str {

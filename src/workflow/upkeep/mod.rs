@@ -29,8 +29,15 @@ pub struct Outlook {
     /// What ends within this time is due.
     pub within: SignedDuration,
     pub now: Timestamp,
-    /// The token that a rotation under way takes out of use.
-    pub retiring: Option<Fingerprint>,
+    /// A rotation under way.
+    pub exchange: Option<Exchange>,
+}
+
+/// Two bootstrap tokens, one of which takes the other's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exchange {
+    pub old: Fingerprint,
+    pub new: Fingerprint,
 }
 
 /// What runs out or lags behind on one host.
@@ -66,7 +73,7 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    /// `current`: the token that is in use.
+    /// `current`: the token that hosts should have, unless it is being exchanged.
     pub(super) fn new(outlook: Outlook, current: Fingerprint) -> Self {
         Self { outlook, current, embedded: Mutex::default() }
     }
@@ -89,7 +96,7 @@ impl Judge {
             let joined = if found.service == Service::Kubelet { has_joined } else { Joined::No };
             Some(HostService::of(found, &seen.get(found.file)?.survey.path, joined))
         });
-        let tokens = seen.iter().filter_map(|file| tokens::state_of(file, self.current, self.outlook.retiring));
+        let tokens = seen.iter().filter_map(|file| tokens::state_of(file, self.current, self.outlook.exchange));
         Some(Upkeep { certificates, services: services.collect(), tokens: tokens.collect() })
     }
 

@@ -1,6 +1,6 @@
 //! Which token a host's files hold, by fingerprint.
 
-use super::Seen;
+use super::{Exchange, Seen};
 use crate::{bundle::FileKind, digest::Fingerprint, workflow::survey::State};
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Generation {
-    /// The one that is in use.
+    /// The one to have: in a rotation the new one.
     Current,
     /// The one that a rotation under way takes out of use.
     Old,
@@ -30,7 +30,7 @@ pub struct TokenFileState {
 }
 
 /// `None` for a file that holds no token.
-pub(super) fn state_of(seen: &Seen<'_>, current: Fingerprint, retiring: Option<Fingerprint>) -> Option<TokenFileState> {
+pub(super) fn state_of(seen: &Seen<'_>, current: Fingerprint, exchange: Option<Exchange>) -> Option<TokenFileState> {
     let is_list = match seen.file.kind {
         FileKind::BootstrapKubeconfig => false,
         FileKind::TokenCsv => true,
@@ -43,12 +43,15 @@ pub(super) fn state_of(seen: &Seen<'_>, current: Fingerprint, retiring: Option<F
         (false, Some(facts)) => Some(facts.token.into_iter().collect()),
         (false, None) => None,
     };
-    // A node may have a token of its own.
-    let current = seen.survey.wanted.token.unwrap_or(current);
+    let current = match exchange {
+        Some(exchange) => exchange.new,
+        // A node may have a token of its own.
+        None => seen.survey.wanted.token.unwrap_or(current),
+    };
     let generation = match held {
         None if seen.survey.state == State::Missing => Generation::Absent,
         None => Generation::Unknown,
-        Some(held) => generation_of(&held, current, retiring),
+        Some(held) => generation_of(&held, current, exchange.map(|exchange| exchange.old)),
     };
     Some(TokenFileState { path: seen.survey.path.clone(), generation })
 }

@@ -1,5 +1,5 @@
 //! Reads the answer: lines that begin with `x` are told here, the rest is what any probe says. The host is not trusted:
-//! nothing it says may panic, and what is repeated is scrubbed.
+//! nothing it says may panic, and what is repeated is made printable.
 
 use super::{
     FileAge, InUse, KubeletCertificate, KubeletContent, Place, Process, Service, ServiceUse,
@@ -11,7 +11,7 @@ use crate::{
         Error, Reply,
         installer::{HostView, failure::garbled, reply, script::Layout},
     },
-    secret::scrub,
+    secret::printable,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 
@@ -71,15 +71,15 @@ fn in_use(answers: Answers<'_>, layout: &Layout<'_>, services: &[(Service, usize
 
 fn take<'a>(words: &[&'a str], root: &str, answers: &mut Answers<'a>) -> Option<()> {
     match words {
-        // What cannot be worked out from it is not told: no reason to doubt the rest.
         ["times", before, now, after, btime, ticks] => answers.boot = Boot::of(before, now, after, btime, ticks),
-        ["times", ..] => {}
         ["blind"] => answers.is_blind = true,
         ["age", path, modified, changed] => {
             if let (Some(modified), Some(changed)) = (Moment::parse_date(modified), Moment::parse_date(changed)) {
                 answers.ages.push((path, FileAge { modified, changed }));
             }
         }
+        // What `date` and `stat` say of a host that has others by their names: not told, and no reason to doubt the rest.
+        ["times" | "age", ..] => {}
         ["process", file, pid, parent, state, ticks, place] if answers.processes.len() < MOST_PROCESSES => {
             let place = match *place {
                 "here" => Place::Here,
@@ -109,7 +109,7 @@ fn take<'a>(words: &[&'a str], root: &str, answers: &mut Answers<'a>) -> Option<
                 "absent" => KubeletContent::Absent,
                 _ => return None,
             };
-            let path = scrub(&format!("{root}{}", path.join(" ")));
+            let path = format!("{root}{}", printable(&path.join(" ")));
             answers.kubelet = Some(KubeletCertificate { path, content });
         }
         _ => return None,

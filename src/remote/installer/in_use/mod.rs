@@ -124,7 +124,7 @@ pub enum Place {
 /// The kubelet's own client certificate.
 #[derive(Debug, PartialEq, Eq)]
 pub struct KubeletCertificate {
-    /// Where it was looked for, on the host, root included; foreign text, scrubbed.
+    /// Where it was looked for, on the host, root included; foreign text, made printable.
     pub path: String,
     pub content: KubeletContent,
 }
