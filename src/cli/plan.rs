@@ -15,7 +15,7 @@ use crate::{
     workflow::{
         generate::{Step, StepAction},
         report::{ErrorReport, Twin},
-        survey::{self, Facts, FileSurvey, HostSurvey, RowFact, State, Unmade, Verdict},
+        survey::{self, Facts, FileSurvey, HostSurvey, RowFact, Scope, State, Unmade, Verdict},
     },
 };
 use serde::Serialize;
@@ -84,7 +84,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let progress = Progress::new(context.output, hosts.len());
     let fleet =
         context.fleet(&remote, args.install.hosts.concurrency(&inventory), args.install.foreign(), Limits::default());
-    let surveys = survey::survey_hosts(&fleet, &bundles, &plan.set, unmade(&plan.steps), &progress);
+    let surveys = survey::survey_hosts(&fleet, &bundles, &plan.set, unmade(&plan.steps), Scope::Files, &progress);
     progress.finish();
     let twins = hosts::twin_warnings(surveys.iter().map(|survey| (survey.name.as_str(), &survey.twin)));
     twins.iter().for_each(|warning| context.output.warn(warning));

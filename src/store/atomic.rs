@@ -58,6 +58,29 @@ pub fn write_new_file(path: &Path, content: &[u8], mode: u32) -> Result<(), Erro
     sync_dir(folder_of(path))
 }
 
+/// Replaces `path` by a file of mode 0644: for what is no secret and others are to read. Never seen in part.
+///
+/// # Errors
+/// [`Error::Io`]; the file is as it was then.
+pub fn replace_public_file(path: &Path, content: &[u8]) -> Result<(), Error> {
+    let temp = write_temp(path, content)?;
+    let opened = temp.as_file().set_permissions(fs::Permissions::from_mode(0o644));
+    opened.map_err(|e| Error::io("set the mode of", path, e))?;
+    temp.persist(path).map_err(|e| Error::io("write", path, e.error))?;
+    sync_dir(folder_of(path))
+}
+
+/// Whether a file could be put at `path`: tried beside it, and taken away again.
+///
+/// # Errors
+/// [`Error::Io`] with what stands in the way.
+pub fn check_writable(path: &Path) -> Result<(), Error> {
+    if path.is_dir() {
+        return Err(Error::io("write", path, io::ErrorKind::IsADirectory.into()));
+    }
+    write_temp(path, b"").map(drop)
+}
+
 fn write_temp(path: &Path, content: &[u8]) -> Result<tempfile::NamedTempFile, Error> {
     let fail = |e| Error::io("write", path, e);
     // tempfile creates with O_EXCL and mode 0600.

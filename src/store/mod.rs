@@ -15,7 +15,7 @@ mod space;
 mod state;
 mod trust;
 
-pub use atomic::write_new_file;
+pub use atomic::{check_writable, replace_public_file, write_new_file};
 pub use error::{Error, Unfit};
 pub use file::StoredFile;
 pub use input::{read_bytes, read_capped, read_stream, read_text};

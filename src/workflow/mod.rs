@@ -24,6 +24,7 @@ pub mod skew;
 pub mod stored;
 pub mod survey;
 mod twins;
+pub mod upkeep;
 pub mod verify;
 mod waves;
 

@@ -7,6 +7,7 @@ use super::{
     fanout::{self, Progress},
     report::{ErrorReport, Twin},
     twins::{Identity, find_twins},
+    upkeep::{Judge, Outlook, Upkeep},
 };
 use crate::{
     bundle::{Bundle, CredentialSet, FileKind, HostFile},
@@ -30,6 +31,18 @@ pub struct HostSurvey {
     /// Another name of the inventory that may be the same machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub twin: Option<Twin>,
+    /// What runs out or lags behind, where that was asked for and the host answered.
+    #[serde(flatten)]
+    pub upkeep: Option<Upkeep>,
+}
+
+/// How much is asked of a host.
+#[derive(Debug, Clone, Copy)]
+pub enum Scope {
+    /// Its files.
+    Files,
+    /// And what runs out or lags behind there.
+    Upkeep(Outlook),
 }
 
 impl HostSurvey {
@@ -104,6 +117,18 @@ impl State {
         }
     }
 
+    /// As in documents.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Missing => "missing",
+            Self::Differs => "differs",
+            Self::Attributes => "attributes",
+            Self::Refused => "refused",
+        }
+    }
+
     /// What is the matter with it.
     #[must_use]
     pub const fn condition(self) -> &'static str {
@@ -156,17 +181,29 @@ pub fn survey_hosts(
     bundles: &[Bundle],
     set: &CredentialSet,
     unmade: Unmade,
+    scope: Scope,
     observer: &dyn SurveyObserver,
 ) -> Vec<HostSurvey> {
     let own = OwnFacts::of(set, unmade);
+    let judge = match scope {
+        Scope::Files => None,
+        Scope::Upkeep(outlook) => Some(Judge::new(outlook, set.token.fingerprint())),
+    };
     let results = fanout::run_on_each(
         bundles,
         fleet.concurrency,
         fleet.interrupt,
         |bundle| {
-            let view = installer::probe_host(fleet.remote, bundle.host, &bundle.files, fleet.foreign, fleet.entropy);
-            match view {
-                Ok(view) => (describe(bundle, &view, &own, fleet.clock.now()), Some(Identity::of(&view))),
+            let probe = match &judge {
+                None => installer::probe_host,
+                Some(_) => installer::in_use::probe_host_in_use,
+            };
+            match probe(fleet.remote, bundle.host, &bundle.files, fleet.foreign, fleet.entropy) {
+                Ok(view) => {
+                    let survey = describe(bundle, &view, &own, fleet.clock.now());
+                    let upkeep = judge.as_ref().and_then(|judge| judge.judge(bundle, &view, &survey.files));
+                    (HostSurvey { upkeep, ..survey }, Some(Identity::of(&view)))
+                }
                 Err(error) => (unread(bundle, ErrorReport::of_host(&error)), None),
             }
         },
@@ -194,7 +231,7 @@ pub fn survey_hosts(
 
 fn unread(bundle: &Bundle, error: ErrorReport) -> HostSurvey {
     let name = bundle.host.name.as_str().to_owned();
-    HostSurvey { name, error: Some(error), clock_skew_seconds: None, files: Vec::new(), twin: None }
+    HostSurvey { name, error: Some(error), clock_skew_seconds: None, files: Vec::new(), twin: None, upkeep: None }
 }
 
 fn describe(bundle: &Bundle, view: &HostView, own: &OwnFacts, now: Timestamp) -> HostSurvey {
@@ -205,6 +242,7 @@ fn describe(bundle: &Bundle, view: &HostView, own: &OwnFacts, now: Timestamp) ->
         clock_skew_seconds: view.clock.map(|clock| clock.duration_since(now).as_secs()),
         files: files.map(|(file, found)| describe_file(bundle, file, found, own)).collect(),
         twin: None,
+        upkeep: None,
     }
 }
 

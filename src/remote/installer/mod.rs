@@ -7,6 +7,7 @@ pub mod examine;
 mod fact;
 mod failure;
 mod foreign;
+pub mod in_use;
 mod machine;
 mod outcome;
 mod reply;

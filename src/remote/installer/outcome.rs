@@ -1,7 +1,7 @@
 //! What a host holds, and what was done there: plain values for plans, reports and `status`. No secrets: a token is
 //! named by its fingerprint.
 
-use super::machine::MachineId;
+use super::{in_use::InUse, machine::MachineId};
 use crate::{
     digest::{Digest, Fingerprint},
     remote::{Error, FileError},
@@ -18,6 +18,8 @@ pub struct HostView {
     /// The fingerprint of its host key, `SHA256:…`; `None` for this machine.
     pub host_key: Option<String>,
     pub machine: Option<MachineId>,
+    /// Only where that was asked for.
+    pub in_use: Option<InUse>,
 }
 
 /// One file as a probe saw it.
