@@ -14,6 +14,8 @@ mod issue;
 mod key;
 mod name;
 mod public_key;
+mod request;
+mod signed;
 mod textual;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
@@ -22,7 +24,9 @@ pub use catalog::{AuthoritySpec, CATALOG, CLUSTER_CA, CertificateSpec, KUBE_PROX
 pub use chain::{ChainError, verify_chain};
 pub use fields::{BACKDATE, NameLength};
 pub use fitness::{Culprit, ImportError};
-pub use inspect::{CertificateError, CertificateInfo, parse_certificate, parse_certificates};
-pub use issue::{ClientSettings, IssueError, Issued, Lifetime, issue_client};
+pub use inspect::{CertificateError, CertificateInfo, parse_certificate, parse_certificates, split_certificates};
+pub use issue::{ClientSettings, IssueError, Issued, Lifetime, issue_client, issue_client_again};
 pub use key::{KeyError, MatchError, decode_key_file, key_matches};
+pub use request::{RequestError, generate_key, public_key_digest, render_request};
+pub use signed::{SignedError, check_signed};
 pub use textual::{LARGEST_INPUT, TextualError};

@@ -1,0 +1,58 @@
+//! Requests for a certificate (PKCS #10, RFC 2986), for a CA whose key is elsewhere: a key of our own, and a request that
+//! asks for what [`super::issue_client`] would have made. What comes back is judged by `signed`.
+
+use super::{
+    Algorithm, CertificateSpec, ClientSettings, KeyError, NameLength,
+    issue::{extended, key_usages, subject},
+    key::PrivateKey,
+    textual::render_block,
+};
+use crate::{digest::Digest, secret::Secret};
+use rcgen::{CertificateParams, PublicKeyData};
+
+const LABEL: &str = "CERTIFICATE REQUEST";
+
+/// A request that could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    #[error("the key of {name} cannot be used: {source}")]
+    Key { name: &'static str, source: KeyError },
+    #[error(transparent)]
+    Name(#[from] NameLength),
+    #[error("the request for {name} could not be made: {source}")]
+    Making { name: &'static str, source: rcgen::Error },
+}
+
+/// A new private key: PKCS#8, one PEM block.
+///
+/// # Errors
+/// [`RequestError::Making`].
+pub fn generate_key(spec: &CertificateSpec, algorithm: Algorithm) -> Result<Secret, RequestError> {
+    let key = PrivateKey::generate(algorithm);
+    key.map(PrivateKey::into_pem).map_err(|source| RequestError::Making { name: spec.name, source })
+}
+
+/// The request for a client certificate of `key`, signed by it: one PEM block. Subject, key usage and extended key usage
+/// are those of a certificate issued here; how long it is to hold is for its CA to say.
+///
+/// # Errors
+/// [`RequestError`].
+pub fn render_request(spec: &CertificateSpec, settings: &ClientSettings, key: &Secret) -> Result<String, RequestError> {
+    let name = spec.name;
+    let key = PrivateKey::parse(key).map_err(|source| RequestError::Key { name, source })?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = subject(spec, settings)?;
+    params.key_usages = key_usages(settings.algorithm);
+    params.extended_key_usages = spec.usages.iter().map(|usage| extended(*usage)).collect();
+    let request = params.serialize_request(key.pair()).map_err(|source| RequestError::Making { name, source })?;
+    Ok(render_block(LABEL, request.der()))
+}
+
+/// The digest of a private key's public half (SubjectPublicKeyInfo), as certificates have it.
+///
+/// # Errors
+/// [`KeyError`].
+pub fn public_key_digest(key: &Secret) -> Result<Digest, KeyError> {
+    Ok(Digest::of(PrivateKey::parse(key)?.pair().subject_public_key_info()))
+}
