@@ -18,10 +18,25 @@ const LABEL: &str = "CERTIFICATE REQUEST";
 pub enum RequestError {
     #[error("the key of {name} cannot be used: {source}")]
     Key { name: &'static str, source: KeyError },
+    #[error("the key of {name} is {kind}, the inventory asks for {asked}")]
+    OtherAlgorithm { name: &'static str, kind: String, asked: Algorithm },
     #[error(transparent)]
     Name(#[from] NameLength),
     #[error("the request for {name} could not be made: {source}")]
     Making { name: &'static str, source: rcgen::Error },
+}
+
+impl RequestError {
+    /// What may be done about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Key { source, .. } => source.hint(),
+            Self::OtherAlgorithm { .. } => Some("have a new key made with --new-key"),
+            Self::Name(_) => Some("choose a name of 1 to 64 characters"),
+            Self::Making { .. } => None,
+        }
+    }
 }
 
 /// A new private key: PKCS#8, one PEM block.
@@ -41,6 +56,9 @@ pub fn generate_key(spec: &CertificateSpec, algorithm: Algorithm) -> Result<Secr
 pub fn render_request(spec: &CertificateSpec, settings: &ClientSettings, key: &Secret) -> Result<String, RequestError> {
     let name = spec.name;
     let key = PrivateKey::parse(key).map_err(|source| RequestError::Key { name, source })?;
+    if key.kind().to_string() != settings.algorithm.name() {
+        return Err(RequestError::OtherAlgorithm { name, kind: key.kind().to_string(), asked: settings.algorithm });
+    }
     let mut params = CertificateParams::default();
     params.distinguished_name = subject(spec, settings)?;
     params.key_usages = key_usages(settings.algorithm);

@@ -39,6 +39,18 @@ pub(super) fn write_file(path: &Path, content: &[u8]) -> Result<(), Error> {
     StagedFile::write(path, content)?.persist()
 }
 
+/// Replaces a file that holds no secret, as whole as any other; of the given mode.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn write_public_file(path: &Path, content: &[u8], mode: u32) -> Result<(), Error> {
+    let temp = write_temp(path, content)?;
+    let narrowed = temp.as_file().set_permissions(fs::Permissions::from_mode(mode));
+    narrowed.map_err(|e| Error::io("set the mode of", path, e))?;
+    temp.persist(path).map_err(|e| Error::io("write", path, e.error))?;
+    sync_dir(folder_of(path))
+}
+
 /// Writes `content` to a new file of the given mode; never replaces one.
 ///
 /// # Errors

@@ -17,7 +17,7 @@ mod space;
 mod state;
 mod trust;
 
-pub use atomic::write_new_file;
+pub use atomic::{write_new_file, write_public_file};
 pub use error::{Error, Unfit};
 pub use extra::ExtraFile;
 pub use file::StoredFile;

@@ -4,6 +4,7 @@ mod breaker;
 pub mod combine;
 pub mod distribute;
 pub mod doctor;
+pub mod external;
 mod fanout;
 pub mod generate;
 mod journal;

@@ -3,7 +3,7 @@
 //! come back.
 
 use super::{
-    Desk, Error, Form, StepAction,
+    Desk, Due, Error, Form, StepAction,
     client::{Settled, settle_pair},
 };
 use crate::{
@@ -34,7 +34,7 @@ pub(super) fn settle(desk: &mut Desk, authority: &Authority) -> Result<BTreeMap<
     let is_asked_for = desk.renewal.is_some_and(|renewal| renewal.form == Form::PerNode);
     desk.per_node = is_asked_for || is_per_node(desk.inventory, before);
     let was_per_node = before.is_some_and(|state| state.per_node);
-    if desk.renewal.is_some() {
+    if desk.renewal.is_some_and(|renewal| renewal.due == Due::Now) {
         drop_unwanted(desk);
     }
     if !desk.per_node {
@@ -46,9 +46,9 @@ pub(super) fn settle(desk: &mut Desk, authority: &Authority) -> Result<BTreeMap<
     let names: Vec<&str> = nodes(desk.inventory).collect();
     let settled = settle_all(desk, authority, &names)?;
     let (mut pairs, mut made, mut first) = (BTreeMap::new(), 0, None);
-    let mut last = None;
+    let mut last: Option<jiff::Timestamp> = None;
     for (name, Settled { pair, info, made: new }) in names.iter().map(|name| (*name).to_owned()).zip(settled) {
-        last = last.min(Some(info.not_after)).or(Some(info.not_after));
+        last = Some(last.map_or(info.not_after, |last| last.min(info.not_after)));
         if let Some(new) = new {
             made += 1;
             first.get_or_insert_with(|| format!("{name}: {}", new.why));
