@@ -13,8 +13,9 @@ mod inspect;
 mod issue;
 mod key;
 mod name;
+mod outgoing;
 mod public_key;
-mod request;
+
 mod signed;
 mod textual;
 
@@ -27,6 +28,6 @@ pub use fitness::{Culprit, ImportError};
 pub use inspect::{CertificateError, CertificateInfo, parse_certificate, parse_certificates, split_certificates};
 pub use issue::{ClientSettings, IssueError, Issued, Lifetime, issue_client, issue_client_again};
 pub use key::{KeyError, MatchError, decode_key_file, key_matches};
-pub use request::{RequestError, generate_key, public_key_digest, render_request};
+pub use outgoing::{OutgoingError, generate_key, public_key_digest, render_request};
 pub use signed::{SignedError, check_signed};
 pub use textual::{LARGEST_INPUT, TextualError};

@@ -7,7 +7,7 @@
 use super::Error;
 use std::{collections::BTreeSet, fmt, fs, io, path::Path};
 
-const NODES: &str = "certs/nodes";
+pub(super) const NODES: &str = "certs/nodes";
 const KEY: &str = "kube-proxy-key.pem";
 const CERTIFICATE: &str = "kube-proxy.pem";
 const PENDING_KEY: &str = "kube-proxy-key.pending.pem";

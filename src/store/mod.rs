@@ -62,14 +62,15 @@ pub struct Store {
 pub struct Changes {
     pub files: Vec<(StoredFile, Secret)>,
     pub extra: Vec<(ExtraFile, Secret)>,
-    /// Files that are not wanted any more; one that is not there is none.
-    pub removed: Vec<ExtraFile>,
+    /// Files that are not wanted any more; they need not be there.
+    pub removed: Vec<StoredFile>,
+    pub removed_extra: Vec<ExtraFile>,
 }
 
 impl Changes {
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.extra.is_empty() && self.removed.is_empty()
+        self.files.is_empty() && self.extra.is_empty() && self.removed.is_empty() && self.removed_extra.is_empty()
     }
 }
 
@@ -203,11 +204,15 @@ impl Store {
             };
             return Err(self.damaged(path, what.to_owned()));
         }
-        *unfinished |= expected.next.is_some_and(|next| next != found);
+        *unfinished |= match expected.next {
+            Some(next) => next != found,
+            // The commit that was interrupted was to remove it.
+            None => document.next.is_some() && expected.current.is_some(),
+        };
         Ok(Some(content))
     }
 
-    /// As [`Self::commit_changes`], of fixed files alone.
+    /// As [`Store::commit_changes`], of fixed files alone.
     ///
     /// # Errors
     /// As there.
@@ -241,9 +246,10 @@ impl Store {
         next.generation = current.generation + 1;
         next.updated = Some(clock.now());
         next.files.clone_from(&current.files);
-        for file in &changes.removed {
-            next.files.remove(&file.path());
-        }
+        let extra = changes.removed_extra.iter().map(ExtraFile::path);
+        let removed: BTreeSet<String> =
+            changes.removed.iter().map(|file| file.path().to_owned()).chain(extra).collect();
+        next.files.retain(|path, _| !removed.contains(path));
         let files = changes.files.iter().map(|(file, content)| (file.path().to_owned(), content));
         let written: Vec<_> = files.chain(changes.extra.iter().map(|(file, content)| (file.path(), content))).collect();
         next.files.extend(written.iter().map(|(path, content)| (path.clone(), digest_of(content))));
@@ -259,19 +265,19 @@ impl Store {
         let last = self.stage_state(&next, None)?;
         staged.into_iter().try_for_each(StagedFile::persist)?;
         // Before the last state, which does not know them; the one before knows them, there or not.
-        changes.removed.iter().try_for_each(|file| self.remove(file))?;
+        removed.iter().try_for_each(|path| self.remove(path))?;
         last.persist()?;
         Ok(next)
     }
 
-    fn remove(&self, file: &ExtraFile) -> Result<(), Error> {
-        let path = self.dir.join(file.path());
+    fn remove(&self, relative: &str) -> Result<(), Error> {
+        let path = self.dir.join(relative);
         match fs::remove_file(&path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io("remove", &path, e)),
             _ => {}
         }
         // A node's directory goes with its last file; one that holds anything stays.
-        if let Some(parent) = path.parent().filter(|_| file.node().is_some()) {
+        if let Some(parent) = path.parent().filter(|_| relative.starts_with(extra::NODES)) {
             let _ = fs::remove_dir(parent);
         }
         Ok(())

@@ -71,6 +71,15 @@ impl<'a> Breaker<'a> {
         }
     }
 
+    /// A host that was counted as done has failed after all: its files are right, its service does not come back.
+    pub fn count_refused(&self) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.failed += 1;
+        if let Some(allowed) = self.allowed.filter(|allowed| counts.failed > *allowed) {
+            let _ = self.stop.set(Stop::TooManyFailures { allowed });
+        }
+    }
+
     /// What is to be said of a host that was not begun.
     pub fn reason(&self) -> ErrorReport {
         match self.stop.get() {

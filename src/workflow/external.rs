@@ -20,7 +20,7 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
-    Request(#[from] pki::RequestError),
+    Request(#[from] pki::OutgoingError),
     #[error("the inventory names another CA than the one in use ({})", stored.subject)]
     OtherCa { stored: Box<CaRecord> },
     /// One line each: the file, and what is wrong with it.
@@ -252,7 +252,7 @@ fn take(
         put(node, owner, pem, changes);
     }
     if owner.waits {
-        changes.removed.push(ExtraFile::pending_key(node));
+        changes.removed_extra.push(ExtraFile::pending_key(node));
     }
     Taken { path: path.to_owned(), node: owner.node.clone(), info, is_known }
 }

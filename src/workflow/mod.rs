@@ -11,6 +11,7 @@ mod journal;
 mod kept_run;
 pub mod merge;
 mod order;
+pub mod reissue;
 pub mod report;
 pub mod restarts;
 pub mod rollback;

@@ -97,5 +97,5 @@ fn drop_unwanted(desk: &mut Desk) {
     let is_pending = |file: &ExtraFile| matches!(file, ExtraFile::PendingKey | ExtraFile::NodePendingKey(_));
     let unwanted = |file: &&ExtraFile| !is_pending(file) && !file.node().is_some_and(|node| kept.contains(node));
     let removed: Vec<ExtraFile> = desk.snapshot.extra_files().filter(unwanted).cloned().collect();
-    desk.changes.removed.extend(removed);
+    desk.changes.removed_extra.extend(removed);
 }

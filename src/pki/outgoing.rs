@@ -15,7 +15,7 @@ const LABEL: &str = "CERTIFICATE REQUEST";
 /// A request that could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum RequestError {
+pub enum OutgoingError {
     #[error("the key of {name} cannot be used: {source}")]
     Key { name: &'static str, source: KeyError },
     #[error("the key of {name} is {kind}, the inventory asks for {asked}")]
@@ -26,7 +26,7 @@ pub enum RequestError {
     Making { name: &'static str, source: rcgen::Error },
 }
 
-impl RequestError {
+impl OutgoingError {
     /// What may be done about it.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
@@ -42,28 +42,32 @@ impl RequestError {
 /// A new private key: PKCS#8, one PEM block.
 ///
 /// # Errors
-/// [`RequestError::Making`].
-pub fn generate_key(spec: &CertificateSpec, algorithm: Algorithm) -> Result<Secret, RequestError> {
+/// [`OutgoingError::Making`].
+pub fn generate_key(spec: &CertificateSpec, algorithm: Algorithm) -> Result<Secret, OutgoingError> {
     let key = PrivateKey::generate(algorithm);
-    key.map(PrivateKey::into_pem).map_err(|source| RequestError::Making { name: spec.name, source })
+    key.map(PrivateKey::into_pem).map_err(|source| OutgoingError::Making { name: spec.name, source })
 }
 
 /// The request for a client certificate of `key`, signed by it: one PEM block. Subject, key usage and extended key usage
 /// are those of a certificate issued here; how long it is to hold is for its CA to say.
 ///
 /// # Errors
-/// [`RequestError`].
-pub fn render_request(spec: &CertificateSpec, settings: &ClientSettings, key: &Secret) -> Result<String, RequestError> {
+/// [`OutgoingError`].
+pub fn render_request(
+    spec: &CertificateSpec,
+    settings: &ClientSettings,
+    key: &Secret,
+) -> Result<String, OutgoingError> {
     let name = spec.name;
-    let key = PrivateKey::parse(key).map_err(|source| RequestError::Key { name, source })?;
+    let key = PrivateKey::parse(key).map_err(|source| OutgoingError::Key { name, source })?;
     if key.kind().to_string() != settings.algorithm.name() {
-        return Err(RequestError::OtherAlgorithm { name, kind: key.kind().to_string(), asked: settings.algorithm });
+        return Err(OutgoingError::OtherAlgorithm { name, kind: key.kind().to_string(), asked: settings.algorithm });
     }
     let mut params = CertificateParams::default();
     params.distinguished_name = subject(spec, settings)?;
     params.key_usages = key_usages(settings.algorithm);
     params.extended_key_usages = spec.usages.iter().map(|usage| extended(*usage)).collect();
-    let request = params.serialize_request(key.pair()).map_err(|source| RequestError::Making { name, source })?;
+    let request = params.serialize_request(key.pair()).map_err(|source| OutgoingError::Making { name, source })?;
     Ok(render_block(LABEL, request.der()))
 }
 
