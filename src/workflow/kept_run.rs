@@ -111,6 +111,9 @@ impl KeptRun {
         match (&self.of, &self.id) {
             (Some(of), _) if self.is_rollback() => format!("kubemint rollback {of}"),
             _ if self.is_rollback() => "kubemint rollback --host NAME".to_owned(),
+            (_, Some(id)) if self.command.as_deref() == Some("reissue") => {
+                format!("kubemint reissue kube-proxy --retry {id}")
+            }
             (_, Some(id)) => format!("kubemint distribute --retry {id}"),
             (_, None) => "kubemint distribute --retry REPORT".to_owned(),
         }

@@ -124,7 +124,11 @@ fn restart(
         CommandEnd::TimedOut => ("timed_out", "restart_timed_out", format!("took longer than {} s", limit.as_secs())),
     };
     breaker.count_refused();
-    let said = if outcome.said.is_empty() { String::new() } else { format!(": {}", outcome.said) };
+    let said = if outcome.said.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", outcome.said.lines().collect::<Vec<_>>().join("; "))
+    };
     let error = ErrorReport {
         code,
         message: format!("the restart of {SERVICE} {what}{said}"),
