@@ -2,8 +2,8 @@
 //! the list of commands. Nothing here reads a file or the environment but through clap.
 
 use super::{
-    cert, completions, distribute, doctor, generate, init, kubeconfig, man, plan, rollback, runs, shard::ShardWish,
-    status, token, verify,
+    cert, completions, distribute, doctor, generate, init, kubeconfig, man, plan, reissue, rollback, runs,
+    shard::ShardWish, status, token, verify,
 };
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
@@ -102,6 +102,7 @@ pub(super) enum Command {
     #[command(long_about = distribute::DISTRIBUTE_ABOUT, after_help = distribute::DISTRIBUTE_EXAMPLES)]
     /// Install the generated credentials on the hosts
     Distribute(distribute::DistributeArgs),
+    Reissue(reissue::Args),
     Rollback(rollback::Args),
     Runs(runs::Args),
     Status(status::Args),

@@ -21,6 +21,7 @@ mod kubeconfig;
 mod limits;
 mod man;
 mod plan;
+mod reissue;
 mod retry;
 mod rollback;
 mod runs;
@@ -73,6 +74,7 @@ fn dispatch(command: &Command, context: &Context) -> Result<Exit, Failure> {
         Command::Plan(args) => plan::run(args, context),
         Command::Apply(args) => distribute::run_apply(args, context),
         Command::Distribute(args) => distribute::run_distribute(args, context),
+        Command::Reissue(args) => reissue::run(args, context),
         Command::Rollback(args) => rollback::run(args, context),
         Command::Runs(args) => runs::run(args, context),
         Command::Status(args) => status::run(args, context),

@@ -7,6 +7,8 @@ pub mod doctor;
 pub mod external;
 mod fanout;
 pub mod generate;
+#[cfg(feature = "k8s")]
+pub mod identity;
 mod journal;
 mod kept_run;
 pub mod merge;

@@ -24,11 +24,11 @@ use crate::{
     entropy::Entropy,
     inventory::{CaSource, Inventory},
     secret::Secret,
-    store::{self, CertificateRecord, Changes, Lock, Snapshot, State, Store, StoredFile},
+    store::{self, CertificateRecord, Changes, ExtraFile, Lock, Snapshot, State, Store, StoredFile},
 };
 use jiff::Timestamp;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// What was decided for one part of the credential set, and why.
 #[derive(Debug, Clone, Serialize)]
@@ -83,6 +83,19 @@ impl Generation {
     #[must_use]
     pub fn is_current(&self) -> bool {
         self.changes.is_empty() && !self.is_reshaped
+    }
+
+    /// Whether nodes get keys of their own, or one that all share, and had it otherwise.
+    #[must_use]
+    pub fn changes_form(&self) -> bool {
+        self.is_reshaped
+    }
+
+    /// The nodes whose own certificate is made anew.
+    #[must_use]
+    pub fn renewed_nodes(&self) -> HashSet<&str> {
+        let is_certificate = |file: &&ExtraFile| matches!(file, ExtraFile::NodeCertificate(_));
+        self.changes.extra.iter().map(|(file, _)| file).filter(is_certificate).filter_map(ExtraFile::node).collect()
     }
 
     /// Writes what changed; with nothing changed, nothing at all.
