@@ -209,6 +209,24 @@ impl From<external::Error> for Failure {
     }
 }
 
+/// Where nothing was begun yet; once a command has changed something it says itself how it ends.
+#[cfg(feature = "k8s")]
+impl From<crate::cluster::Error> for Failure {
+    fn from(error: crate::cluster::Error) -> Self {
+        let exit = match &error {
+            crate::cluster::Error::Access { .. } => Exit::BadInput,
+            _ => Exit::Refused,
+        };
+        Self::new(exit, error.code(), error.to_string()).hint(error.hint())
+    }
+}
+
+impl From<kubeconfig::AccessError> for Failure {
+    fn from(error: kubeconfig::AccessError) -> Self {
+        Self::bad_input("api_access", error.to_string()).hint(error.hint())
+    }
+}
+
 impl From<token::CsvError> for Failure {
     fn from(error: token::CsvError) -> Self {
         Self::bad_input("token_file_invalid", error.to_string()).hint("`kubemint token lint FILE` explains each line")

@@ -11,6 +11,9 @@ mod progress;
 mod signals;
 
 mod cert;
+#[cfg(feature = "k8s")]
+#[allow(dead_code, reason = "until a command takes these flags")]
+mod cluster;
 mod completions;
 mod distribute;
 mod doctor;

@@ -1,5 +1,7 @@
 //! The use cases, each readable as its own summary. They know ports and adapters, never a terminal.
 
+#[cfg(feature = "k8s")]
+pub mod admin_certificate;
 mod breaker;
 pub mod combine;
 pub mod distribute;
