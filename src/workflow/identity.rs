@@ -65,3 +65,88 @@ fn probe_host(clusters: &dyn Clusters, host: &Host, certificate: &str, key: &Sec
     let (host, server) = (host.name.as_str().to_owned(), host.apiserver.as_str().to_owned());
     Probe { host, server, verdict, detail, code }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        cluster::{Action, BootstrapSecret, Cluster, Decision, Identity, Node, SigningRequest},
+        inventory::{Location, ServerUrl, parse_inventory},
+        token::BootstrapTokenSecret,
+    };
+
+    /// An apiserver for each address, by what its host's part says.
+    struct Fake;
+
+    struct FakeServer(ServerUrl);
+
+    impl Clusters for Fake {
+        fn at(&self, server: &ServerUrl) -> Result<Box<dyn Cluster>, Error> {
+            Ok(Box::new(FakeServer(server.clone())))
+        }
+    }
+
+    impl Cluster for FakeServer {
+        fn server(&self) -> &ServerUrl {
+            &self.0
+        }
+        fn whoami(&self, credential: Credential<'_>) -> Result<Identity, Error> {
+            assert!(matches!(credential, Credential::Certificate { chain: "chain", .. }));
+            let server = self.0.clone();
+            let as_user = |name: &str| Ok(Identity { username: name.into(), uid: String::new(), groups: Vec::new() });
+            match server.as_str() {
+                "https://knows:6443" => as_user("system:kube-proxy"),
+                "https://other:6443" => as_user("somebody\u{1b}[31m"),
+                "https://unknown:6443" => Err(Error::Unauthorized { server }),
+                _ => Err(Error::Unreachable { server, reason: "no route".into() }),
+            }
+        }
+        fn readyz(&self) -> Result<(), Error> {
+            unreachable!()
+        }
+        fn signing_requests(&self) -> Result<Vec<SigningRequest>, Error> {
+            unreachable!()
+        }
+        fn decide(&self, _: &SigningRequest, _: &Decision) -> Result<(), Error> {
+            unreachable!()
+        }
+        fn nodes(&self) -> Result<Vec<Node>, Error> {
+            unreachable!()
+        }
+        fn bootstrap_secrets(&self) -> Result<Vec<BootstrapSecret>, Error> {
+            unreachable!()
+        }
+        fn create_bootstrap_secret(&self, _: &BootstrapTokenSecret) -> Result<(), Error> {
+            unreachable!()
+        }
+        fn delete_bootstrap_secret(&self, _: &str) -> Result<bool, Error> {
+            unreachable!()
+        }
+        fn may(&self, _: &Action) -> Result<bool, Error> {
+            unreachable!()
+        }
+    }
+
+    #[test]
+    fn only_who_is_kube_proxy_there_is_known() {
+        let mut text = String::from("[cluster]\nserver = \"https://lb:6443\"\n");
+        for name in ["knows", "other", "unknown", "away"] {
+            text += &format!("[[hosts]]\nname = \"{name}\"\nroles = [\"control-plane\"]\n");
+        }
+        text += "[[hosts]]\nname = \"node\"\n";
+        let location = Location { path: "i.toml".into(), folder: "/".into(), home: None };
+        let inventory = parse_inventory(&text, &location).unwrap();
+        let probes = probe_identity(&Fake, &inventory.hosts, "chain", &Secret::from("key"));
+        let told: Vec<_> = probes.iter().map(|probe| (probe.host.as_str(), probe.verdict, probe.code)).collect();
+        assert_eq!(
+            told,
+            [
+                ("knows", Verdict::Known, None),
+                ("other", Verdict::Refused, None),
+                ("unknown", Verdict::Refused, Some("api_unauthorized")),
+                ("away", Verdict::Unasked, Some("api_unreachable")),
+            ]
+        );
+        assert!(!probes[1].detail.contains('\u{1b}'), "{}", probes[1].detail);
+    }
+}

@@ -51,15 +51,37 @@ pub fn only_kube_proxy(bundles: Vec<Bundle<'_>>) -> Vec<Bundle<'_>> {
     narrowed.filter(|bundle| !bundle.files.is_empty()).collect()
 }
 
-/// The hosts that the last reissue left undone; none when it came to its end. `runs` begins with the newest.
-pub fn undone_of_last<E>(runs: impl Iterator<Item = Result<KeptRun, E>>) -> Result<Option<KeptRun>, E> {
+/// What earlier runs left to be done.
+#[derive(Debug, Default)]
+pub struct Rest {
+    /// The last reissue, where it did not come to its end.
+    pub run: Option<KeptRun>,
+    /// A run after it was killed before it had named its hosts: what it stored may be on none of them.
+    pub may_be_everywhere: bool,
+}
+
+impl Rest {
+    /// The hosts that the last reissue left undone.
+    #[must_use]
+    pub fn hosts(&self) -> HashSet<String> {
+        self.run.iter().flat_map(KeptRun::undone).map(str::to_owned).collect()
+    }
+}
+
+/// Looks at runs until it meets a reissue; `runs` begins with the newest.
+#[must_use]
+pub fn find_rest(runs: impl Iterator<Item = KeptRun>) -> Rest {
+    let mut may_be_everywhere = false;
     for run in runs {
-        let run = run?;
-        if run.command.as_deref() == Some(COMMAND) {
-            return Ok(Some(run).filter(|run| run.undone().next().is_some()));
+        match run.command.as_deref() {
+            Some(COMMAND) => {
+                return Rest { run: Some(run).filter(|run| run.undone().next().is_some()), may_be_everywhere };
+            }
+            Some(_) => {}
+            None => may_be_everywhere = true,
         }
     }
-    Ok(None)
+    Rest { run: None, may_be_everywhere }
 }
 
 /// Installs and restarts on every host.

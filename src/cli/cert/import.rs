@@ -29,7 +29,7 @@ use std::path::PathBuf;
     after_help = "\
 Examples:
   kubemint cert import kube-proxy.pem
-  kubemint cert import signed/*.pem && kubemint apply"
+  kubemint cert import signed/*.pem"
 )]
 pub(super) struct Args {
     /// PEM files of certificates

@@ -125,9 +125,19 @@ fn run_kube_proxy(args: &KubeProxyArgs, context: &Context) -> Result<Exit, Failu
     }
     confirm(context, &planned)?;
     let remote = context.remote(&inventory, &args.install.hosts, &planned.hosts)?;
+    let ask =
+        |planned: &Planned| args.probe.ask(context, &inventory, &planned.snapshot, &planned.plan.set, planned.sample());
+    // Before the lock: what is refused touches nothing.
+    let answers = ask(&planned)?;
     let held = planned.store.lock()?;
-    let planned = planned.under_lock(args, context, &inventory)?;
-    let answers = args.probe.ask(context, &inventory, &planned.snapshot, &planned.plan.set, planned.sample())?;
+    let (planned, answers) = match planned.is_current()? {
+        true => (planned, answers),
+        false => {
+            let planned = Planned::new(args, context, &inventory)?;
+            let answers = ask(&planned)?;
+            (planned, answers)
+        }
+    };
     let journal = planned.store.start_run(RunId::new(context.now(), &context.entropy)?)?;
     let Planned { store, snapshot, plan, hosts, owed, of, .. } = planned;
     let steps = plan.steps.clone();

@@ -73,13 +73,12 @@ impl<'h> Planned<'h> {
         let nodes = nodes(&chosen);
         let given = generate::read_given_authority(inventory, context.now())?;
         let is_limited = nodes.len() < self::nodes(&inventory.hosts.iter().collect::<Vec<_>>()).len();
-        let renewal = Renewal {
+        let mut renewal = Renewal {
             due: args.if_expiring.map_or(Due::Now, Due::Within),
             key: if args.keep_key { KeyChoice::Kept } else { KeyChoice::New },
             nodes: is_limited.then(|| nodes.iter().map(|host| host.name.as_str().to_owned()).collect()),
             form: if args.per_node { Form::PerNode } else { Form::AsIs },
         };
-        let mut renewal = renewal;
         if nodes.is_empty() && args.if_expiring.is_none() {
             renewal.due = Due::Within(jiff::SignedDuration::MIN);
         }
@@ -91,19 +90,18 @@ impl<'h> Planned<'h> {
         let plan = plan_renewal(inventory, given, &snapshot, now, entropy, &renewal)?;
         refuse_other_work(&plan)?;
         warn_of_ca(args, context, &snapshot);
-        let last = last_undone(&store);
-        let owed: HashSet<String> = last.iter().flat_map(KeptRun::undone).map(str::to_owned).collect();
+        let rest = reissue::find_rest(newest_first(&store));
+        let owed = rest.hosts();
         let is_made = plan.steps.iter().any(|step| is_ours(step.artifact) && step.action != StepAction::Kept);
-        let (work, hosts, of) = match is_made || snapshot.interrupted {
-            true => (Work::Renewal, touched(&plan, nodes, &owed), None),
-            false if args.if_expiring.is_some() => {
-                let rest: Vec<&Host> = nodes.into_iter().filter(|host| owed.contains(host.name.as_str())).collect();
-                match (rest.is_empty(), last) {
-                    (false, Some(run)) => (Work::Rest, rest, run.id),
-                    _ => (Work::NothingDue, Vec::new(), None),
-                }
+        let (work, hosts, of) = match (is_made || snapshot.interrupted, args.if_expiring) {
+            (true, _) => (Work::Renewal, touched(&plan, nodes, &owed), None),
+            (false, None) => (Work::Renewal, Vec::new(), None),
+            (false, Some(_)) => {
+                let is_left = |host: &&Host| rest.may_be_everywhere || owed.contains(host.name.as_str());
+                let hosts: Vec<&Host> = nodes.into_iter().filter(is_left).collect();
+                let work = if hosts.is_empty() { Work::NothingDue } else { Work::Rest };
+                (work, hosts, rest.run.and_then(|run| run.id))
             }
-            false => (Work::Renewal, Vec::new(), None),
         };
         Ok(Self { store, snapshot, plan, work, hosts, owed, of })
     }
@@ -132,17 +130,9 @@ impl<'h> Planned<'h> {
         Ok(Self { store, snapshot, plan, work: Work::Rest, hosts, owed, of: retried.id() })
     }
 
-    /// Decides anew if another run changed the directory in between.
-    pub(super) fn under_lock(
-        self,
-        args: &KubeProxyArgs,
-        context: &Context,
-        inventory: &'h Inventory,
-    ) -> Result<Self, Failure> {
-        if self.store.load()?.is_same_as(&self.snapshot) {
-            return Ok(self);
-        }
-        Self::new(args, context, inventory)
+    /// Whether no other run has changed the directory since.
+    pub(super) fn is_current(&self) -> Result<bool, Failure> {
+        Ok(self.store.load()?.is_same_as(&self.snapshot))
     }
 
     /// A node whose own certificate stands for those of all: they differ in key and serial number only.
@@ -163,14 +153,13 @@ fn touched<'h>(plan: &Generation, nodes: Vec<&'h Host>, owed: &HashSet<String>) 
 }
 
 /// A record that cannot be read is for `runs show` to tell of.
-fn last_undone(store: &Store) -> Option<KeptRun> {
+fn newest_first(store: &Store) -> impl Iterator<Item = KeptRun> {
     let runs = store.runs();
-    let newest_first = runs.list().unwrap_or_default().into_iter().rev();
-    let read = newest_first.filter_map(|id| {
+    let ids = runs.list().unwrap_or_default().into_iter().rev();
+    ids.filter_map(move |id| {
         let record = runs.read(&id).ok()?;
         runs::parse_record(id.as_str(), &runs.path(&id), &record).ok()
-    });
-    reissue::undone_of_last(read.map(Ok::<_, std::convert::Infallible>)).unwrap_or_else(|never| match never {})
+    })
 }
 
 /// A reissue makes certificates; whatever else the inventory asks for is for `apply`, which says so.
