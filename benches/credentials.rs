@@ -87,6 +87,7 @@ fn in_process(ca: &Authority, algorithm: Algorithm) {
         token_csv: Secret::from(""),
         client_certificate_pem: issued.certificate_pem,
         client_key_pem: issued.key_pem,
+        node_clients: std::collections::BTreeMap::new(),
     };
     let rendered = set.render(FileKind::KubeProxyKubeconfig, &server()).unwrap();
     assert!(rendered.expose_secret().len() > 1000);

@@ -117,6 +117,7 @@ fn tokens_that_yaml_takes_for_something_else_survive_kubectl_and_the_way_back() 
             token_csv: Secret::from(format!("{token},kubelet-bootstrap,10001\n")),
             client_certificate_pem: env.read("state/certs/kube-proxy.pem"),
             client_key_pem: Secret::from(env.read("state/certs/kube-proxy-key.pem")),
+            node_clients: std::collections::BTreeMap::new(),
         };
         let text = set.render(FileKind::BootstrapKubeconfig, &ServerUrl::new_unchecked(SERVER)).unwrap();
         env.write("ours", text.expose_secret());

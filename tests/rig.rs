@@ -76,7 +76,6 @@ fn restart(cluster: &ControlPlane, host: &str) {
 #[test]
 fn kubectl_works_with_it() {
     need_root!();
-<<<<<<< HEAD
     let cluster = ControlPlane::builder().control_planes(3).nodes(2).unjoined(&["node-2"]).start();
     let who = cluster.kubectl(&["auth", "whoami", "-o", "json"]).expect(0).stdout;
     let user = &serde_json::from_str::<Value>(&who).unwrap()["status"]["userInfo"];
@@ -432,18 +431,4 @@ fn what_it_does_not_know_it_refuses_and_writes_down() {
         assert_eq!((status, &body["kind"]), (code, &"Status".into()), "{path}");
     }
     assert_eq!(cluster.unknown_requests(), ["GET /api/v1/pods", "DELETE /api/v1/nodes", "GET /metrics"]);
-=======
-    let began = std::time::Instant::now();
-    let cluster = ControlPlane::builder().control_planes(3).nodes(6).start();
-    eprintln!("up after {:?}", began.elapsed());
-    let prober = cluster.probe();
-    std::thread::park_timeout(std::time::Duration::from_secs(2));
-    let report = prober.stop();
-    eprintln!("{report:?} {:?}", cluster.kubectl(&["get", "csr,nodes"]));
-    assert_eq!(
-        cluster.kubectl(&["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]).expect(0).stdout,
-        "kubernetes-admin"
-    );
-    let _ = Fault::Hang;
->>>>>>> wt-service
 }

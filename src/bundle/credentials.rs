@@ -3,11 +3,12 @@
 use super::{FileKind, Validity};
 use crate::{
     digest::Fingerprint,
-    inventory::ServerUrl,
+    inventory::{Host, ServerUrl},
     kubeconfig,
     secret::{ExposeSecret, Secret},
     token::{self, BootstrapToken},
 };
+use std::collections::BTreeMap;
 
 /// The kubeconfig user of kube-proxy, by the handbook.
 const KUBE_PROXY_USER: &str = "kube-proxy";
@@ -21,6 +22,13 @@ pub enum Error {
     NulByte(FileKind),
 }
 
+/// A client certificate with its key, both PEM.
+#[derive(Debug, Clone)]
+pub struct ClientPair {
+    pub certificate_pem: String,
+    pub key_pem: Secret,
+}
+
 /// One generation of credentials.
 #[derive(Debug)]
 pub struct CredentialSet {
@@ -30,8 +38,11 @@ pub struct CredentialSet {
     pub token: BootstrapToken,
     /// token.csv whole, rows of other users included.
     pub token_csv: Secret,
+    /// kube-proxy's, for every node without one of its own.
     pub client_certificate_pem: String,
     pub client_key_pem: Secret,
+    /// The pairs of nodes that have their own, by name; empty where all share one.
+    pub node_clients: BTreeMap<String, ClientPair>,
 }
 
 impl CredentialSet {
@@ -43,22 +54,39 @@ impl CredentialSet {
         rows.unwrap_or_default()
     }
 
+    /// kube-proxy's certificate and key on `host`; the shared ones where it has none of its own, or for no host in
+    /// particular.
+    #[must_use]
+    pub fn client_of(&self, host: Option<&Host>) -> (&str, &Secret) {
+        let own = host.and_then(|host| self.node_clients.get(host.name.as_str()));
+        own.map_or((&self.client_certificate_pem, &self.client_key_pem), |own| (&own.certificate_pem, &own.key_pem))
+    }
+
     /// When every certificate in a file holds; `None` where it has none, or one that cannot be read.
     #[must_use]
-    pub fn validity(&self, kind: FileKind) -> Option<Validity> {
+    pub fn validity(&self, kind: FileKind, host: Option<&Host>) -> Option<Validity> {
         let ca = || Validity::of_pem(&self.ca_pem);
         match kind {
             FileKind::TokenCsv => None,
             FileKind::BootstrapKubeconfig | FileKind::CaCertificate => ca(),
-            FileKind::KubeProxyKubeconfig => Some(ca()?.overlap(Validity::of_pem(&self.client_certificate_pem)?)),
+            FileKind::KubeProxyKubeconfig => Some(ca()?.overlap(Validity::of_pem(self.client_of(host).0)?)),
         }
     }
 
-    /// The content of one file, for a host whose kubeconfigs point to `server`.
+    /// The content of one file that no host in particular holds, with kubeconfigs that point to `server`.
     ///
     /// # Errors
     /// [`Error`].
     pub fn render(&self, kind: FileKind, server: &ServerUrl) -> Result<Secret, Error> {
+        self.render_for(kind, server, None)
+    }
+
+    /// The same, as `host` holds it.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn render_for(&self, kind: FileKind, server: &ServerUrl, host: Option<&Host>) -> Result<Secret, Error> {
+        let (certificate, key) = self.client_of(host);
         let (cluster, server, ca) = (&self.cluster_name, server.as_str(), &self.ca_pem);
         let content = match kind {
             FileKind::BootstrapKubeconfig => kubeconfig::render_kubeconfig(&kubeconfig::build_bootstrap(
@@ -73,8 +101,8 @@ impl CredentialSet {
                 server,
                 ca,
                 KUBE_PROXY_USER,
-                &self.client_certificate_pem,
-                &self.client_key_pem,
+                certificate,
+                key,
             ))?,
             FileKind::TokenCsv => self.token_csv.clone(),
             FileKind::CaCertificate => Secret::from(ca.as_str()),

@@ -1,12 +1,13 @@
 //! Which files a host must hold: path, owner, mode, digest, content. Pure: it reads no disk and asks no host.
 //!
 //! Nodes get the two kubeconfigs, control-plane hosts token.csv, a host that is both gets all. Hosts that point to the
-//! same server share their content: ten thousand hosts cost one rendering per server.
+//! same server share their content: ten thousand hosts cost one rendering per server, and one per host of what is a
+//! node's own.
 
 mod credentials;
 mod validity;
 
-pub use credentials::{CredentialSet, Error};
+pub use credentials::{ClientPair, CredentialSet, Error};
 pub use validity::Validity;
 
 use crate::{
@@ -124,19 +125,21 @@ type Rendered = (Arc<Secret>, Digest);
 /// [`Error`]: a file could not be rendered, or would hold a NUL byte.
 pub fn build_bundles<'a>(hosts: &[&'a Host], set: &CredentialSet) -> Result<Vec<Bundle<'a>>, Error> {
     let mut rendered: HashMap<(FileKind, Option<&ServerUrl>), Rendered> = HashMap::new();
-    let validities = FileKind::ALL.map(|kind| (kind, set.validity(kind)));
+    let validities = FileKind::ALL.map(|kind| (kind, set.validity(kind, None)));
     let mut bundles = Vec::with_capacity(hosts.len());
-    for host in hosts {
+    for &host in hosts {
         let mut files = Vec::new();
         for (kind, path) in targets(host) {
+            if kind.is_own(host, set) {
+                let (content, sha256) = render(set, kind, &host.server, Some(host))?;
+                let validity = set.validity(kind, Some(host));
+                files.push(HostFile { kind, path, content, sha256, validity });
+                continue;
+            }
             let key = (kind, kind.names_server().then_some(&host.server));
             let (content, sha256) = match rendered.get(&key) {
                 Some(known) => known.clone(),
-                None => {
-                    let content = set.render(kind, &host.server)?;
-                    let sha256 = Digest::of(content.expose_secret());
-                    rendered.entry(key).or_insert((Arc::new(content), sha256)).clone()
-                }
+                None => rendered.entry(key).or_insert(render(set, kind, &host.server, None)?).clone(),
             };
             let validity = validities.iter().find(|(of, _)| *of == kind).and_then(|(_, validity)| *validity);
             files.push(HostFile { kind, path, content, sha256, validity });
@@ -144,6 +147,12 @@ pub fn build_bundles<'a>(hosts: &[&'a Host], set: &CredentialSet) -> Result<Vec<
         bundles.push(Bundle { host, files });
     }
     Ok(bundles)
+}
+
+fn render(set: &CredentialSet, kind: FileKind, server: &ServerUrl, host: Option<&Host>) -> Result<Rendered, Error> {
+    let content = set.render_for(kind, server, host)?;
+    let sha256 = Digest::of(content.expose_secret());
+    Ok((Arc::new(content), sha256))
 }
 
 /// Where `host` must hold a file: absolute, below `root` for a local host.
@@ -156,5 +165,10 @@ impl FileKind {
     /// Whether the content depends on the server a host points to.
     const fn names_server(self) -> bool {
         matches!(self, Self::BootstrapKubeconfig | Self::KubeProxyKubeconfig)
+    }
+
+    /// Whether the content is the host's own, and no other's.
+    fn is_own(self, host: &Host, set: &CredentialSet) -> bool {
+        self == Self::KubeProxyKubeconfig && set.node_clients.contains_key(host.name.as_str())
     }
 }

@@ -4,8 +4,8 @@
 #[cfg(feature = "k8s")]
 use super::{approve, rebootstrap};
 use super::{
-    cert, completions, distribute, doctor, generate, init, kubeconfig, man, plan, rollback, runs, shard::ShardWish,
-    status, token, verify,
+    cert, completions, distribute, doctor, generate, init, kubeconfig, man, plan, reissue, rollback, runs,
+    shard::ShardWish, status, token, verify,
 };
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
@@ -106,6 +106,7 @@ pub(super) enum Command {
     Distribute(distribute::DistributeArgs),
     #[cfg(feature = "k8s")]
     Rebootstrap(rebootstrap::Args),
+    Reissue(reissue::Args),
     Rollback(rollback::Args),
     Runs(runs::Args),
     Status(status::Args),

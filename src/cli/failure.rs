@@ -3,7 +3,7 @@
 
 use crate::{
     bundle, entropy, inventory, kubeconfig, pki, store, token,
-    workflow::{combine, generate},
+    workflow::{combine, external, generate},
 };
 use serde::Serialize;
 use std::{path::Path, process::ExitCode};
@@ -188,11 +188,24 @@ impl From<combine::Error> for Failure {
 impl From<generate::Error> for Failure {
     fn from(error: generate::Error) -> Self {
         let (exit, code) = match error.kind() {
+            _ if matches!(error, generate::Error::Unsigned { .. }) => (Exit::Refused, "certificate_unsigned"),
+            _ if matches!(error, generate::Error::CaKeyAbsent { .. }) => (Exit::BadInput, "ca_key_absent"),
             generate::ErrorKind::BadInput => (Exit::BadInput, "ca_invalid"),
             generate::ErrorKind::Refused => (Exit::Refused, "state_unusable"),
             generate::ErrorKind::Unexpected => (Exit::Unexpected, "unexpected"),
         };
         Self::new(exit, code, error.to_string()).hint(error.hint())
+    }
+}
+
+impl From<external::Error> for Failure {
+    fn from(error: external::Error) -> Self {
+        let (exit, code) = match &error {
+            external::Error::Request(_) => (Exit::BadInput, "request_failed"),
+            external::Error::OtherCa { .. } => (Exit::Refused, "state_unusable"),
+            external::Error::Refused(_) => (Exit::BadInput, "certificate_refused"),
+        };
+        Self { hint: error.hint(), ..Self::new(exit, code, error.to_string()) }
     }
 }
 

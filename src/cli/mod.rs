@@ -27,6 +27,7 @@ mod man;
 mod plan;
 #[cfg(feature = "k8s")]
 mod rebootstrap;
+mod reissue;
 mod retry;
 mod rollback;
 mod runs;
@@ -81,6 +82,7 @@ fn dispatch(command: &Command, context: &Context) -> Result<Exit, Failure> {
         Command::Distribute(args) => distribute::run_distribute(args, context),
         #[cfg(feature = "k8s")]
         Command::Rebootstrap(args) => rebootstrap::run(args, context),
+        Command::Reissue(args) => reissue::run(args, context),
         Command::Rollback(args) => rollback::run(args, context),
         Command::Runs(args) => runs::run(args, context),
         Command::Status(args) => status::run(args, context),

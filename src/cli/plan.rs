@@ -13,7 +13,7 @@ use crate::{
     clock::day,
     inventory::Limits,
     workflow::{
-        generate::{Step, StepAction},
+        generate::{NODES_ARTIFACT, Step, StepAction},
         report::{ErrorReport, Twin},
         survey::{self, Facts, FileSurvey, HostSurvey, RowFact, Scope, State, Unmade, Verdict},
     },
@@ -107,7 +107,12 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
 fn unmade(steps: &[Step]) -> Unmade {
     let changes = |artifact| steps.iter().any(|s: &Step| s.artifact == artifact && s.action != StepAction::Kept);
     let created = |artifact| steps.iter().any(|s: &Step| s.artifact == artifact && s.action == StepAction::Created);
-    Unmade { ca: created("ca"), token: created("token"), certificate: changes("kube-proxy") }
+    Unmade {
+        ca: created("ca"),
+        token: created("token"),
+        certificate: changes("kube-proxy"),
+        node_certificates: changes(NODES_ARTIFACT),
+    }
 }
 
 fn planned(survey: &HostSurvey) -> PlannedHost<'_> {

@@ -116,7 +116,7 @@ pub struct CertificateSettings {
     pub validity: Duration,
     pub organization: String,
     /// A key and a certificate of its own for every node.
-    pub per_node: bool,
+    pub per_node: Option<bool>,
 }
 
 /// The command that restarts each service on a host, where the inventory names one.

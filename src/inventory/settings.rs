@@ -96,7 +96,7 @@ pub(super) fn read_kube_proxy(top: &Reader<'_>, mistakes: &mut Mistakes<'_>) -> 
         algorithm: read_algorithm(&table, mistakes),
         validity: read_validity(&table, 365, mistakes),
         organization: read_name(&table, "organization", "system:node-proxier", mistakes),
-        per_node: table.flag("per_node").unwrap_or(false),
+        per_node: table.flag("per_node"),
     }
 }
 

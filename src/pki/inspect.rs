@@ -118,6 +118,15 @@ pub fn parse_certificates(pem: impl AsRef<[u8]>) -> Result<Vec<CertificateInfo>,
     all_der(pem.as_ref())?.iter().map(|der| describe(&read_x509(der)?)).collect()
 }
 
+/// The same, each with its own PEM block: LF line ends, a newline at the end.
+///
+/// # Errors
+/// As [`parse_certificates`].
+pub fn split_certificates(pem: impl AsRef<[u8]>) -> Result<Vec<(String, CertificateInfo)>, CertificateError> {
+    let described = |der: &Vec<u8>| Ok((textual::render_block(LABEL, der), describe(&read_x509(der)?)?));
+    all_der(pem.as_ref())?.iter().map(described).collect()
+}
+
 pub(super) fn single_der(pem: &[u8]) -> Result<Vec<u8>, CertificateError> {
     let mut all = all_der(pem)?;
     match all.len() {

@@ -1,9 +1,9 @@
-//! Issuing a client certificate under the cluster CA: a new key each time, a 128-bit random serial number, valid from
+//! Issuing a client certificate under the cluster CA: a new key unless one is given, a 128-bit random serial number, valid from
 //! five minutes ago and never past the CA's end. The issuer's name is the CA's subject byte for byte and the authority
 //! key identifier is the CA's own; every certificate is verified against its CA before it leaves this module.
 
 use super::{
-    Algorithm, Authority, CertificateError, CertificateInfo, CertificateSpec, ChainError, Usage,
+    Algorithm, Authority, CertificateError, CertificateInfo, CertificateSpec, ChainError, KeyError, Usage,
     chain::verify_der,
     der::{assemble, replace_issuer},
     fields::{BACKDATE, Name, NameLength, serial_number, x509_time},
@@ -67,6 +67,10 @@ pub enum IssueError {
     Name(#[from] NameLength),
     #[error(transparent)]
     Entropy(#[from] entropy::Error),
+    #[error("the key of {name} cannot be used again: {source}")]
+    Key { name: &'static str, source: KeyError },
+    #[error("the key of {name} is {kind}, not {asked}")]
+    OtherAlgorithm { name: &'static str, kind: String, asked: Algorithm },
     #[error("{name} could not be signed: {source}")]
     Signing { name: &'static str, source: rcgen::Error },
     #[error("the certificate just made for {name} cannot be read back: {source}")]
@@ -85,6 +89,7 @@ impl IssueError {
             Self::CaNotYetValid { .. } => Some("check this machine's clock"),
             Self::TooShort { .. } => Some("ask for a longer validity"),
             Self::Name(_) => Some("choose a name of 1 to 64 characters"),
+            Self::Key { .. } | Self::OtherAlgorithm { .. } => Some("have a new key made"),
             Self::Entropy(_) | Self::Signing { .. } | Self::Unreadable { .. } | Self::Unverified { .. } => None,
         }
     }
@@ -98,6 +103,39 @@ pub fn issue_client(
     authority: &Authority,
     spec: &CertificateSpec,
     settings: &ClientSettings,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Result<Issued, IssueError> {
+    let key = PrivateKey::generate(settings.algorithm);
+    let key = key.map_err(|source| IssueError::Signing { name: spec.name, source })?;
+    issue(authority, spec, settings, key, now, entropy)
+}
+
+/// Issues a client certificate for a key that there is already, of the algorithm in `settings`.
+///
+/// # Errors
+/// [`IssueError`].
+pub fn issue_client_again(
+    authority: &Authority,
+    spec: &CertificateSpec,
+    settings: &ClientSettings,
+    key: &Secret,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Result<Issued, IssueError> {
+    let key = PrivateKey::parse(key).map_err(|source| IssueError::Key { name: spec.name, source })?;
+    if key.kind().to_string() != settings.algorithm.name() {
+        let (kind, asked) = (key.kind().to_string(), settings.algorithm);
+        return Err(IssueError::OtherAlgorithm { name: spec.name, kind, asked });
+    }
+    issue(authority, spec, settings, key, now, entropy)
+}
+
+fn issue(
+    authority: &Authority,
+    spec: &CertificateSpec,
+    settings: &ClientSettings,
+    key: PrivateKey,
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> Result<Issued, IssueError> {
@@ -116,7 +154,6 @@ pub fn issue_client(
     params.use_authority_key_identifier_extension = true;
 
     let signing = |source| IssueError::Signing { name, source };
-    let key = PrivateKey::generate(settings.algorithm).map_err(signing)?;
     let der = sign(&params, &key, authority, signer).map_err(signing)?;
     let info = examine(&der, authority, now, name)?;
     Ok(Issued { certificate_pem: render_block(LABEL, &der), key_pem: key.into_pem(), info, lifetime })
@@ -150,14 +187,14 @@ fn end(
     })
 }
 
-fn subject(spec: &CertificateSpec, settings: &ClientSettings) -> Result<DistinguishedName, NameLength> {
+pub(super) fn subject(spec: &CertificateSpec, settings: &ClientSettings) -> Result<DistinguishedName, NameLength> {
     let name = Name::new();
     let name = if settings.organization.is_empty() { name } else { name.organization(&settings.organization)? };
     Ok(name.common_name(spec.common_name)?.into())
 }
 
 /// RFC 8446 needs digitalSignature; RSA key exchange (TLS 1.2) also keyEncipherment.
-fn key_usages(algorithm: Algorithm) -> Vec<KeyUsagePurpose> {
+pub(super) fn key_usages(algorithm: Algorithm) -> Vec<KeyUsagePurpose> {
     let mut usages = vec![KeyUsagePurpose::DigitalSignature];
     if algorithm.is_rsa() {
         usages.push(KeyUsagePurpose::KeyEncipherment);
@@ -165,7 +202,7 @@ fn key_usages(algorithm: Algorithm) -> Vec<KeyUsagePurpose> {
     usages
 }
 
-fn extended(usage: Usage) -> ExtendedKeyUsagePurpose {
+pub(super) fn extended(usage: Usage) -> ExtendedKeyUsagePurpose {
     match usage {
         Usage::ClientAuth => ExtendedKeyUsagePurpose::ClientAuth,
     }

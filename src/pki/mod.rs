@@ -13,8 +13,11 @@ mod inspect;
 mod issue;
 mod key;
 mod name;
+mod outgoing;
 mod public_key;
 mod request;
+
+mod signed;
 mod textual;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
@@ -23,8 +26,10 @@ pub use catalog::{AuthoritySpec, CATALOG, CLUSTER_CA, CertificateSpec, KUBE_PROX
 pub use chain::{ChainError, verify_chain};
 pub use fields::{BACKDATE, NameLength};
 pub use fitness::{Culprit, ImportError};
-pub use inspect::{CertificateError, CertificateInfo, parse_certificate, parse_certificates};
-pub use issue::{ClientSettings, IssueError, Issued, Lifetime, issue_client};
+pub use inspect::{CertificateError, CertificateInfo, parse_certificate, parse_certificates, split_certificates};
+pub use issue::{ClientSettings, IssueError, Issued, Lifetime, issue_client, issue_client_again};
 pub use key::{KeyError, MatchError, decode_key_file, key_matches};
+pub use outgoing::{OutgoingError, generate_key, public_key_digest, render_request};
 pub use request::{AlternativeNames, LARGEST_REQUEST, RequestError, RequestInfo, parse_request};
+pub use signed::{SignedError, check_signed};
 pub use textual::{LARGEST_INPUT, TextualError};

@@ -17,12 +17,13 @@ const SUFFIX: &str = ".tmp";
 /// The content of a file, synced under another name beside it; gone when dropped.
 pub(super) struct StagedFile {
     path: PathBuf,
-    temp: tempfile::NamedTempFile,
+    /// Closed: of 10,000 nodes there are twice as many at a time.
+    temp: tempfile::TempPath,
 }
 
 impl StagedFile {
     pub(super) fn write(path: &Path, content: &[u8]) -> Result<Self, Error> {
-        Ok(Self { path: path.to_owned(), temp: write_temp(path, content)? })
+        Ok(Self { path: path.to_owned(), temp: write_temp(path, content)?.into_temp_path() })
     }
 
     /// Puts it in its place, of mode 0600.

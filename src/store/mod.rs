@@ -6,35 +6,40 @@
 
 mod atomic;
 mod error;
+mod extra;
 mod file;
 mod input;
 mod kept_runs;
 mod lock;
 mod runs;
+mod snapshot;
 mod space;
 mod state;
 mod trust;
 
 pub use atomic::{check_writable, replace_public_file, write_new_file};
 pub use error::{Error, Unfit};
+pub use extra::ExtraFile;
 pub use file::StoredFile;
 pub use input::{read_bytes, read_capped, read_stream, read_text};
 pub use kept_runs::{RunRecord, Runs, read_record};
 pub use lock::Lock;
 pub use runs::{Journal, RunId};
+pub use snapshot::Snapshot;
 pub use space::Space;
 pub use state::{CaOrigin, CaRecord, CertificateRecord, RowRecord, State, TokenRecord};
 pub use trust::{Distrust, mode_open_to_others};
 
 use atomic::StagedFile;
+use snapshot::digest_of;
+use state::Document;
 
 use crate::{
     clock::Clock,
-    digest::Digest,
     secret::{ExposeSecret, Secret},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -43,6 +48,8 @@ use std::{
 
 /// A credential larger than this was not written by kubemint.
 const LARGEST_FILE: u64 = 16 * 1024 * 1024;
+/// With a key for each of 100,000 nodes.
+const LARGEST_STATE: u64 = 256 * 1024 * 1024;
 
 /// The credential directory at a path; it need not exist yet.
 #[derive(Debug, Clone)]
@@ -50,52 +57,20 @@ pub struct Store {
     dir: PathBuf,
 }
 
-/// One consistent view of the directory.
+/// What a commit writes and removes.
 #[derive(Debug, Default)]
-pub struct Snapshot {
-    /// `None`: nothing was ever generated here.
-    pub state: Option<State>,
-    files: BTreeMap<StoredFile, Secret>,
-    /// A run was stopped between its first and its last write, or is between them now: the set may be whole, but
-    /// nothing vouches for it until the next commit.
-    pub interrupted: bool,
+pub struct Changes {
+    pub files: Vec<(StoredFile, Secret)>,
+    pub extra: Vec<(ExtraFile, Secret)>,
+    /// Files that are not wanted any more; they need not be there.
+    pub removed: Vec<StoredFile>,
+    pub removed_extra: Vec<ExtraFile>,
 }
 
-impl Snapshot {
-    /// A file's content, where it is there.
+impl Changes {
     #[must_use]
-    pub fn content(&self, file: StoredFile) -> Option<&Secret> {
-        self.files.get(&file)
-    }
-
-    /// The text of a certificate, which is no secret; `None` for every other file.
-    #[must_use]
-    pub fn certificate(&self, file: StoredFile) -> Option<&str> {
-        match file {
-            StoredFile::CaCertificate | StoredFile::KubeProxyCertificate => {
-                self.content(file).map(ExposeSecret::expose_secret)
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether `file` is there with exactly this content.
-    #[must_use]
-    pub fn holds(&self, file: StoredFile, content: &Secret) -> bool {
-        self.content(file).is_some_and(|stored| digest_of(stored) == digest_of(content))
-    }
-
-    /// Whether nothing was written between the two views.
-    #[must_use]
-    pub fn is_same_as(&self, other: &Self) -> bool {
-        let digests = |view: &Self| view.files.iter().map(|(file, text)| (*file, digest_of(text))).collect::<Vec<_>>();
-        self.state == other.state && self.interrupted == other.interrupted && digests(self) == digests(other)
-    }
-
-    /// Whether the last finished run left `file` here: then its absence is damage, not a fresh start.
-    #[must_use]
-    pub fn was_committed(&self, file: StoredFile) -> bool {
-        self.state.as_ref().is_some_and(|state| state.files.contains_key(file.path()))
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.extra.is_empty() && self.removed.is_empty() && self.removed_extra.is_empty()
     }
 }
 
@@ -121,6 +96,9 @@ impl Store {
         atomic::sweep_leftovers(&self.dir)?;
         for sub in StoredFile::subdirectories() {
             atomic::sweep_leftovers(&self.dir.join(sub))?;
+        }
+        for node in extra::directories(&self.dir)? {
+            atomic::sweep_leftovers(&node)?;
         }
         for run in runs::unreported(&self.dir)? {
             atomic::sweep_leftovers(&run)?;
@@ -177,9 +155,10 @@ impl Store {
     fn load_once(&self) -> Result<Snapshot, Error> {
         trust::survey(&self.dir)?;
         let Some(text) = self.read(state::FILE_NAME)? else {
-            let orphan = StoredFile::ALL.into_iter().find(|file| self.dir.join(file.path()).exists());
-            let orphan = match orphan {
-                Some(file) => Some(file.path().to_owned()),
+            let fixed = StoredFile::ALL.into_iter().find(|file| self.dir.join(file.path()).exists());
+            let fixed = fixed.map(|file| file.path().to_owned());
+            let orphan = match fixed.or(extra::present(&self.dir)?.first().map(ExtraFile::path)) {
+                Some(path) => Some(path),
                 None => runs::newest_recorded(&self.dir)?.map(|run| format!("{}/{}", runs::DIRECTORY, run.name)),
             };
             return match orphan {
@@ -189,33 +168,63 @@ impl Store {
         };
         let document = state::parse_document(&text).map_err(|e| e.at(&self.dir.join(state::FILE_NAME)))?;
         runs::refuse_older_generation(&self.dir, document.current.generation)?;
-        let mut files = BTreeMap::new();
-        let mut unfinished = false;
+        let (mut files, mut extra, mut unfinished) = (BTreeMap::new(), BTreeMap::new(), false);
         for file in StoredFile::ALL {
-            let expected = document.expected(file);
-            let Some(content) = self.read(file.path())? else {
-                unfinished |= expected.next.is_some();
-                continue;
-            };
-            let found = Digest::of(content.expose_secret());
-            if Some(found) != expected.current && Some(found) != expected.next {
-                return Err(self.damaged(
-                    file.path(),
-                    match (expected.current, expected.next) {
-                        (None, None) => "state.json does not know it".to_owned(),
-                        _ => "its content is not what state.json recorded".to_owned(),
-                    },
-                ));
+            if let Some(content) = self.load_file(&document, file.path(), &mut unfinished)? {
+                files.insert(file, content);
             }
-            unfinished |= expected.next.is_some_and(|next| next != found);
-            files.insert(file, content);
+        }
+        let recorded = document.paths().filter_map(ExtraFile::parse);
+        for file in recorded.chain(extra::present(&self.dir)?).collect::<BTreeSet<_>>() {
+            if let Some(content) = self.load_file(&document, &file.path(), &mut unfinished)? {
+                extra.insert(file, content);
+            }
         }
         let interrupted = document.next.is_some();
         let state = match document.next {
             Some(next) if !unfinished => Some(next),
             _ => Some(document.current),
         };
-        Ok(Snapshot { state: state.filter(|s| s.generation > 0), files, interrupted })
+        Ok(Snapshot { state: state.filter(|s| s.generation > 0), files, extra, interrupted })
+    }
+
+    /// A file's content, of one of the digests it may have. What the next state has and the directory has not makes that
+    /// state unfinished.
+    fn load_file(&self, document: &Document, path: &str, unfinished: &mut bool) -> Result<Option<Secret>, Error> {
+        let expected = document.expected(path);
+        let Some(content) = self.read(path)? else {
+            *unfinished |= expected.next.is_some();
+            return Ok(None);
+        };
+        let found = digest_of(&content);
+        if Some(found) != expected.current && Some(found) != expected.next {
+            let what = match (expected.current, expected.next) {
+                (None, None) => "state.json does not know it",
+                _ => "its content is not what state.json recorded",
+            };
+            return Err(self.damaged(path, what.to_owned()));
+        }
+        *unfinished |= match expected.next {
+            Some(next) => next != found,
+            // The commit that was interrupted was to remove it.
+            None => document.next.is_some() && expected.current.is_some(),
+        };
+        Ok(Some(content))
+    }
+
+    /// As [`Store::commit_changes`], of fixed files alone.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn commit(
+        &self,
+        held: &Lock,
+        snapshot: &Snapshot,
+        changes: &[(StoredFile, Secret)],
+        next: State,
+        clock: &dyn Clock,
+    ) -> Result<State, Error> {
+        self.commit_changes(held, snapshot, &Changes { files: changes.to_vec(), ..Changes::default() }, next, clock)
     }
 
     /// Makes `changes` and `next` the directory's content. A run that dies on the way leaves old and new files side by
@@ -223,37 +232,55 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Io`], with the directory still loadable.
-    pub fn commit(
+    pub fn commit_changes(
         &self,
         _held: &Lock,
         snapshot: &Snapshot,
-        changes: &[(StoredFile, Secret)],
+        changes: &Changes,
         mut next: State,
         clock: &dyn Clock,
     ) -> Result<State, Error> {
         let mut current = snapshot.state.clone().unwrap_or_default();
-        for (file, content) in &snapshot.files {
-            // An interrupted run may have left newer files than the record knows: the record must cover what is there.
-            current.files.insert(file.path().to_owned(), digest_of(content));
-        }
+        // An interrupted run may have left newer files than the record knows: the record must cover what is there.
+        current.files.extend(snapshot.digests());
         next.generation = current.generation + 1;
         next.updated = Some(clock.now());
         next.files.clone_from(&current.files);
-        for (file, content) in changes {
-            next.files.insert(file.path().to_owned(), digest_of(content));
-        }
+        let extra = changes.removed_extra.iter().map(ExtraFile::path);
+        let removed: BTreeSet<String> =
+            changes.removed.iter().map(|file| file.path().to_owned()).chain(extra).collect();
+        next.files.retain(|path, _| !removed.contains(path));
+        let files = changes.files.iter().map(|(file, content)| (file.path().to_owned(), content));
+        let written: Vec<_> = files.chain(changes.extra.iter().map(|(file, content)| (file.path(), content))).collect();
+        next.files.extend(written.iter().map(|(path, content)| (path.clone(), digest_of(content))));
         // All of it is on the disk under other names before the first of them counts: a full disk changes nothing.
         let mut staged = vec![self.stage_state(&current, Some(&next))?];
-        for (file, content) in changes {
-            let path = self.dir.join(file.path());
+        for (path, content) in written {
+            let path = self.dir.join(path);
             if let Some(parent) = path.parent() {
                 self.make_dir(parent)?;
             }
             staged.push(StagedFile::write(&path, content.expose_secret().as_bytes())?);
         }
-        staged.push(self.stage_state(&next, None)?);
+        let last = self.stage_state(&next, None)?;
         staged.into_iter().try_for_each(StagedFile::persist)?;
+        // Before the last state, which does not know them; the one before knows them, there or not.
+        removed.iter().try_for_each(|path| self.remove(path))?;
+        last.persist()?;
         Ok(next)
+    }
+
+    fn remove(&self, relative: &str) -> Result<(), Error> {
+        let path = self.dir.join(relative);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io("remove", &path, e)),
+            _ => {}
+        }
+        // A node's directory goes with its last file; one that holds anything stays.
+        if let Some(parent) = path.parent().filter(|_| relative.starts_with(extra::NODES)) {
+            let _ = fs::remove_dir(parent);
+        }
+        Ok(())
     }
 
     /// Opens the journal of a new run. Before the commit, so that a directory that cannot take it changes nothing;
@@ -303,7 +330,8 @@ impl Store {
 
     fn read(&self, relative: &str) -> Result<Option<Secret>, Error> {
         let path = self.dir.join(relative);
-        match input::read_capped(&path, LARGEST_FILE) {
+        let cap = if relative == state::FILE_NAME { LARGEST_STATE } else { LARGEST_FILE };
+        match input::read_capped(&path, cap) {
             Ok(text) => Ok(Some(text)),
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(Error::Unfit { fault, .. }) => Err(self.damaged(relative, fault.to_string())),
@@ -332,8 +360,4 @@ impl Store {
         }
         trust::survey(&self.dir).map(|_| ())
     }
-}
-
-fn digest_of(content: &Secret) -> Digest {
-    Digest::of(content.expose_secret())
 }

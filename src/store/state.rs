@@ -2,7 +2,7 @@
 //!
 //! It holds digests, dates and fingerprints, never a secret. A checksum over the document makes a flipped byte show.
 
-use super::{Error, StoredFile};
+use super::Error;
 use crate::{
     digest::{Digest, Fingerprint},
     secret::{ExposeSecret, Secret},
@@ -26,6 +26,14 @@ pub struct State {
     pub ca: Option<CaRecord>,
     pub token: Option<TokenRecord>,
     pub kube_proxy: Option<CertificateRecord>,
+    /// Nodes have kube-proxy keys of their own. Holds where the inventory says nothing of it.
+    // Left out where it is not so, as with every key that was added later: older checksums stay what they were.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub per_node: bool,
+    /// The certificates that the present ones replaced: by node, or under "" for the one that nodes share. They hold
+    /// until they end, since an apiserver knows no revocation.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub replaced: BTreeMap<String, CertificateRecord>,
 }
 
 /// How the CA came here.
@@ -95,9 +103,16 @@ pub(super) struct Expected {
 }
 
 impl Document {
-    pub(super) fn expected(&self, file: StoredFile) -> Expected {
-        let of = |state: &State| state.files.get(file.path()).copied();
+    /// Of a file, by its path below the directory.
+    pub(super) fn expected(&self, path: &str) -> Expected {
+        let of = |state: &State| state.files.get(path).copied();
         Expected { current: of(&self.current), next: self.next.as_ref().and_then(of) }
+    }
+
+    /// Every path that is recorded, some of them twice.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        let states = std::iter::once(&self.current).chain(&self.next);
+        states.flat_map(|state| state.files.keys().map(String::as_str))
     }
 }
 

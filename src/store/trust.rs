@@ -4,7 +4,7 @@
 //! such a directory nobody else can swap a file between a look and its use. A mode that only lets others read is no
 //! reason to refuse: it is reported, and narrowed under the lock.
 
-use super::{Error, StoredFile, lock, runs, state};
+use super::{Error, StoredFile, extra, lock, runs, state};
 use std::{
     fmt, fs, io,
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
@@ -66,7 +66,12 @@ pub(super) fn survey(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     for run in runs::directories(&dir)? {
         believe_dir(&run, &mut readable)?;
     }
-    for file in StoredFile::ALL.map(StoredFile::path).into_iter().chain([state::FILE_NAME, lock::FILE_NAME]) {
+    for node in extra::directories(&dir)? {
+        believe_dir(&node, &mut readable)?;
+    }
+    let fixed = StoredFile::ALL.map(StoredFile::path).into_iter().chain([state::FILE_NAME, lock::FILE_NAME]);
+    let extra = extra::present(&dir)?;
+    for file in fixed.map(str::to_owned).chain(extra.iter().map(extra::ExtraFile::path)) {
         let path = dir.join(file);
         let Some(meta) = look_at(&path)? else { continue };
         believe_owner(&path, &meta)?;

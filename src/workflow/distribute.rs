@@ -134,7 +134,7 @@ pub(super) fn run_on_hosts<T: Target>(
     Ok(Distribution { report, unrecorded: recorded.err() })
 }
 
-fn install(fleet: &Fleet, bundle: &Bundle, visit: &Visit, breaker: &Breaker) -> HostReport {
+pub(super) fn install(fleet: &Fleet, bundle: &Bundle, visit: &Visit, breaker: &Breaker) -> HostReport {
     let (began, before) = (Instant::now(), fleet.clock.now());
     let roster = |peer: &Peer| visit.enter(peer);
     let (host, files) = (bundle.host, &bundle.files);
@@ -216,6 +216,7 @@ pub(super) fn host_report(
         attempts,
         clock_skew_seconds: None,
         twin: None,
+        restart: None,
         duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     }
 }

@@ -118,6 +118,9 @@ impl KeptRun {
             (Some(of), _) if self.is_rollback() => format!("kubemint rollback {of}"),
             _ if self.is_rollback() => "kubemint rollback --host NAME".to_owned(),
             _ if self.is_rebootstrap() => "kubemint rebootstrap HOST".to_owned(),
+            (_, Some(id)) if self.command.as_deref() == Some("reissue") => {
+                format!("kubemint reissue kube-proxy --retry {id}")
+            }
             (_, Some(id)) => format!("kubemint distribute --retry {id}"),
             (_, None) => "kubemint distribute --retry REPORT".to_owned(),
         }

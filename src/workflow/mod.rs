@@ -8,14 +8,18 @@ mod breaker;
 pub mod combine;
 pub mod distribute;
 pub mod doctor;
+pub mod external;
 mod fanout;
 pub mod generate;
+#[cfg(feature = "k8s")]
+pub mod identity;
 mod journal;
 mod kept_run;
 pub mod merge;
 mod order;
 #[cfg(feature = "k8s")]
 pub mod rebootstrap;
+pub mod reissue;
 pub mod report;
 pub mod restarts;
 pub mod rollback;

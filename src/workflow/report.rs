@@ -75,6 +75,18 @@ pub struct HostReport {
     /// Another name of the inventory that may be the same machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub twin: Option<Twin>,
+    /// What a service's command came to, where one was run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart: Option<RestartReport>,
+    pub duration_ms: u64,
+}
+
+/// A service's command that was run on a host.
+#[derive(Debug, Clone, Serialize)]
+pub struct RestartReport {
+    pub service: &'static str,
+    /// `done`, `failed`, `timed_out`, `unknown`.
+    pub outcome: &'static str,
     pub duration_ms: u64,
 }
 

@@ -1,12 +1,14 @@
 //! The credential set as it lies in the store: what hosts should hold today, whatever the inventory asks for tomorrow.
 
+use super::generate::nodes;
 use crate::{
-    bundle::CredentialSet,
+    bundle::{ClientPair, CredentialSet},
     inventory::Inventory,
     secret::Secret,
-    store::{Snapshot, StoredFile},
+    store::{ExtraFile, Snapshot, StoredFile},
     token::{BootstrapToken, TokenFile},
 };
+use std::collections::BTreeMap;
 
 /// A file of the set is not there, or holds nothing of use.
 #[derive(Debug, thiserror::Error)]
@@ -23,15 +25,32 @@ pub fn read_stored_set(inventory: &Inventory, snapshot: &Snapshot) -> Result<Cre
     let token_csv = content(StoredFile::TokenCsv)?;
     let token = own_token(snapshot, &token_csv).ok_or(Incomplete(StoredFile::TokenCsv))?;
     let token_user = snapshot.state.as_ref().and_then(|state| state.token.as_ref()).map(|record| record.user.clone());
+    let certificate_pem = certificate(StoredFile::KubeProxyCertificate)?;
+    let key_pem = content(StoredFile::KubeProxyKey)?;
+    let node_clients = match snapshot.state.as_ref().is_some_and(|state| state.per_node) {
+        true => node_clients(inventory, snapshot),
+        false => BTreeMap::new(),
+    };
     Ok(CredentialSet {
         cluster_name: inventory.cluster.name.clone(),
         ca_pem: certificate(StoredFile::CaCertificate)?,
         token_user: token_user.unwrap_or_else(|| inventory.token.user.clone()),
         token,
         token_csv,
-        client_certificate_pem: certificate(StoredFile::KubeProxyCertificate)?,
-        client_key_pem: content(StoredFile::KubeProxyKey)?,
+        client_certificate_pem: certificate_pem,
+        client_key_pem: key_pem,
+        node_clients,
     })
+}
+
+/// A node that has none yet is held against the shared pair: it has no such file either way, or one that differs.
+fn node_clients(inventory: &Inventory, snapshot: &Snapshot) -> BTreeMap<String, ClientPair> {
+    let pair = |node: &str| {
+        let certificate_pem = snapshot.node_certificate(node)?.to_owned();
+        let key_pem = snapshot.extra(&ExtraFile::NodeKey(node.to_owned()))?.clone();
+        Some((node.to_owned(), ClientPair { certificate_pem, key_pem }))
+    };
+    nodes(inventory).filter_map(pair).collect()
 }
 
 fn own_token(snapshot: &Snapshot, token_csv: &Secret) -> Option<BootstrapToken> {

@@ -18,6 +18,7 @@ use crate::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
 use serde::Serialize;
+use std::collections::HashMap;
 
 /// One host as it was found.
 #[derive(Debug, Clone, Serialize)]
@@ -299,6 +300,8 @@ pub struct Unmade {
     pub ca: bool,
     pub token: bool,
     pub certificate: bool,
+    /// Of nodes that have their own.
+    pub node_certificates: bool,
 }
 
 /// What may be said of our own credentials, worked out once per run; nothing is said of what is not made yet.
@@ -306,6 +309,9 @@ struct OwnFacts {
     token: Option<Fingerprint>,
     rows: Vec<RowFact>,
     certificate: Option<pki::CertificateInfo>,
+    has_node_certificates: bool,
+    /// Of the nodes that have their own.
+    node_certificates: HashMap<String, pki::CertificateInfo>,
     ca_pin: Option<String>,
 }
 
@@ -313,11 +319,16 @@ impl OwnFacts {
     fn of(set: &CredentialSet, unmade: Unmade) -> Self {
         let token = set.token.fingerprint();
         let said = |fingerprint: Fingerprint| (!unmade.token || fingerprint != token).then_some(fingerprint);
+        let own = set.node_clients.iter().filter(|_| !unmade.node_certificates);
+        let own =
+            own.filter_map(|(name, pair)| Some((name.clone(), pki::parse_certificate(&pair.certificate_pem).ok()?)));
         let rows = set.token_rows().into_iter().map(|(user, token)| RowFact { user, token: said(token) });
         Self {
             token: said(token),
             rows: rows.collect(),
             certificate: pki::parse_certificate(&set.client_certificate_pem).ok().filter(|_| !unmade.certificate),
+            has_node_certificates: !set.node_clients.is_empty(),
+            node_certificates: own.collect(),
             ca_pin: pki::parse_certificate(&set.ca_pem).ok().filter(|_| !unmade.ca).as_ref().map(pin),
         }
     }
@@ -329,13 +340,19 @@ impl OwnFacts {
             FileKind::BootstrapKubeconfig => {
                 Facts { server: server(), ca_pin: self.ca_pin.clone(), token: self.token, ..plain }
             }
-            FileKind::KubeProxyKubeconfig => Facts {
-                server: server(),
-                ca_pin: self.ca_pin.clone(),
-                certificate_serial: self.certificate.as_ref().map(|info| info.serial.clone()),
-                certificate_not_after: self.certificate.as_ref().map(|info| info.not_after),
-                ..plain
-            },
+            FileKind::KubeProxyKubeconfig => {
+                let certificate = match self.has_node_certificates {
+                    true => self.node_certificates.get(bundle.host.name.as_str()),
+                    false => self.certificate.as_ref(),
+                };
+                Facts {
+                    server: server(),
+                    ca_pin: self.ca_pin.clone(),
+                    certificate_serial: certificate.map(|info| info.serial.clone()),
+                    certificate_not_after: certificate.map(|info| info.not_after),
+                    ..plain
+                }
+            }
             FileKind::TokenCsv => Facts { rows: self.rows.clone(), ..plain },
             FileKind::CaCertificate => plain,
         }

@@ -1,17 +1,18 @@
 //! Checks of the local credential set, without network: each a named value with its cure.
 
+use super::generate::{is_per_node, nodes};
 use crate::{
     clock::day,
     inventory::Inventory,
     kubeconfig::{self, Kubeconfig},
     pki::{self, CertificateInfo},
     secret::Secret,
-    store::{Snapshot, StoredFile},
+    store::{ExtraFile, Snapshot, StoredFile},
     token::{self, Severity, TokenFile},
 };
 use jiff::Timestamp;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::{collections::HashSet, path::PathBuf};
 
 /// One thing that must hold.
 pub struct Check {
@@ -43,7 +44,7 @@ const REGENERATE: &str = "run `kubemint generate`: it makes again what is missin
 const RESTORE: &str = "restore the credential directory from a backup";
 
 /// Every check, in the order they are run and shown.
-pub const CHECKS: [Check; 10] = [
+pub const CHECKS: [Check; 11] = [
     Check { name: "files present", hint: REGENERATE, run: files_present },
     Check { name: "file modes", hint: "chmod -R go= on the credential directory", run: file_modes },
     Check { name: "CA certificate", hint: RESTORE, run: ca_certificate },
@@ -52,6 +53,7 @@ pub const CHECKS: [Check; 10] = [
     Check { name: "token row", hint: REGENERATE, run: token_row },
     Check { name: "kube-proxy certificate", hint: REGENERATE, run: client_certificate },
     Check { name: "kube-proxy key", hint: REGENERATE, run: client_key },
+    Check { name: "node certificates", hint: REGENERATE, run: node_certificates },
     Check { name: "bootstrap.kubeconfig", hint: REGENERATE, run: bootstrap_kubeconfig },
     Check { name: "kube-proxy.kubeconfig", hint: REGENERATE, run: kube_proxy_kubeconfig },
 ];
@@ -164,6 +166,27 @@ fn client_certificate(set: &LocalSet) -> Outcome {
 
 fn client_key(set: &LocalSet) -> Outcome {
     belongs(set, StoredFile::KubeProxyCertificate, StoredFile::KubeProxyKey)
+}
+
+fn node_certificates(set: &LocalSet) -> Outcome {
+    if !is_per_node(set.inventory, set.snapshot.state.as_ref()) {
+        return Ok("all nodes share one".into());
+    }
+    let ca = set.pem(StoredFile::CaCertificate)?;
+    let (mut count, mut serials) = (0, HashSet::new());
+    for node in nodes(set.inventory) {
+        let missing = || format!("{node} has none");
+        let certificate = set.snapshot.node_certificate(node).ok_or_else(missing)?;
+        let key = set.snapshot.extra(&ExtraFile::NodeKey(node.to_owned())).ok_or_else(missing)?;
+        let organization = &set.inventory.kube_proxy.organization;
+        let checked = pki::check_signed(certificate, key, ca, &pki::KUBE_PROXY, organization, set.now);
+        let info = checked.map_err(|e| format!("{node}: {e}"))?;
+        if !serials.insert(info.serial) {
+            return Err(format!("{node}: its serial number is another node's too"));
+        }
+        count += 1;
+    }
+    Ok(format!("{count} nodes, each with its own"))
 }
 
 fn bootstrap_kubeconfig(set: &LocalSet) -> Outcome {

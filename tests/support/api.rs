@@ -101,14 +101,9 @@ impl Api {
             stream.read_line(&mut line)?;
             match line.trim().split_once(": ") {
                 Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-<<<<<<< HEAD
                     length = value.parse().unwrap_or(0);
                 }
                 Some((name, _)) if name.eq_ignore_ascii_case("transfer-encoding") => is_chunked = true,
-=======
-                    length = value.parse().unwrap_or(0)
-                }
->>>>>>> wt-service
                 Some(_) => {}
                 None => break,
             }

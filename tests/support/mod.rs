@@ -19,6 +19,7 @@ mod firewall;
 mod fleet;
 mod listener;
 mod local_tree;
+pub mod openssl;
 mod prober;
 mod recorder;
 mod relay;

@@ -18,6 +18,14 @@ const LARGEST_PEM: u64 = 1024 * 1024;
 #[derive(Debug)]
 pub struct GivenAuthority(Option<(Authority, CaOrigin)>);
 
+impl GivenAuthority {
+    /// One PEM block; `None` where kubemint makes its CA itself.
+    #[must_use]
+    pub fn certificate_pem(&self) -> Option<&str> {
+        self.0.as_ref().map(|(authority, _)| authority.certificate_pem())
+    }
+}
+
 /// Reads and checks the CA that the inventory names. Touches nothing: mistakes in the input show before the store is
 /// opened.
 ///

@@ -1,80 +1,122 @@
-//! The kube-proxy client certificate: kept while it is what the inventory asks for and the CA still vouches for it.
+//! One kube-proxy client certificate, the shared one or a node's own: kept while it is what the inventory asks for, the CA
+//! still vouches for it, and nobody asks for a new one.
 
-use super::{Desk, Error, StepAction};
+use super::{Desk, Error, KeyChoice, StepAction};
 use crate::{
+    bundle::ClientPair,
     inventory::CertificateSettings,
     pki::{self, Authority, CertificateInfo, Lifetime},
     secret::Secret,
-    store::{CertificateRecord, StoredFile},
+    store::{CertificateRecord, ExtraFile, StoredFile},
 };
 use jiff::SignedDuration;
 
 const ARTIFACT: &str = pki::KUBE_PROXY.name;
 
-/// A certificate with its key, both PEM.
-pub(super) struct Client {
-    pub(super) certificate_pem: String,
-    pub(super) key_pem: Secret,
+/// What became of one certificate.
+pub(super) struct Settled {
+    pub(super) pair: ClientPair,
+    pub(super) info: CertificateInfo,
+    /// `None`: it is kept.
+    pub(super) made: Option<Made>,
 }
 
-pub(super) fn settle(desk: &mut Desk, authority: &Authority) -> Result<(Client, CertificateRecord), Error> {
-    let wanted = &desk.inventory.kube_proxy;
-    let stale = match stored(desk) {
-        Err(absence) => absence.to_owned(),
-        Ok((client, info)) => match reason_to_reissue(&client, &info, wanted, authority, desk) {
-            None => {
-                desk.note(ARTIFACT, StepAction::Kept, format!("valid until {}", day(&info)));
-                return Ok((client, record(&info)));
-            }
-            Some(reason) => reason,
-        },
+/// Why a certificate was made, and what it replaces.
+pub(super) struct Made {
+    pub(super) why: String,
+    pub(super) lifetime: Lifetime,
+    pub(super) replaced: Option<CertificateRecord>,
+}
+
+/// The shared one.
+pub(super) fn settle(desk: &mut Desk, authority: &Authority) -> Result<(ClientPair, CertificateRecord), Error> {
+    let Settled { pair, info, made } = settle_pair(desk, authority, None)?;
+    let record = record(&info);
+    let Some(Made { why, lifetime, replaced }) = made else {
+        desk.note(ARTIFACT, StepAction::Kept, format!("valid until {}", day(&info)));
+        return Ok((pair, record));
     };
     let action = match desk.snapshot.content(StoredFile::KubeProxyCertificate) {
         None => StepAction::Created,
         Some(_) => StepAction::Rebuilt,
     };
-    if authority.key_pem().is_none() {
-        return Err(Error::CaKeyAbsent { path: StoredFile::CaCertificate.path().into() });
-    }
-    let settings = pki::ClientSettings {
-        algorithm: wanted.algorithm,
-        validity: wanted.validity,
-        organization: wanted.organization.clone(),
-    };
-    let issued = pki::issue_client(authority, &pki::KUBE_PROXY, &settings, desk.now, desk.entropy)?;
-    desk.put(StoredFile::KubeProxyKey, &issued.key_pem);
-    desk.put(StoredFile::KubeProxyCertificate, &Secret::from(issued.certificate_pem.as_str()));
-    let end = match issued.lifetime {
+    desk.put(StoredFile::KubeProxyKey, &pair.key_pem);
+    desk.put(StoredFile::KubeProxyCertificate, &Secret::from(pair.certificate_pem.as_str()));
+    desk.replaced.extend(replaced.map(|old| (String::new(), old)));
+    let end = match lifetime {
         Lifetime::AsAsked => String::new(),
         Lifetime::ClampedToCa => ", as long as its CA".to_owned(),
     };
-    desk.note(ARTIFACT, action, format!("{stale}; {}, valid until {}{end}", wanted.algorithm, day(&issued.info)));
-    let record = record(&issued.info);
-    Ok((Client { certificate_pem: issued.certificate_pem, key_pem: issued.key_pem }, record))
+    let algorithm = desk.inventory.kube_proxy.algorithm;
+    desk.note(ARTIFACT, action, format!("{why}; {algorithm}, valid until {}{end}", day(&info)));
+    Ok((pair, record))
+}
+
+/// Decides on one certificate and makes it where it has to be; changes nothing on the desk, so that many can be settled
+/// at a time.
+pub(super) fn settle_pair(desk: &Desk, authority: &Authority, node: Option<&str>) -> Result<Settled, Error> {
+    let wanted = &desk.inventory.kube_proxy;
+    let (why, old) = match stored(desk, node) {
+        Err(absence) => (absence.to_owned(), None),
+        Ok((pair, info)) => match reason_to_reissue(&pair, &info, wanted, authority, desk, node) {
+            None => return Ok(Settled { pair, info, made: None }),
+            Some(reason) => (reason, Some((pair, info))),
+        },
+    };
+    if authority.key_pem().is_none() {
+        let what = node.map_or_else(|| ARTIFACT.to_owned(), |node| format!("{ARTIFACT} of {node}"));
+        return Err(Error::Unsigned { what, why });
+    }
+    let settings = settings(wanted);
+    let kept = old.as_ref().filter(|_| desk.renewal.is_some_and(|renewal| renewal.key == KeyChoice::Kept));
+    let issued = match kept {
+        Some((pair, _)) => {
+            let key = &pair.key_pem;
+            pki::issue_client_again(authority, &pki::KUBE_PROXY, &settings, key, desk.now, desk.entropy)
+        }
+        None => pki::issue_client(authority, &pki::KUBE_PROXY, &settings, desk.now, desk.entropy),
+    }?;
+    let made = Made { why, lifetime: issued.lifetime, replaced: old.map(|(_, info)| record(&info)) };
+    let pair = ClientPair { certificate_pem: issued.certificate_pem, key_pem: issued.key_pem };
+    Ok(Settled { pair, info: issued.info, made: Some(made) })
+}
+
+/// What the inventory asks of the certificate.
+pub(in crate::workflow) fn settings(wanted: &CertificateSettings) -> pki::ClientSettings {
+    let organization = wanted.organization.clone();
+    pki::ClientSettings { algorithm: wanted.algorithm, validity: wanted.validity, organization }
 }
 
 /// The stored certificate with its key, or what is missing of it.
-fn stored(desk: &Desk) -> Result<(Client, CertificateInfo), &'static str> {
-    let certificate = desk.snapshot.certificate(StoredFile::KubeProxyCertificate);
-    let (certificate_pem, key_pem) = match (certificate, desk.snapshot.content(StoredFile::KubeProxyKey)) {
+fn stored(desk: &Desk, node: Option<&str>) -> Result<(ClientPair, CertificateInfo), &'static str> {
+    let snapshot = desk.snapshot;
+    let (certificate, key) = match node {
+        None => (snapshot.certificate(StoredFile::KubeProxyCertificate), snapshot.content(StoredFile::KubeProxyKey)),
+        Some(node) => (snapshot.node_certificate(node), snapshot.extra(&ExtraFile::NodeKey(node.to_owned()))),
+    };
+    let (certificate_pem, key_pem) = match (certificate, key) {
         (None, None) => return Err("there was none"),
         (Some(_), None) => return Err("its key was missing"),
         (None, Some(_)) => return Err("its certificate was missing"),
         (Some(certificate), Some(key)) => (certificate.to_owned(), key.clone()),
     };
     let info = pki::parse_certificate(&certificate_pem).map_err(|_| "it could not be read")?;
-    Ok((Client { certificate_pem, key_pem }, info))
+    Ok((ClientPair { certificate_pem, key_pem }, info))
 }
 
 fn reason_to_reissue(
-    client: &Client,
+    pair: &ClientPair,
     info: &CertificateInfo,
     wanted: &CertificateSettings,
     authority: &Authority,
     desk: &Desk,
+    node: Option<&str>,
 ) -> Option<String> {
     if info.not_after <= desk.now {
         return Some(format!("it expired on {}", day(info)));
+    }
+    if let Some(reason) = desk.renewal.and_then(|renewal| renewal.reason(info, node, authority, desk.now)) {
+        return Some(reason);
     }
     if info.algorithm != wanted.algorithm.name() {
         return Some(format!("the inventory asks for {}, it has {}", wanted.algorithm, info.algorithm));
@@ -89,18 +131,20 @@ fn reason_to_reissue(
     let lifetime = info.not_after.duration_since(info.not_before) - pki::BACKDATE;
     let asked = SignedDuration::try_from(wanted.validity).unwrap_or(SignedDuration::MAX);
     let clamped = info.not_after == authority.certificate().not_after && lifetime < asked;
-    if lifetime.as_secs() != asked.as_secs() && !clamped {
+    // Who signs elsewhere decides there how long it holds.
+    let is_ours = authority.key_pem().is_some();
+    if is_ours && lifetime.as_secs() != asked.as_secs() && !clamped {
         return Some("the inventory asks for another validity".to_owned());
     }
-    if let Err(error) = pki::key_matches(&client.certificate_pem, &client.key_pem) {
+    if let Err(error) = pki::key_matches(&pair.certificate_pem, &pair.key_pem) {
         return Some(format!("it is of no use without its key ({error})"));
     }
-    pki::verify_chain(&client.certificate_pem, authority.certificate_pem(), desk.now)
+    pki::verify_chain(&pair.certificate_pem, authority.certificate_pem(), desk.now)
         .err()
         .map(|e| format!("the CA does not vouch for it ({e})"))
 }
 
-fn record(info: &CertificateInfo) -> CertificateRecord {
+pub(in crate::workflow) fn record(info: &CertificateInfo) -> CertificateRecord {
     CertificateRecord { serial: info.serial.clone(), sha256: info.sha256, not_after: info.not_after }
 }
 

@@ -18,6 +18,9 @@ pub enum Error {
     CaDiffers { wanted: String, stored: String },
     #[error("only the CA's certificate is at hand ({}): kubemint cannot sign without its key", path.display())]
     CaKeyAbsent { path: PathBuf },
+    /// Somebody else has to sign it.
+    #[error("{what} cannot be signed here, the CA's key is elsewhere ({why})")]
+    Unsigned { what: String, why: String },
     #[error("{} cannot be used: {source}", path.display())]
     TokenFile { path: PathBuf, source: token::CsvError },
     /// Their users, each once.
@@ -60,6 +63,7 @@ impl Error {
             Self::CaStored { .. }
             | Self::CaMissing { .. }
             | Self::CaDiffers { .. }
+            | Self::Unsigned { .. }
             | Self::TokenFile { .. }
             | Self::OtherRowsLost { .. }
             | Self::Store(_) => ErrorKind::Refused,
@@ -84,7 +88,11 @@ impl Error {
                 "replacing a CA locks out every node that trusts the old one: set [ca] back, or use another state_dir"
                     .into()
             }
-            Self::CaKeyAbsent { .. } => "set ca.key beside ca.cert in the inventory".into(),
+            Self::CaKeyAbsent { .. } | Self::Unsigned { .. } => {
+                "`kubemint cert csr` writes requests to be signed where the CA's key is, `kubemint cert import` takes what \
+                 comes back; or set ca.key beside ca.cert in the inventory"
+                    .into()
+            }
             Self::TokenFile { .. } => {
                 "`kubemint token lint` shows every line that is wrong; restore the file from a backup".into()
             }

@@ -7,22 +7,28 @@ mod authority;
 mod client;
 mod error;
 mod kubeconfigs;
+mod nodes;
+mod renewal;
 mod token;
 
 pub use authority::{GivenAuthority, read_given_authority};
+pub(super) use client::{record, settings};
 pub use error::{Error, ErrorKind};
+pub use nodes::{ARTIFACT as NODES_ARTIFACT, is_per_node, nodes};
+pub use renewal::{Due, Form, KeyChoice, Renewal};
 pub(super) use token::{other_rows, record_of, recover};
 
 use crate::{
     bundle::CredentialSet,
     clock::Clock,
     entropy::Entropy,
-    inventory::Inventory,
+    inventory::{CaSource, Inventory},
     secret::Secret,
-    store::{self, Lock, Snapshot, State, Store, StoredFile},
+    store::{self, CertificateRecord, Changes, ExtraFile, Lock, Snapshot, State, Store, StoredFile},
 };
 use jiff::Timestamp;
 use serde::Serialize;
+use std::collections::{BTreeMap, HashSet};
 
 /// What was decided for one part of the credential set, and why.
 #[derive(Debug, Clone, Serialize)]
@@ -66,15 +72,30 @@ impl StepAction {
 pub struct Generation {
     pub set: CredentialSet,
     pub steps: Vec<Step>,
-    changes: Vec<(StoredFile, Secret)>,
+    changes: Changes,
     next: State,
+    /// Something is recorded otherwise, though no file may differ.
+    is_reshaped: bool,
 }
 
 impl Generation {
     /// Whether committing would write nothing.
     #[must_use]
     pub fn is_current(&self) -> bool {
-        self.changes.is_empty()
+        self.changes.is_empty() && !self.is_reshaped
+    }
+
+    /// Whether nodes get keys of their own, or one that all share, and had it otherwise.
+    #[must_use]
+    pub fn changes_form(&self) -> bool {
+        self.is_reshaped
+    }
+
+    /// The nodes whose own certificate is made anew.
+    #[must_use]
+    pub fn renewed_nodes(&self) -> HashSet<&str> {
+        let is_certificate = |file: &&ExtraFile| matches!(file, ExtraFile::NodeCertificate(_));
+        self.changes.extra.iter().map(|(file, _)| file).filter(is_certificate).filter_map(ExtraFile::node).collect()
     }
 
     /// Writes what changed; with nothing changed, nothing at all.
@@ -91,7 +112,7 @@ impl Generation {
         if self.is_current() && !snapshot.interrupted {
             return Ok((self.set, self.next));
         }
-        let state = store.commit(held, snapshot, &self.changes, self.next, clock)?;
+        let state = store.commit_changes(held, snapshot, &self.changes, self.next, clock)?;
         Ok((self.set, state))
     }
 }
@@ -103,7 +124,11 @@ pub(super) struct Desk<'a> {
     now: Timestamp,
     entropy: &'a dyn Entropy,
     steps: Vec<Step>,
-    changes: Vec<(StoredFile, Secret)>,
+    changes: Changes,
+    renewal: Option<&'a Renewal>,
+    per_node: bool,
+    /// By node, as in [`State::replaced`].
+    replaced: BTreeMap<String, CertificateRecord>,
 }
 
 impl Desk<'_> {
@@ -116,7 +141,7 @@ impl Desk<'_> {
         if self.snapshot.holds(file, content) {
             return Stored::Same;
         }
-        self.changes.push((file, content.clone()));
+        self.changes.files.push((file, content.clone()));
         Stored::Differs
     }
 }
@@ -138,10 +163,50 @@ pub fn plan_generation(
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> Result<Generation, Error> {
-    let mut desk = Desk { inventory, snapshot, now, entropy, steps: Vec::new(), changes: Vec::new() };
+    plan(inventory, given, snapshot, now, entropy, None)
+}
+
+/// The same, with certificates made anew as `renewal` asks.
+///
+/// # Errors
+/// As [`plan_generation`]; [`Error::CaKeyAbsent`] where nothing can be signed here.
+pub fn plan_renewal(
+    inventory: &Inventory,
+    given: GivenAuthority,
+    snapshot: &Snapshot,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+    renewal: &Renewal,
+) -> Result<Generation, Error> {
+    if let CaSource::External { cert } = &inventory.ca {
+        return Err(Error::CaKeyAbsent { path: cert.clone() });
+    }
+    plan(inventory, given, snapshot, now, entropy, Some(renewal))
+}
+
+fn plan(
+    inventory: &Inventory,
+    given: GivenAuthority,
+    snapshot: &Snapshot,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+    renewal: Option<&Renewal>,
+) -> Result<Generation, Error> {
+    let mut desk = Desk {
+        inventory,
+        snapshot,
+        now,
+        entropy,
+        steps: Vec::new(),
+        changes: Changes::default(),
+        renewal,
+        per_node: false,
+        replaced: BTreeMap::new(),
+    };
     let (authority, ca_record) = authority::settle(&mut desk, given)?;
     let (token, token_csv, token_record) = token::settle(&mut desk)?;
     let (client, client_record) = client::settle(&mut desk, &authority)?;
+    let node_clients = nodes::settle(&mut desk, &authority)?;
     let set = CredentialSet {
         cluster_name: inventory.cluster.name.clone(),
         ca_pem: authority.certificate_pem().to_owned(),
@@ -150,9 +215,21 @@ pub fn plan_generation(
         token_csv,
         client_certificate_pem: client.certificate_pem,
         client_key_pem: client.key_pem,
+        node_clients,
     };
     kubeconfigs::settle(&mut desk, &set)?;
     let previous = snapshot.state.clone().unwrap_or_default();
-    let next = State { ca: Some(ca_record), token: Some(token_record), kube_proxy: Some(client_record), ..previous };
-    Ok(Generation { set, steps: desk.steps, changes: desk.changes, next })
+    let is_reshaped = previous.per_node != desk.per_node;
+    let mut replaced = previous.replaced.clone();
+    replaced.retain(|_, old| old.not_after > now);
+    replaced.extend(desk.replaced);
+    let next = State {
+        ca: Some(ca_record),
+        token: Some(token_record),
+        kube_proxy: Some(client_record),
+        per_node: desk.per_node,
+        replaced,
+        ..previous
+    };
+    Ok(Generation { set, steps: desk.steps, changes: desk.changes, next, is_reshaped })
 }

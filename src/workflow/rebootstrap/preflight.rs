@@ -130,7 +130,7 @@ fn check_hosts(
     set: &CredentialSet,
     observer: &dyn SurveyObserver,
 ) -> Result<(), Obstacle> {
-    for survey in survey::survey_hosts(fleet, bundles, set, Unmade::default(), observer) {
+    for survey in survey::survey_hosts(fleet, bundles, set, Unmade::default(), survey::Scope::Files, observer) {
         let host = survey.name;
         match survey.error {
             Some(_) if fleet.interrupt.is_requested() => return Err(Obstacle::Interrupted),
