@@ -153,9 +153,12 @@ fn the_token_of_each_file_is_told_by_its_generation() {
 }
 
 /// A strict reader of the text format: samples by name and labels, each family once, with help and type before it.
-fn parse_metrics(text: &str) -> BTreeMap<String, Vec<(BTreeMap<String, String>, f64)>> {
+/// Samples, labels and value, by the name of their metric.
+type Metrics = BTreeMap<String, Vec<(BTreeMap<String, String>, f64)>>;
+
+fn parse_metrics(text: &str) -> Metrics {
     assert!(text.ends_with('\n') && !text.contains('\r'));
-    let mut families: BTreeMap<String, Vec<(BTreeMap<String, String>, f64)>> = BTreeMap::new();
+    let mut families = Metrics::new();
     let mut current = String::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
