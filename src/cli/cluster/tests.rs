@@ -147,7 +147,7 @@ fn a_kubeconfig_that_leads_nowhere_is_refused_with_its_name() {
         ("", "tokenFile: no-such-file", "no-such-file"),
         ("", "client-certificate: gone.pem, client-key: gone-key.pem", "gone.pem"),
         ("certificate-authority: gone-ca.pem", "token: canary", "gone-ca.pem"),
-        ("certificate-authority-data: Y2FuYXJ5", "token: canary", "no PEM certificate"),
+        ("certificate-authority-data: Y2FuYXJ5", "token: canary", "is no certificate"),
     ] {
         let file = world.kubeconfig(cluster, user);
         let failure = world.refusal(&["--kubeconfig", &file]);
