@@ -3,6 +3,8 @@
 #
 # .ci/needs.sh installs Debian packages where it may and names them where it may not; nothing else here needs root.
 # As root on Linux no test is skipped: KUBEMINT_TEST_REQUIRE_ROOT=0 lets those go that the machine cannot run.
+# KUBEBUILDER_ASSETS names a folder with kube-apiserver, etcd, kube-controller-manager and kubelet for tests/real_cluster.rs;
+# with KUBEMINT_TEST_REAL=1 the other tests that need an apiserver run against these too.
 
 CARGO ?= cargo
 # The demo and the tests run this build: a development build takes a third of a release build's time, and one host or a

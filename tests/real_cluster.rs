@@ -8,23 +8,25 @@
 
 mod support;
 
-use std::process::Command;
-use support::{Api, ControlPlane, eventually, real_binaries, require};
+use std::{process::Command, time::Duration};
+use support::{Api, ControlPlane, real_binaries, require, within};
 
+/// With real programs on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 const KUBECONFIG: [&str; 2] = ["--kubeconfig", "admin.kubeconfig"];
 
 /// Starts a node's kubelet, lets kubemint approve what it asks for, and gives its certificate with its key.
 fn bootstrap(cluster: &ControlPlane, node: &str) -> String {
     cluster.host(node).must("systemctl start kubelet");
     let log = || cluster.service_log(node, "kubelet");
-    eventually(&format!("the request of {node}"), || {
+    within(PATIENCE, &format!("the request of {node}"), || {
         let has_ended = cluster.host(node).exists("/run/stand-in/kubelet.exit");
         assert!(!has_ended, "{}", log());
         cluster.pending_of(node).pop()
     });
     let ran = cluster.run(&[&["approve", "--yes"], &KUBECONFIG[..]].concat()).expect(0);
     assert!(ran.stdout.contains(node), "{}", ran.stdout);
-    eventually(&format!("the kubeconfig of {node}"), || {
+    within(PATIENCE, &format!("the kubeconfig of {node}"), || {
         cluster.host(node).exists("/etc/kubernetes/kubelet.kubeconfig").then_some(())
     });
     cluster.kubelet_certificate(node)
@@ -68,7 +70,7 @@ fn real_kubelets_join_before_and_after_a_rotation() {
     }
     assert_eq!(whoami(&cluster, &first), (201, "system:node:node-1".to_owned()));
 
-    cluster.run(&[&["rotate", "token", "--yes"], &KUBECONFIG[..]].concat()).expect(0);
+    cluster.run_patiently(&[&["rotate", "token", "--yes"], &KUBECONFIG[..]].concat()).expect(0);
     let new = cluster.token_on("node-2");
     assert_ne!(old, new);
     assert_eq!((cluster.status_of_token("cp-1", &new), cluster.status_of_token("cp-1", &old)), (201, 401));
@@ -97,7 +99,7 @@ fn three_real_apiservers_are_rotated_and_nobody_is_refused() {
     let cluster = ControlPlane::builder().control_planes(3).nodes(3).real(folder).start();
     let old = cluster.token_on("node-1");
     let prober = cluster.probe();
-    let ran = cluster.run(&[&["rotate", "token", "--yes"], &KUBECONFIG[..]].concat());
+    let ran = cluster.run_patiently(&[&["rotate", "token", "--yes"], &KUBECONFIG[..]].concat());
     let report = prober.stop();
     ran.expect(0);
     assert!(report.refusals.is_empty() && report.accepted.iter().all(|n| *n > 0), "{report:?}");

@@ -253,6 +253,10 @@ fn hosts_may_be_an_ordinary_users() {
         .services("restart_timeout = \"5s\"\n")
         .start();
     cluster.run(&["distribute"]).expect(0);
+    // sudo has a path of its own.
+    let as_ops = "setpriv --reuid=2001 --regid=2001 --clear-groups sudo -n systemctl restart kubelet";
+    cluster.host("node-1").must(as_ops);
+    assert_eq!(cluster.restarts("node-1", "kubelet"), 1);
     assert!(cluster.env().read("state/token.csv").contains(",7,"));
     assert_eq!(cluster.status_of_token("cp-1", &cluster.token_on("node-1")), 201);
 }

@@ -97,8 +97,13 @@ pub fn skipped(why: &str) {
 }
 
 /// Waits for `check` to give something; fails after 20 seconds.
-pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+pub fn eventually<T>(what: &str, check: impl FnMut() -> Option<T>) -> T {
+    within(std::time::Duration::from_secs(20), what, check)
+}
+
+/// The same with another limit.
+pub fn within<T>(limit: std::time::Duration, what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let end = std::time::Instant::now() + limit;
     while std::time::Instant::now() < end {
         if let Some(value) = check() {
             return value;

@@ -23,7 +23,7 @@ use std::{
     path::PathBuf,
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 const PORT: u16 = 6443;
@@ -60,6 +60,12 @@ impl ControlPlane {
     /// Runs kubemint.
     pub fn run(&self, arguments: &[&str]) -> Ran {
         self.fleet.run(arguments)
+    }
+
+    /// Runs kubemint where real apiservers are restarted, which takes them a while on a busy machine.
+    pub fn run_patiently(&self, arguments: &[&str]) -> Ran {
+        let mut command = self.env().kubemint();
+        Ran::from(command.timeout(Duration::from_secs(280)).args(arguments).output().expect("it runs"))
     }
 
     /// kubectl with the admin's kubeconfig.

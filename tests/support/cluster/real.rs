@@ -95,6 +95,7 @@ pub(super) const KUBELET_CONFIG: &str = "apiVersion: kubelet.config.k8s.io/v1bet
 kind: KubeletConfiguration
 containerRuntimeEndpoint: unix:///run/no-runtime.sock
 failSwapOn: false
+failCgroupV1: false
 healthzPort: 0
 authorization:
   mode: AlwaysAllow
