@@ -140,7 +140,7 @@ pub(super) fn text(output: &Output, args: &Args, watched: &Watched, document: &D
     let rows: Vec<_> = shown.map(|row| cells(output, row, args.dry_run)).collect();
     let mut text = match rows.is_empty() {
         true => "nobody asks for a certificate\n".to_owned(),
-        false => Output::table(["NODE", "REQUEST", "FOR", "", ""], rows) + "\n",
+        false => Output::table(["NODE", "REQUEST", "FOR", "RESULT", ""], rows) + "\n",
     };
     if unseen > 0 {
         text += &format!("{unseen} more were left; `-o json` lists them\n");
