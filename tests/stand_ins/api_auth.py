@@ -137,7 +137,7 @@ def may(user, verb, group, resource, subresource="", name=""):
         if target == CSRS and not subresource:
             return reads or verb == "create"
         if target == ("", "nodes"):
-            return reads or (verb in ("create", "update", "patch") and name in ("", own))
+            return verb == "create" or (verb in ("get", "update", "patch") and name == own)
         return reads and target == ("", "services")
     if user["username"] == "system:kube-proxy":
         lists = (("", "services"), ("", "endpoints"), ("discovery.k8s.io", "endpointslices"))

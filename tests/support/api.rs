@@ -95,20 +95,26 @@ impl Api {
         let mut line = String::new();
         stream.read_line(&mut line)?;
         let status = line.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or(io::ErrorKind::UnexpectedEof)?;
-        let mut length = 0;
+        let (mut length, mut is_chunked) = (0, false);
         loop {
             line.clear();
             stream.read_line(&mut line)?;
             match line.trim().split_once(": ") {
                 Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                    length = value.parse().unwrap_or(0)
+                    length = value.parse().unwrap_or(0);
                 }
+                Some((name, _)) if name.eq_ignore_ascii_case("transfer-encoding") => is_chunked = true,
                 Some(_) => {}
                 None => break,
             }
         }
-        let mut answer = vec![0; length];
-        stream.read_exact(&mut answer)?;
+        let mut answer = Vec::new();
+        if is_chunked {
+            read_chunks(&mut stream, &mut answer)?;
+        } else {
+            answer.resize(length, 0);
+            stream.read_exact(&mut answer)?;
+        }
         self.stream = Some(stream);
         let text = String::from_utf8_lossy(&answer).into_owned();
         Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
@@ -123,5 +129,20 @@ impl Api {
         let name = ServerName::IpAddress(address.ip().into());
         let session = ClientConnection::new(Arc::clone(&self.config), name).map_err(io::Error::other)?;
         Ok(BufReader::new(StreamOwned::new(session, socket)))
+    }
+}
+
+/// RFC 9112, 7.1, without trailers.
+fn read_chunks(stream: &mut impl BufRead, answer: &mut Vec<u8>) -> io::Result<()> {
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line)?;
+        let size = usize::from_str_radix(line.trim(), 16).map_err(io::Error::other)?;
+        let mut chunk = vec![0; size + 2];
+        stream.read_exact(&mut chunk)?;
+        if size == 0 {
+            return Ok(());
+        }
+        answer.extend(&chunk[..size]);
     }
 }

@@ -23,13 +23,12 @@ pub struct Prober {
     threads: Vec<JoinHandle<ProbeReport>>,
 }
 
-/// The current token of a node was answered with 401 or 403.
+/// The current token of a node was answered with 401.
 #[derive(Debug, Clone)]
 pub struct Refusal {
     pub ms: u64,
     pub apiserver: String,
     pub node: String,
-    pub status: u16,
 }
 
 #[derive(Debug, Default)]
@@ -39,7 +38,8 @@ pub struct ProbeReport {
     pub refusals: Vec<Refusal>,
     /// No answer: the server was down, or went down meanwhile.
     pub unanswered: usize,
-    /// Answers that say nothing about the token: 429, 5xx.
+    /// Answers that say nothing against the token: 429, 5xx, and 403, which a real apiserver answers to everybody whom it
+    /// knows until it has read its roles, shortly before it is ready.
     pub others: usize,
 }
 
@@ -89,10 +89,10 @@ fn probe_until(over: &AtomicBool, mut api: Api, holders: &[Holder]) -> ProbeRepo
             match api.whoami(Some(&token)) {
                 Ok((200..=299, _)) => report.accepted[0] += 1,
                 // Not the node's token any more: nobody was locked out.
-                Ok((401 | 403, _)) if token_in(file).as_ref() != Some(&token) => {}
-                Ok((status @ (401 | 403), _)) => {
+                Ok((401, _)) if token_in(file).as_ref() != Some(&token) => {}
+                Ok((401, _)) => {
                     let ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
-                    report.refusals.push(Refusal { ms, apiserver: api.address.clone(), node: node.clone(), status });
+                    report.refusals.push(Refusal { ms, apiserver: api.address.clone(), node: node.clone() });
                 }
                 Ok(_) => report.others += 1,
                 Err(_) => {
