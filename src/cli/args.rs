@@ -2,7 +2,7 @@
 //! the list of commands. Nothing here reads a file or the environment but through clap.
 
 #[cfg(feature = "k8s")]
-use super::rebootstrap;
+use super::{approve, rebootstrap};
 use super::{
     cert, completions, distribute, doctor, generate, init, kubeconfig, man, plan, rollback, runs, shard::ShardWish,
     status, token, verify,
@@ -111,6 +111,8 @@ pub(super) enum Command {
     Status(status::Args),
     Verify(verify::Args),
     Doctor(doctor::Args),
+    #[cfg(feature = "k8s")]
+    Approve(approve::Args),
     Token(token::Args),
     Cert(cert::Args),
     Kubeconfig(kubeconfig::Args),

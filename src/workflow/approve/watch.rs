@@ -88,7 +88,7 @@ impl Watch<'_> {
     /// Looks and approves until no node is missing, the time is over, or somebody interrupts. `tell` hears of every look.
     ///
     /// # Errors
-    /// [`cluster::Error`] of a look that would not pass by itself.
+    /// [`cluster::Error`] of the first look, where it would not pass by itself: nothing was changed then.
     pub fn run(
         &self,
         mut cluster: Box<dyn Cluster>,
@@ -96,6 +96,7 @@ impl Watch<'_> {
         mut tell: impl FnMut(&Round),
     ) -> Result<Watched, cluster::Error> {
         let end = Instant::now() + self.limit;
+        let mut has_looked = false;
         let mut watched =
             Watched { judged: Vec::new(), missing: expectations.selected().map(str::to_owned).collect(), error: None };
         loop {
@@ -103,11 +104,13 @@ impl Watch<'_> {
             let looked = run_round(cluster.as_ref(), &expectations, Act::Decide);
             match looked {
                 Ok(round) => {
+                    has_looked = true;
                     tell(&round);
                     watched.add(round);
                 }
                 Err(error) if error.class() == ErrorClass::Passing => watched.error = Some(error),
-                Err(error) => return Err(error),
+                Err(error) if !has_looked => return Err(error),
+                Err(error) => return Ok(Watched { error: Some(error), ..watched }),
             }
             if watched.is_over() || !self.pause(end) {
                 return Ok(watched);

@@ -1,24 +1,21 @@
 //! `kubemint approve`: signing requests of the inventory's nodes approved, everything else left with its reason.
 
+mod answer;
+
 use super::{
     args::parse_duration,
     cluster::{Access, ClusterArgs},
     context::Context,
     failure::{Exit, Failure},
-    hosts::{counted, listed},
-    output::{Output, Tone},
 };
 use crate::{
     cluster::Cluster,
     inventory::{self, Inventory, Role},
-    workflow::approve::{
-        self, Act, DEFAULT_SINCE, Expectations, Hostile, Judged, Outcome, Purpose, Reason, Requester, Round, Serving,
-        Verdict, Watch, Watched,
-    },
+    workflow::approve::{self, Act, Expectations, Hostile, Outcome, Requester, Round, Serving, Watch, Watched},
 };
+use answer::Document;
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// How long `--watch` waits in all unless told otherwise.
 const DEFAULT_TIMEOUT: &str = "10m";
@@ -70,56 +67,6 @@ pub(super) struct Args {
     cluster: ClusterArgs,
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
-    schema: &'static str,
-    version: u32,
-    /// The apiserver that was asked.
-    server: &'a str,
-    dry_run: bool,
-    requests: Vec<Row<'a>>,
-    /// Nodes that have not joined.
-    missing: &'a [String],
-    /// Why the last look of `--watch` failed, where it did.
-    error: Option<FailedLook>,
-    summary: Summary,
-}
-
-#[derive(Serialize)]
-struct Row<'a> {
-    name: &'a str,
-    node: Option<&'a str>,
-    purpose: Option<&'static str>,
-    requester: &'a str,
-    created: Timestamp,
-    /// Digest of the public key (SubjectPublicKeyInfo).
-    key_sha256: Option<String>,
-    verdict: &'static str,
-    /// What was done; null with `--dry-run`.
-    outcome: Option<&'static str>,
-    /// Why it was not approved, or could not be.
-    code: Option<&'static str>,
-    detail: Option<String>,
-    hint: Option<String>,
-}
-
-#[derive(Serialize)]
-struct FailedLook {
-    code: &'static str,
-    message: String,
-    hint: String,
-}
-
-#[derive(Debug, Default, Serialize)]
-struct Summary {
-    requests: usize,
-    approved: usize,
-    denied: usize,
-    left: usize,
-    failed: usize,
-    missing: usize,
-}
-
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let inventory = context.inventory()?;
     let expectations = expectations(args, context, &inventory)?;
@@ -129,11 +76,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let cluster = approve::connect_ready(clusters.as_ref(), &servers)?;
     let server = cluster.server().clone();
     context.output.note(&format!("asking {server} {note}"));
-    let stored = snapshot.state.as_ref().and_then(|state| state.token.as_ref());
-    let expectations = Expectations {
-        requesters: requesters(args, &inventory, stored.map(Requester::of_record), cluster.as_ref())?,
-        ..expectations
-    };
+    let mut requesters = approve::token_holders(&inventory, snapshot.state.as_ref().and_then(|s| s.token.as_ref()));
+    requesters.extend(secret_holders(args, cluster.as_ref())?);
+    let expectations = Expectations { requesters, ..expectations };
     let watched = if args.watch {
         context.signals.listen();
         let watch = Watch {
@@ -150,11 +95,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         Watched { judged, missing, error: None }
     };
     let document = Document::of(args, server.as_str(), &watched);
-    context.output.answer(&document, || text(context.output, args, &watched, &document))?;
+    context.output.answer(&document, || answer::text(context.output, args, &watched, &document))?;
     Ok(match context.signals.exit() {
         Some(interrupted) => interrupted,
         None if document.summary.failed > 0 => Exit::HostsFailed,
-        None if args.watch && !watched.missing.is_empty() => Exit::HostsFailed,
+        None if watched.error.is_some() || args.watch && !watched.missing.is_empty() => Exit::HostsFailed,
         None => Exit::Done,
     })
 }
@@ -204,23 +149,16 @@ fn parse_token_id(text: &str) -> Result<String, String> {
     if fits { Ok(text.to_owned()) } else { Err("an id is the six characters before a token's dot".to_owned()) }
 }
 
-/// The holders of the token as it was made, as the inventory names them now, and those of the Secrets that are ours.
-fn requesters(
-    args: &Args,
-    inventory: &Inventory,
-    stored: Option<Requester>,
-    cluster: &dyn Cluster,
-) -> Result<Vec<Requester>, Failure> {
+/// The holders of the Secrets that are ours.
+fn secret_holders(args: &Args, cluster: &dyn Cluster) -> Result<Vec<Requester>, Failure> {
     let ids = args.token_id.iter().cloned().collect();
-    let (secrets, absent) = approve::find_secrets(cluster, &ids)?;
+    let (holders, absent) = approve::find_secrets(cluster, &ids)?;
     if !absent.is_empty() {
         let message = format!("the cluster has no Secret bootstrap-token-{} in kube-system", absent.join(", "));
         return Err(Failure::bad_input("token_unknown", message)
             .hint("`kubectl -n kube-system get secrets` lists them; an expired one is removed by itself"));
     }
-    let ours = Requester::of_settings(&inventory.token);
-    let stored = stored.filter(|stored| *stored != ours);
-    Ok(std::iter::once(ours).chain(stored).chain(secrets).collect())
+    Ok(holders)
 }
 
 /// While it waits: what was decided, as it is decided.
@@ -234,124 +172,4 @@ fn tell(context: &Context, round: &Round) {
         let node = entry.node.as_deref().unwrap_or("-");
         context.output.note(&format!("{word} {} of {node}", entry.name));
     }
-}
-
-impl<'a> Document<'a> {
-    fn of(args: &Args, server: &'a str, watched: &'a Watched) -> Self {
-        let rows: Vec<Row> = watched.judged.iter().map(|entry| Row::of(entry, args.dry_run)).collect();
-        let count = |word| rows.iter().filter(|row| row.word() == word).count();
-        let summary = Summary {
-            requests: rows.len(),
-            approved: count("approved"),
-            denied: count("denied"),
-            left: count("left"),
-            failed: count("failed"),
-            missing: watched.missing.len(),
-        };
-        Self {
-            schema: "kubemint/approve",
-            version: 1,
-            server,
-            dry_run: args.dry_run,
-            requests: rows,
-            missing: &watched.missing,
-            error: watched.error.as_ref().map(|error| FailedLook {
-                code: error.code(),
-                message: error.to_string(),
-                hint: error.hint(),
-            }),
-            summary,
-        }
-    }
-}
-
-impl<'a> Row<'a> {
-    fn of(entry: &'a Judged, dry_run: bool) -> Self {
-        let (code, detail, hint) = match (&entry.outcome, entry.reason()) {
-            (Outcome::Failed(error), _) => (Some(error.code()), Some(error.to_string()), Some(error.hint())),
-            (_, Some((reason, detail))) => {
-                (Some(reason.code()), Some(detail.to_owned()), reason.hint().map(str::to_owned))
-            }
-            (_, None) => (None, None, None),
-        };
-        Self {
-            name: &entry.name,
-            node: entry.node.as_deref(),
-            purpose: entry.purpose.map(Purpose::name),
-            requester: &entry.requester,
-            created: entry.created,
-            key_sha256: entry.spki_sha256.map(|digest| digest.to_string()),
-            verdict: match entry.verdict {
-                Verdict::Approve { .. } => "approve",
-                Verdict::Leave { .. } => "leave",
-                Verdict::Deny { .. } => "deny",
-            },
-            outcome: (!dry_run).then_some(match entry.outcome {
-                Outcome::Approved => "approved",
-                Outcome::Denied => "denied",
-                Outcome::Left => "left",
-                Outcome::Failed(_) => "failed",
-            }),
-            code,
-            detail,
-            hint,
-        }
-    }
-
-    /// What was done, or with `--dry-run` would be.
-    fn word(&self) -> &'static str {
-        match (self.outcome, self.verdict) {
-            (Some(outcome), _) => outcome,
-            (None, "approve") => "approved",
-            (None, _) => "left",
-        }
-    }
-}
-
-fn text(output: &Output, args: &Args, watched: &Watched, document: &Document) -> String {
-    let rows = document.requests.iter().map(|row| {
-        let tone = match row.word() {
-            "approved" => Tone::Good,
-            "denied" => Tone::Changed,
-            "failed" => Tone::Bad,
-            _ => Tone::Faint,
-        };
-        let word = match (args.dry_run, row.word()) {
-            (true, "approved") => "to approve".to_owned(),
-            (_, word) => row.code.map_or_else(|| word.to_owned(), |code| format!("{word}: {code}")),
-        };
-        let what = row.purpose.unwrap_or("-").to_owned();
-        let detail = row.detail.clone().unwrap_or_default();
-        [row.node.unwrap_or("-").to_owned(), row.name.to_owned(), what, output.paint(tone, &word), detail]
-    });
-    let rows: Vec<_> = rows.collect();
-    let mut text = match rows.is_empty() {
-        true => "nobody asks for a certificate\n".to_owned(),
-        false => Output::table(["NODE", "REQUEST", "FOR", "", ""], rows) + "\n",
-    };
-    text += &hints(document);
-    let s = &document.summary;
-    let will = if args.dry_run { "would be " } else { "" };
-    text += &format!("{}: {} {will}approved, {} left", counted(s.requests, "request"), s.approved, s.left);
-    for (number, word) in [(s.denied, "denied"), (s.failed, "failed")] {
-        if number > 0 {
-            text += &format!(", {number} {word}");
-        }
-    }
-    text += "\n";
-    if let Some(error) = &document.error {
-        text += &format!("the last look failed: {}\n  hint: {}\n", error.message, error.hint);
-    }
-    if !watched.missing.is_empty() {
-        let names: Vec<&str> = watched.missing.iter().map(String::as_str).collect();
-        text += &format!("not joined yet: {}\n", listed(&names));
-    }
-    text
-}
-
-/// One line for each kind of what was left.
-fn hints(document: &Document) -> String {
-    let kinds: BTreeMap<&str, &str> =
-        document.requests.iter().filter_map(|row| Some((row.code?, row.hint.as_deref()?))).collect();
-    kinds.iter().map(|(code, hint)| format!("{code}: {hint}\n")).collect()
 }
