@@ -167,6 +167,24 @@ km_return() { # DIR [KUBECONFIG-NAME]
   done
 }
 
+# The certificate that the kubelet works with, line by line; of the key beside it nothing.
+km_current() { # PKI-DIRECTORY
+  km_enter "$1" || return 0
+  [ -f ./kubelet-client-current.pem ] || return 0
+  km_in=
+  while IFS= read -r km_line; do
+    case $km_line in
+      '-----BEGIN CERTIFICATE-----') km_in=yes ;;
+      '-----END CERTIFICATE-----')
+        [ -z "$km_in" ] || km_say pem "$km_line"
+        return 0
+        ;;
+      *-----*) km_in= ;;
+    esac
+    [ -z "$km_in" ] || km_say pem "$km_line"
+  done <./kubelet-client-current.pem
+}
+
 # A backup that is not needed any more is kept in place of the one before, or goes.
 km_settle() { # keep|drop RUN KUBECONFIG-DIRECTORY PKI-DIRECTORY
   for km_dir in "$3" "$4"; do

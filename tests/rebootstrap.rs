@@ -111,6 +111,7 @@ fn a_node_whose_request_is_denied_gets_back_what_it_had_and_is_ready_again() {
     let cluster = one_node();
     let host = cluster.host("node-1");
     let before = belongings(host);
+    // Nobody looks between the restart and a second later.
     let running = cluster.fleet.start(&["rebootstrap", "node-1", "-o", "json"]);
     let request = eventually("the request", || cluster.pending_of("node-1").first().cloned());
     cluster.decide(&request, "Denied");
@@ -245,4 +246,63 @@ fn what_a_killed_run_had_set_aside_is_put_back_by_the_next() {
     assert!(files.contains(&"kubelet.kubeconfig") && files.contains(&"kubelet-client-current.pem"), "{report}");
     assert!(cluster.is_node_ready("node-1"));
     assert!(backups(cluster.host("node-1")).iter().all(|line| line.ends_with(".kept")));
+}
+
+/// A request for a node's first certificate with a key of somebody else, PKCS #10.
+fn request_of_a_thief(cluster: &ControlPlane, node: &str) -> Vec<u8> {
+    let script = format!(
+        "openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout thief-key.pem -subj \
+         /O=system:nodes/CN=system:node:{node}"
+    );
+    let mut command = std::process::Command::new("sh");
+    let output = command.args(["-c", &script]).current_dir(cluster.env().dir()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    output.stdout
+}
+
+#[test]
+fn a_thief_with_the_token_who_asks_first_is_found_out_and_the_node_keeps_what_it_had() {
+    need_root!();
+    let mut cluster = one_node();
+    let (usages, signer) = (["digital signature", "client auth"], "kubernetes.io/kube-apiserver-client-kubelet");
+    let (token, csr) = (cluster.token_on("node-1"), request_of_a_thief(&cluster, "node-1"));
+    // One from before the restart is never approved.
+    let (status, answer) = cluster.post_csr(&token, "early", signer, &usages, &csr);
+    assert_eq!(status, 201, "{answer}");
+    let before = belongings(cluster.host("node-1"));
+    cluster.set_services(
+        "kubelet = \"touch /run/asked; while [ -e /run/asked ]; do sleep 0.1; done; systemctl restart kubelet\"\n",
+    );
+    let running = cluster.fleet.start(&["rebootstrap", "node-1", "--timeout", "15s", "-o", "json"]);
+    eventually("the restart to begin", || cluster.host("node-1").exists("/run/asked").then_some(()));
+    let late = request_of_a_thief(&cluster, "node-1");
+    assert_eq!(cluster.post_csr(&token, "late", signer, &usages, &late).0, 201);
+    cluster.host("node-1").must("rm /run/asked");
+    // For the restart after it.
+    eventually("the restart with what it had", || cluster.host("node-1").exists("/run/asked").then_some(()));
+    cluster.host("node-1").must("rm /run/asked");
+    let ended = running.wait();
+    let report: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    let node = host_of(&report, "node-1");
+    let code = node["error"]["code"].as_str().unwrap_or_default();
+    assert!(["csr_rival", "csr_left"].contains(&code), "{report}");
+    assert_eq!((ended.code, &node["restored"]), (3, &"restarted".into()), "{report}");
+    assert!(cluster.pending_of("node-1").contains(&"early".to_owned()));
+    assert_eq!(belongings(cluster.host("node-1")), before);
+}
+
+#[test]
+fn an_interrupt_finishes_the_node_in_hand_and_begins_no_other() {
+    need_root!();
+    let cluster = ControlPlane::builder().control_planes(1).nodes(2).by_sudo().start();
+    let before = serial(cluster.host("node-2"));
+    let running = cluster.fleet.start(&["rebootstrap", "role:node", "-o", "json"]);
+    eventually("the first node to be begun", || (!backups(cluster.host("node-1")).is_empty()).then_some(()));
+    running.signal(rustix::process::Signal::INT);
+    let ended = running.wait();
+    let report: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(ended.code, 130, "{report}");
+    assert_eq!(host_of(&report, "node-1")["status"], "changed", "{report}");
+    assert_eq!(host_of(&report, "node-2")["status"], "skipped", "{report}");
+    assert_eq!(serial(cluster.host("node-2")), before);
 }

@@ -29,6 +29,7 @@ pub(super) struct Signals {
     /// Number of the signal that came, 0 for none.
     received: Arc<AtomicUsize>,
     defaults: Arc<Defaults>,
+    is_listening: Arc<OnceLock<()>>,
 }
 
 /// A signal that was once taken over never gets its default back: from then on we do what it would.
@@ -63,6 +64,10 @@ impl Defaults {
 impl Signals {
     /// Starts listening. A system that refuses to let us keeps its default: the signal ends the process.
     pub(super) fn listen(&self) {
+        // Twice over, the first signal would find its own flag set.
+        if self.is_listening.set(()).is_err() {
+            return;
+        }
         for signal in [SIGINT, SIGTERM] {
             let number = DEADLY.iter().position(|deadly| *deadly == signal);
             number.into_iter().for_each(|n| self.defaults.applies[n].store(false, Ordering::SeqCst));

@@ -38,6 +38,8 @@ pub struct KubeletFiles {
     pub unfinished: Vec<String>,
     /// Runs whose backup was kept.
     pub kept: Vec<String>,
+    /// Lines of the certificate, where it was asked for.
+    certificate: Vec<String>,
 }
 
 /// What becomes of a backup that is not needed any more.
@@ -102,6 +104,21 @@ pub fn put_back(
     entropy: &dyn Entropy,
 ) -> Result<KubeletFiles, Error> {
     call(remote, host, entropy, &format!("km_back {}", paths.words(host)?.join(" ")))
+}
+
+/// The first certificate of kubelet-client-current.pem, PEM; `None` where there is none. Its key stays where it is.
+///
+/// # Errors
+/// [`Error`].
+pub fn read_certificate(
+    remote: &dyn Remote,
+    host: &Host,
+    paths: &KubeletPaths,
+    entropy: &dyn Entropy,
+) -> Result<Option<String>, Error> {
+    let [_, _, pki] = paths.words(host)?;
+    let lines = call(remote, host, entropy, &format!("km_current {pki}"))?.certificate;
+    Ok((!lines.is_empty()).then(|| lines.join("\n") + "\n"))
 }
 
 /// The run with this id is done with its backup.

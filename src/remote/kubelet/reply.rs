@@ -36,6 +36,7 @@ pub(super) fn parse(reply: &Reply, nonce: &str, host: &Host) -> Result<KubeletFi
                 (Some(run), _) => files.kept.push(scrub(run)),
                 (None, run) => files.unfinished.push(scrub(run.unwrap_or(name))),
             },
+            ("pem", line) => files.certificate.push(line.to_owned()),
             ("fail", rest) => {
                 let (step, path) = rest.split_once(' ').unwrap_or((rest, ""));
                 return Err(Error::Files(vec![failure(step, scrub(path), &said)]));

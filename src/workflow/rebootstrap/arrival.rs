@@ -29,13 +29,23 @@ pub(super) struct Arrival {
     cluster: Box<dyn Cluster>,
 }
 
+/// What a node was given.
+pub(super) struct Granted {
+    /// The name of its request.
+    pub request: String,
+    /// PEM.
+    pub certificate: String,
+}
+
 /// What the cluster shows of the node.
 struct Glance {
     heartbeat: Option<Timestamp>,
     is_ready: bool,
-    /// Its youngest new request.
+    /// The new request that was granted, or else the youngest.
     request: Option<SigningRequest>,
     is_granted: bool,
+    /// Another key waits for the name that was granted already.
+    has_rival: bool,
 }
 
 impl Arrival {
@@ -58,15 +68,15 @@ impl Arrival {
         Ok(Self { node: node.to_owned(), since, heartbeat, cluster })
     }
 
-    /// Approves what the node asks for, and waits until it is ready. Gives the name of its request.
-    pub fn wait(mut self, run: &Rebootstrap) -> Result<Option<String>, Trouble> {
+    /// Approves what the node asks for, and waits until it is ready.
+    pub fn wait(mut self, run: &Rebootstrap) -> Result<Granted, Trouble> {
         let end = Instant::now() + run.patience;
         let mut left: Option<Judged> = None;
         loop {
             let looked = self.look(run, &mut left);
             let trouble = match looked {
                 Ok(glance) => match self.judge(&glance, left.as_ref(), run.patience.as_secs()) {
-                    Ok(()) => return Ok(glance.request.map(|request| printable(&request.name))),
+                    Ok(granted) => return Ok(granted),
                     Err(trouble) => trouble,
                 },
                 Err(error) if error.class() == ErrorClass::Passing => {
@@ -77,7 +87,10 @@ impl Arrival {
                 }
                 Err(error) => return Err(Trouble::Api(error)),
             };
-            let is_final = matches!(trouble, Trouble::RequestDenied { .. } | Trouble::RequestFailed { .. });
+            let is_final = matches!(
+                trouble,
+                Trouble::RequestDenied { .. } | Trouble::RequestFailed { .. } | Trouble::Rival { .. }
+            );
             if is_final || Instant::now() >= end {
                 return Err(trouble);
             }
@@ -117,17 +130,28 @@ impl Arrival {
         let seen = Seen::in_cluster(&nodes, &requests, run.fleet.clock.now());
         let granted = seen.granted.get(&self.node);
         let node = find(&nodes, &self.node);
-        let own = requests.into_iter().filter(|request| asks_for(request, &self.node) && request.created >= self.since);
+        let mut own: Vec<SigningRequest> = requests
+            .into_iter()
+            .filter(|request| asks_for(request, &self.node) && request.created >= self.since)
+            .collect();
+        own.sort_by_key(|request| (request.state == RequestState::Approved, request.created));
+        let key = |request: &SigningRequest| pki::parse_request(&request.request).ok().map(|info| info.spki_sha256);
+        let request = own.pop();
+        let is_rival = |other: &SigningRequest| {
+            other.state == RequestState::Pending && request.as_ref().is_some_and(|request| key(request) != key(other))
+        };
+        let has_rival = own.iter().any(is_rival);
         Ok(Glance {
             heartbeat: node.and_then(|node| node.heartbeat),
             is_ready: node.is_some_and(|node| node.ready),
-            request: own.max_by_key(|request| request.created),
+            request,
+            has_rival,
             is_granted: granted.is_some_and(|all| all.iter().any(|grant| grant.created >= self.since)),
         })
     }
 
     /// What is missing yet.
-    fn judge(&self, glance: &Glance, left: Option<&Judged>, seconds: u64) -> Result<(), Trouble> {
+    fn judge(&self, glance: &Glance, left: Option<&Judged>, seconds: u64) -> Result<Granted, Trouble> {
         let Some(request) = &glance.request else {
             return Err(Trouble::NoRequest { seconds });
         };
@@ -142,10 +166,17 @@ impl Arrival {
             }
             RequestState::Pending | RequestState::Approved => {}
         }
+        if glance.has_rival && glance.is_granted {
+            return Err(Trouble::Rival { request: name() });
+        }
         if request.certificate.is_empty() {
             return Err(Trouble::NotIssued { request: name(), seconds });
         }
-        if glance.is_ready && glance.heartbeat > self.heartbeat { Ok(()) } else { Err(Trouble::NotReady { seconds }) }
+        if !glance.is_ready || glance.heartbeat <= self.heartbeat {
+            return Err(Trouble::NotReady { seconds });
+        }
+        let certificate = String::from_utf8_lossy(&request.certificate).into_owned();
+        Ok(Granted { request: name(), certificate })
     }
 }
 

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     cluster::Clusters,
     inventory::ServerUrl,
+    pki,
     remote::{
         self,
         kubelet::{self, Backup},
@@ -201,7 +202,13 @@ struct Visit<'v> {
 impl Visit<'_> {
     fn rejoin(&self, node: &mut NodeReport) -> Result<(), Trouble> {
         self.put_back_what_was_left(node)?;
-        let arrival = Arrival::expect(self.run, self.candidate.host.name.as_str())?;
+        let arrival = match Arrival::expect(self.run, self.candidate.host.name.as_str()) {
+            Err(trouble) if !node.found_unfinished.is_empty() => {
+                node.restored = Some(self.restart_restored());
+                return Err(trouble);
+            }
+            other => other?,
+        };
         let joined = self.join_anew(node, arrival);
         if joined.is_err() {
             node.restored = Some(self.restore());
@@ -235,7 +242,16 @@ impl Visit<'_> {
         self.note("restart");
         restart(fleet, self.candidate, self.run.restart, self.run.restart_limit)?;
         self.note("wait");
-        node.request = arrival.wait(self.run)?;
+        let granted = arrival.wait(self.run)?;
+        self.note("compare");
+        let found =
+            kubelet::read_certificate(remote, host, paths, entropy).map_err(at("reading its new certificate"))?;
+        let digest = |pem: &str| Some(pki::parse_certificates(pem).ok()?.first()?.sha256);
+        let is_its_own = found.as_deref().and_then(digest).is_some_and(|own| digest(&granted.certificate) == Some(own));
+        if !is_its_own {
+            return Err(Trouble::OtherCertificate { request: granted.request, pki: paths.pki.clone() });
+        }
+        node.request = Some(granted.request);
         self.note("settle");
         let settled = kubelet::settle_backup(remote, host, paths, (id, backup), entropy);
         settled.map_err(at("ending its backup, though the node is ready again"))?;
@@ -252,6 +268,10 @@ impl Visit<'_> {
             tracing::warn!(host = self.candidate.host.name.as_str(), "cannot put back what was set aside: {error}");
             return Restored::Failed;
         }
+        self.restart_restored()
+    }
+
+    fn restart_restored(&self) -> Restored {
         self.note("restart-after");
         match restart(self.run.fleet, self.candidate, self.run.restart, self.run.restart_limit) {
             Ok(()) => Restored::Restarted,

@@ -23,6 +23,10 @@ pub enum Trouble {
     RequestFailed { request: String },
     #[error("its request {request} is approved, but no certificate was issued within {seconds} s")]
     NotIssued { request: String, seconds: u64 },
+    #[error("its request {request} was granted, but {pki}/kubelet-client-current.pem does not hold that certificate")]
+    OtherCertificate { request: String, pki: String },
+    #[error("the request {request} was granted in its name, and now another key asks for the same")]
+    Rival { request: String },
     #[error("it has a new certificate, but the node was not ready within {seconds} s")]
     NotReady { seconds: u64 },
 }
@@ -54,6 +58,8 @@ impl Trouble {
             Self::RequestDenied { .. } => "csr_denied",
             Self::RequestFailed { .. } => "csr_failed",
             Self::NotIssued { .. } => "certificate_not_issued",
+            Self::OtherCertificate { .. } => "other_certificate",
+            Self::Rival { .. } => "csr_rival",
             Self::NotReady { .. } => "node_not_ready",
         }
     }
@@ -77,6 +83,13 @@ impl Trouble {
             Self::RequestDenied { .. } => "somebody denied it: ask who and why before it is tried again",
             Self::RequestFailed { .. } | Self::NotIssued { .. } => {
                 "look at kube-controller-manager: it signs, with --cluster-signing-cert-file and --cluster-signing-key-file"
+            }
+            Self::Rival { .. } => {
+                "one of the two is not this node's kubelet: somebody else has the bootstrap token; rotate it, and find out who"
+            }
+            Self::OtherCertificate { .. } => {
+                "unless the kubelet's --cert-dir is elsewhere (--kubelet-pki), somebody else has the bootstrap token and asked \
+                 in this node's name: rotate the token, and find out who has it"
             }
             Self::NotReady { .. } => "`kubectl describe node` and the kubelet's log on the host say why",
         }
