@@ -101,6 +101,22 @@ fn what_ends_within_the_time_is_due_and_is_6_when_asked_for() {
 }
 
 #[test]
+fn what_is_due_on_many_hosts_is_told_by_its_kind() {
+    let env = TestEnv::with_inventory(&LOCAL_HOSTS.replace("[1-2]", "[1-60]"));
+    env.ok(&["apply"]);
+    let ran = env.ok(&["status", "--within", "400d"]);
+    let lines: Vec<_> = ran.stdout.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "kube-proxy's certificate ends soon, or has ended: cp-1, node-1, node-2 and 58 more",
+            "",
+            "61 hosts: 61 ok, 0 drift, 0 could not be read, 61 with something due (generation 1)",
+        ]
+    );
+}
+
+#[test]
 fn a_kubelet_is_given_its_time_to_renew_by_itself() {
     let env = applied();
     // Ten days of ten left: it renews when one to three are. A fixed month would always call that due.
@@ -152,13 +168,13 @@ fn the_token_of_each_file_is_told_by_its_generation() {
     assert_eq!(generations()[0], "current current");
 }
 
-/// A strict reader of the text format: samples by name and labels, each family once, with help and type before it.
-/// Samples, labels and value, by the name of their metric.
-type Metrics = BTreeMap<String, Vec<(BTreeMap<String, String>, f64)>>;
+/// Labels and value.
+type Sample = (BTreeMap<String, String>, f64);
 
-fn parse_metrics(text: &str) -> Metrics {
+/// A strict reader of the text format: samples by name and labels, each family once, with help and type before it.
+fn parse_metrics(text: &str) -> BTreeMap<String, Vec<Sample>> {
     assert!(text.ends_with('\n') && !text.contains('\r'));
-    let mut families = Metrics::new();
+    let mut families: BTreeMap<String, Vec<Sample>> = BTreeMap::new();
     let mut current = String::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
@@ -207,7 +223,7 @@ fn parse_metrics(text: &str) -> Metrics {
     families
 }
 
-fn of<'a>(samples: &'a [(BTreeMap<String, String>, f64)], labels: &[(&str, &str)]) -> Option<&'a f64> {
+fn of<'a>(samples: &'a [Sample], labels: &[(&str, &str)]) -> Option<&'a f64> {
     let has = |known: &BTreeMap<String, String>| labels.iter().all(|(k, v)| known.get(*k).is_some_and(|of| of == v));
     samples.iter().find(|(known, _)| has(known)).map(|(_, value)| value)
 }

@@ -38,7 +38,7 @@ use std::path::PathBuf;
 Examples:
   kubemint status
   kubemint status --exit-code -q || echo 'drift or something due (6), or hosts that could not be read (3)'
-  kubemint status --within 60d --prometheus /var/lib/node_exporter/kubemint.prom
+  kubemint status --within 60d --prometheus ./kubemint.prom
   kubemint status -o json | jq '.hosts[] | select(.status != \"ok\").name'"
 )]
 pub(super) struct Args {

@@ -19,12 +19,16 @@ use crate::{
     },
 };
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 
 pub(super) fn render(output: &Output, document: &Document) -> String {
     let all = document.hosts.len() <= LONGEST_TABLE;
-    let shown = document.hosts.iter().filter(|row| all || row.survey.verdict() != Verdict::InOrder || is_due(row));
+    let shown = document.hosts.iter().filter(|row| all || row.survey.verdict() != Verdict::InOrder);
     let rows: Vec<_> = shown.flat_map(|row| host_rows(output, row)).collect();
     let mut text = if rows.is_empty() { String::new() } else { Output::table(["HOST", "STATUS", ""], rows) };
+    if !all {
+        text += &due_by_kind(document);
+    }
     let failed = document.hosts.iter().filter(|row| row.survey.verdict() == Verdict::Failed);
     text += &hosts::failures(failed.filter_map(|row| Some((row.survey.name.as_str(), row.survey.error.as_ref()?))));
     let s = &document.summary;
@@ -48,6 +52,24 @@ pub(super) fn render(output: &Output, document: &Document) -> String {
         );
     }
     text
+}
+
+/// Of many hosts the kinds of what is due, and who they are: all of them have the same CA.
+fn due_by_kind(document: &Document) -> String {
+    let mut kinds: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for row in &document.hosts {
+        if let Some(upkeep) = &row.survey.upkeep {
+            let certificates = upkeep.certificates.iter().filter(|found| found.due);
+            let services = upkeep.services.iter().filter(|found| found.due);
+            let ends = certificates.map(|found| format!("{} ends soon, or has ended", whose(found.certificate)));
+            let lags = services.map(|found| format!("{} {}", found.service.name(), predicate(found.service)));
+            for kind in ends.chain(lags) {
+                kinds.entry(kind).or_default().push(&row.survey.name);
+            }
+        }
+    }
+    let lines = kinds.into_iter().map(|(kind, names)| format!("{kind}: {}\n", hosts::listed(&names)));
+    lines.collect()
 }
 
 fn is_due(row: &Row) -> bool {
@@ -95,12 +117,7 @@ fn token_remark(file: &TokenFileState) -> Option<String> {
 }
 
 fn ending(found: &HostCertificate) -> String {
-    let whose = match found.certificate {
-        CertificateKind::Ca => "the CA",
-        CertificateKind::KubeProxy => "kube-proxy's certificate",
-        CertificateKind::KubeletClient => "the kubelet's own certificate",
-    };
-    let date = found.not_after.map(day).unwrap_or_default();
+    let (whose, date) = (whose(found.certificate), found.not_after.map(day).unwrap_or_default());
     match found.days_left {
         Some(..0) => format!("{whose} ended on {date}"),
         Some(left) => format!("{whose} ends in {} ({date})", counted(usize::try_from(left).unwrap_or_default(), "day")),
@@ -108,19 +125,31 @@ fn ending(found: &HostCertificate) -> String {
     }
 }
 
+const fn whose(certificate: CertificateKind) -> &'static str {
+    match certificate {
+        CertificateKind::Ca => "the CA",
+        CertificateKind::KubeProxy => "kube-proxy's certificate",
+        CertificateKind::KubeletClient => "the kubelet's own certificate",
+    }
+}
+
 fn lag(found: &HostService) -> String {
-    let (verb, what) = match found.service {
-        Service::KubeApiserver => ("still accepts", "tokens"),
-        Service::Kubelet => ("still uses", "token"),
-        Service::KubeProxy => ("still uses", "certificate"),
-    };
     let at = |time: Option<Timestamp>| time.map_or_else(|| "?".to_owned(), |time| time.to_string());
     format!(
-        "{} {verb} the old {what}: it runs since {}, and its file changed at {}",
+        "{} {}: it runs since {}, and its file changed at {}",
         found.service.name(),
+        predicate(found.service),
         at(found.started),
         at(found.file_changed)
     )
+}
+
+const fn predicate(service: Service) -> &'static str {
+    match service {
+        Service::KubeApiserver => "still accepts the old tokens",
+        Service::Kubelet => "still uses the old token",
+        Service::KubeProxy => "still uses the old certificate",
+    }
 }
 
 fn remark(survey: &HostSurvey) -> String {

@@ -21,11 +21,12 @@ pub(super) fn render_probe_in_use(
     services: &[(Service, usize)],
     nonce: &str,
 ) -> Input {
-    let mut calls = machine::render_call(&[]) + "km_times\n";
+    let asked: Vec<_> = services.iter().filter_map(|(of, file)| Some((of, file, layout.file_path(*file)?))).collect();
+    let mut calls = machine::render_call(&[]);
+    calls.push_str(if asked.is_empty() { "km_say clock \"$(date +%s)\"\n" } else { "km_times\n" });
     for d in 0..layout.directories.len() {
         push_look(&mut calls, layout, d, "probe");
     }
-    let asked: Vec<_> = services.iter().filter_map(|(of, file)| Some((of, file, layout.file_path(*file)?))).collect();
     if !asked.is_empty() {
         let (mut ages, mut processes) = ("km_ages".to_owned(), "km_processes".to_owned());
         for (service, file, path) in asked {
