@@ -262,7 +262,7 @@ fn put(node: Option<&str>, owner: &Owner, pem: &str, changes: &mut Changes) {
     let (key, certificate) = (owner.key.clone(), Secret::from(pem));
     match node {
         None => {
-            changes.files.extend([(StoredFile::KubeProxyKey, key), (StoredFile::KubeProxyCertificate, certificate)])
+            changes.files.extend([(StoredFile::KubeProxyKey, key), (StoredFile::KubeProxyCertificate, certificate)]);
         }
         Some(node) => {
             let node = node.to_owned();
