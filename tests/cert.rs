@@ -80,3 +80,43 @@ fn list_changes_nothing_and_needs_credentials() {
     env.ok(&["cert", "list", "--state-dir", "state", "-i", "nowhere.toml"]);
     assert_eq!(env.tree_hash(""), before);
 }
+
+#[test]
+fn check_has_a_time_of_its_own_and_another_when_asked() {
+    let env = generated("[certificates.kube-proxy]\nvalidity = \"29d\"\n");
+    env.run(&["cert", "list", "--check"]).expect(6).says(&["1 of 2 due", "reissue kube-proxy"]);
+    env.ok(&["cert", "list", "--check", "--within", "28d"]);
+    env.run(&["cert", "list", "--check", "--within", "29d"]).expect(6);
+    env.run(&["cert", "list", "--within", "29d"]).expect(2);
+}
+
+#[test]
+fn what_kubeconfigs_and_hosts_hold_is_listed_too() {
+    let short = "[certificates.kube-proxy]\nvalidity = \"20d\"\n";
+    let env = TestEnv::with_inventory(&format!("{LOCAL_HOSTS}{short}"));
+    env.ok(&["apply", "--yes"]);
+    // The stored ones are new, those on the hosts are not yet.
+    env.write("inventory.toml", LOCAL_HOSTS);
+    env.ok(&["generate"]);
+    let (code, document) = env.json(&["cert", "list", "--check"]);
+    assert_eq!((code, document.get("hosts")), (0, None), "{document}");
+    let embedded: Vec<_> = document["embedded"].as_array().unwrap().iter().map(|row| &row["name"]).collect();
+    assert_eq!(embedded, ["ca", "ca", "kube-proxy"]);
+    assert_eq!(document["embedded"][2]["serial"], document["certificates"][1]["serial"]);
+    let before = env.tree_hash("");
+    let (code, document) = env.json(&["cert", "list", "--check", "--hosts"]);
+    assert_eq!(code, 6, "{document}");
+    for host in document["hosts"].as_array().unwrap() {
+        let held = &host["certificates"][0];
+        assert_eq!((&held["due"], held["days_left"].as_i64().unwrap() < 21), (&true.into(), true), "{host}");
+        assert_ne!(held["serial"], document["certificates"][1]["serial"]);
+    }
+    env.run(&["cert", "list", "--check", "--hosts"]).expect(6).says(&["3 hosts: a certificate is due on 3"]);
+    assert_eq!(env.tree_hash(""), before);
+    env.ok(&["distribute"]);
+    env.ok(&["cert", "list", "--check", "--hosts"]).says(&["due on 0"]);
+    std::fs::remove_dir_all(env.path("hosts/node-1/etc")).unwrap();
+    std::fs::write(env.path("hosts/node-1/etc"), "in the way").unwrap();
+    let (_, document) = env.json(&["cert", "list", "--check", "--hosts", "--limit", "node-2"]);
+    assert_eq!(document["hosts"].as_array().unwrap().len(), 1);
+}

@@ -206,6 +206,7 @@ fn what_cannot_be_done_changes_nothing() {
     let before = env.tree_hash("");
     env.run(&["reissue", "kube-proxy", "--probe"]).expect(4).says(&["cannot be shown to every apiserver"]);
     env.run(&["reissue", "kube-proxy", "--retry", "last"]).expect(2).says(&["is no reissue"]);
+    env.run(&["reissue", "kube-proxy", "--shard", "1/2"]).expect(2).says(&["--shard"]);
     env.run(&["reissue", "kube-proxy", "--if-expiring", "soon"]).expect(2);
     env.run(&["reissue", "kube-proxy", "--if-expiring", "30d", "--retry", "last"]).expect(2);
     assert_eq!(env.tree_hash(""), before);

@@ -5,6 +5,7 @@
 
 use super::Error;
 use std::{
+    collections::BTreeSet,
     fs, io,
     io::Write,
     os::unix::fs::PermissionsExt,
@@ -28,9 +29,21 @@ impl StagedFile {
 
     /// Puts it in its place, of mode 0600.
     pub(super) fn persist(self) -> Result<(), Error> {
+        sync_dir(&self.place()?)
+    }
+
+    /// The same for many: each directory is synced once, after the last of them.
+    pub(super) fn persist_all(staged: Vec<Self>) -> Result<(), Error> {
+        let placed = staged.into_iter().map(Self::place).collect::<Result<BTreeSet<_>, _>>()?;
+        // And the one they lie in, which may be new as well.
+        let above: BTreeSet<&Path> = placed.iter().filter_map(|dir| dir.parent()).collect();
+        placed.iter().map(PathBuf::as_path).chain(above).try_for_each(sync_dir)
+    }
+
+    fn place(self) -> Result<PathBuf, Error> {
         let Self { path, temp } = self;
         temp.persist(&path).map_err(|e| Error::io("write", &path, e.error))?;
-        sync_dir(folder_of(&path))
+        Ok(folder_of(&path).to_owned())
     }
 }
 

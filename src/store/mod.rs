@@ -250,20 +250,19 @@ impl Store {
         let removed: BTreeSet<String> =
             changes.removed.iter().map(|file| file.path().to_owned()).chain(extra).collect();
         next.files.retain(|path, _| !removed.contains(path));
-        let files = changes.files.iter().map(|(file, content)| (file.path().to_owned(), content));
-        let written: Vec<_> = files.chain(changes.extra.iter().map(|(file, content)| (file.path(), content))).collect();
-        next.files.extend(written.iter().map(|(path, content)| (path.clone(), digest_of(content))));
+        let files: Vec<_> = changes.files.iter().map(|(file, content)| (file.path().to_owned(), content)).collect();
+        let extra: Vec<_> = changes.extra.iter().map(|(file, content)| (file.path(), content)).collect();
+        next.files.extend(files.iter().chain(&extra).map(|(path, content)| (path.clone(), digest_of(content))));
         // All of it is on the disk under other names before the first of them counts: a full disk changes nothing.
-        let mut staged = vec![self.stage_state(&current, Some(&next))?];
-        for (path, content) in written {
-            let path = self.dir.join(path);
-            if let Some(parent) = path.parent() {
-                self.make_dir(parent)?;
-            }
-            staged.push(StagedFile::write(&path, content.expose_secret().as_bytes())?);
-        }
+        let first = self.stage_state(&current, Some(&next))?;
+        let stage = |written: Vec<(String, &Secret)>| -> Result<Vec<StagedFile>, Error> {
+            written.into_iter().map(|(path, content)| self.stage(&path, content)).collect()
+        };
+        let (files, extra) = (stage(files)?, stage(extra)?);
         let last = self.stage_state(&next, None)?;
-        staged.into_iter().try_for_each(StagedFile::persist)?;
+        first.persist()?;
+        files.into_iter().try_for_each(StagedFile::persist)?;
+        StagedFile::persist_all(extra)?;
         // Before the last state, which does not know them; the one before knows them, there or not.
         removed.iter().try_for_each(|path| self.remove(path))?;
         last.persist()?;
@@ -321,6 +320,14 @@ impl Store {
         }
         wide.sort();
         Ok(wide)
+    }
+
+    fn stage(&self, relative: &str, content: &Secret) -> Result<StagedFile, Error> {
+        let path = self.dir.join(relative);
+        if let Some(parent) = path.parent() {
+            self.make_dir(parent)?;
+        }
+        StagedFile::write(&path, content.expose_secret().as_bytes())
     }
 
     fn stage_state(&self, current: &State, next: Option<&State>) -> Result<StagedFile, Error> {

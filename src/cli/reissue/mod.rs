@@ -140,7 +140,7 @@ fn run_kube_proxy(args: &KubeProxyArgs, context: &Context) -> Result<Exit, Failu
     };
     let journal = planned.store.start_run(RunId::new(context.now(), &context.entropy)?)?;
     let Planned { store, snapshot, plan, hosts, owed, of, .. } = planned;
-    let steps = plan.steps.clone();
+    let (steps, changes_form) = (plan.steps.clone(), plan.changes_form());
     let (set, state) = match plan.commit(&store, &held, &snapshot, &context.clock) {
         Ok(committed) => committed,
         Err(error) => {
@@ -168,7 +168,7 @@ fn run_kube_proxy(args: &KubeProxyArgs, context: &Context) -> Result<Exit, Failu
         let again = format!("`kubemint reissue kube-proxy --retry {}`", report.run_id);
         text(context.output, &report, &next_steps, &again, &answers)
     })?;
-    say_left_out(context, &inventory, &hosts, &steps);
+    say_left_out(context, &inventory, &hosts, &steps, changes_form);
     Ok(exit)
 }
 
@@ -218,12 +218,12 @@ fn text(
     closing_text(output, report, next_steps, again) + &restarted + &answers.text()
 }
 
-/// With --limit, and one certificate for all nodes, the others hold the earlier one.
-fn say_left_out(context: &Context, inventory: &Inventory, hosts: &[&Host], steps: &[Step]) {
+/// With --limit the others hold the earlier certificate where all share one, or did until now.
+fn say_left_out(context: &Context, inventory: &Inventory, hosts: &[&Host], steps: &[Step], changes_form: bool) {
     let shared_is_new = steps.iter().any(|step| step.artifact == plan::SHARED && step.action != StepAction::Kept);
     let is_shared = !steps.iter().any(|step| step.artifact == plan::OF_NODES);
     let left = plan::nodes(&inventory.hosts.iter().collect::<Vec<_>>()).len().saturating_sub(hosts.len());
-    if shared_is_new && is_shared && left > 0 {
+    if (changes_form || shared_is_new && is_shared) && left > 0 {
         let nodes = counted(left, "other node");
         context.output.note(&format!(
             "{nodes}: the earlier certificate, which holds until it ends; `kubemint distribute` brings the new one"

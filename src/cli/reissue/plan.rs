@@ -70,6 +70,12 @@ impl<'h> Planned<'h> {
         if let Some(wanted) = &args.retry {
             return Self::of_rest(context, inventory, store, snapshot, chosen, wanted);
         }
+        let global = &context.global;
+        if global.shard.is_some() || global.shard_count.is_some() {
+            let what = "a reissue takes no --shard: each part would make a certificate of its own";
+            return Err(Failure::bad_input("usage", what)
+                .hint("run `kubemint reissue kube-proxy --limit NODE`, then `kubemint distribute` in shards"));
+        }
         let nodes = nodes(&chosen);
         let given = generate::read_given_authority(inventory, context.now())?;
         let is_limited = nodes.len() < self::nodes(&inventory.hosts.iter().collect::<Vec<_>>()).len();
