@@ -38,6 +38,14 @@ pub(super) fn write_file(path: &Path, content: &[u8]) -> Result<(), Error> {
     StagedFile::write(path, content)?.persist()
 }
 
+/// Removes a file that need not be there.
+pub(super) fn remove_file(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path, e)),
+        _ => sync_dir(folder_of(path)),
+    }
+}
+
 /// Writes `content` to a new file of the given mode; never replaces one.
 ///
 /// # Errors

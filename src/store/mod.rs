@@ -207,7 +207,11 @@ impl Store {
                     },
                 ));
             }
-            unfinished |= expected.next.is_some_and(|next| next != found);
+            unfinished |= match (expected.current, expected.next) {
+                (_, Some(next)) => next != found,
+                // The commit that was interrupted was to remove it.
+                (current, None) => document.next.is_some() && current.is_some(),
+            };
             files.insert(file, content);
         }
         let interrupted = document.next.is_some();
@@ -225,9 +229,25 @@ impl Store {
     /// [`Error::Io`], with the directory still loadable.
     pub fn commit(
         &self,
+        held: &Lock,
+        snapshot: &Snapshot,
+        changes: &[(StoredFile, Secret)],
+        next: State,
+        clock: &dyn Clock,
+    ) -> Result<State, Error> {
+        self.commit_without(held, snapshot, changes, &[], next, clock)
+    }
+
+    /// As [`Store::commit`], and takes `removed` away.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub fn commit_without(
+        &self,
         _held: &Lock,
         snapshot: &Snapshot,
         changes: &[(StoredFile, Secret)],
+        removed: &[StoredFile],
         mut next: State,
         clock: &dyn Clock,
     ) -> Result<State, Error> {
@@ -242,6 +262,9 @@ impl Store {
         for (file, content) in changes {
             next.files.insert(file.path().to_owned(), digest_of(content));
         }
+        for file in removed {
+            next.files.remove(file.path());
+        }
         // All of it is on the disk under other names before the first of them counts: a full disk changes nothing.
         let mut staged = vec![self.stage_state(&current, Some(&next))?];
         for (file, content) in changes {
@@ -251,8 +274,10 @@ impl Store {
             }
             staged.push(StagedFile::write(&path, content.expose_secret().as_bytes())?);
         }
-        staged.push(self.stage_state(&next, None)?);
+        let last = self.stage_state(&next, None)?;
         staged.into_iter().try_for_each(StagedFile::persist)?;
+        removed.iter().try_for_each(|file| atomic::remove_file(&self.dir.join(file.path())))?;
+        last.persist()?;
         Ok(next)
     }
 

@@ -5,6 +5,7 @@
 use super::{Error, StoredFile};
 use crate::{
     digest::{Digest, Fingerprint},
+    rotation,
     secret::{ExposeSecret, Secret},
 };
 use jiff::Timestamp;
@@ -26,6 +27,10 @@ pub struct State {
     pub ca: Option<CaRecord>,
     pub token: Option<TokenRecord>,
     pub kube_proxy: Option<CertificateRecord>,
+    /// A rotation under way.
+    // Left out where there is none: the checksum of a document without it stays what it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<rotation::Record>,
 }
 
 /// How the CA came here.
