@@ -9,7 +9,10 @@ use crate::{
     inventory::{Connection, Host},
     secret::Secret,
 };
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// SSH hosts over SSH, local ones by this machine's shell.
 pub struct HostRemote {
@@ -49,6 +52,13 @@ impl Remote for HostRemote {
         match host.connection {
             Connection::Ssh(_) => self.ssh.run_script(host, script),
             Connection::Local { .. } => self.local.run_script(host, script),
+        }
+    }
+
+    fn run_long_script(&self, host: &Host, script: &Script<'_>, time: Duration) -> Result<Reply, Error> {
+        match host.connection {
+            Connection::Ssh(_) => self.ssh.run_long_script(host, script, time),
+            Connection::Local { .. } => self.local.run_long_script(host, script, time),
         }
     }
 }

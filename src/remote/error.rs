@@ -122,6 +122,9 @@ pub enum Error {
     TimedOut { during: &'static str, reason: String },
     #[error("the reply is not whole ({reason}): {said}")]
     ProtocolGarbled { reason: String, said: String },
+    /// The way to the host was lost, or its reply is not whole, after a command was sent that is not ended by that.
+    #[error("whether the command ran, and how it ended, is not known: {cause}")]
+    CommandOutcomeUnknown { cause: Box<Error> },
     #[error("no shell could be started on this machine: {reason}")]
     LocalShell { reason: String },
     #[error("no random bytes: {0}")]
@@ -200,6 +203,7 @@ impl Error {
             Self::ConnectionLost { .. } => "connection_lost",
             Self::TimedOut { .. } => "timed_out",
             Self::ProtocolGarbled { .. } => "protocol_garbled",
+            Self::CommandOutcomeUnknown { .. } => "command_outcome_unknown",
             Self::LocalShell { .. } => "local_shell_failed",
             Self::Entropy(_) => "entropy_failed",
             Self::PathUnusable { .. } => "path_unusable",
@@ -238,6 +242,7 @@ impl Error {
             | Self::HandshakeFailed { .. }
             | Self::ConnectionLost { .. }
             | Self::TimedOut { .. }
+            | Self::CommandOutcomeUnknown { .. }
             | Self::WaitedForTwin { .. } => RetryClass::Unavailable,
             Self::HostKeyUnknown { .. }
             | Self::HostKeyChanged { .. }
@@ -352,6 +357,10 @@ impl Error {
             Self::ConnectionLost { .. } => "run again: what is done stays done, and leftovers are swept".into(),
             Self::TimedOut { .. } => "look at the host's load and disks, then run again".into(),
             Self::ProtocolGarbled { .. } => "log in by hand and run `sh -s </dev/null`: it should print nothing".into(),
+            Self::CommandOutcomeUnknown { .. } => {
+                "the command goes on without us, as long as it may take: look at the service on the host, then run again"
+                    .into()
+            }
             Self::LocalShell { .. } => "an `sh` must be in /bin or /usr/bin".into(),
             Self::Entropy(_) => "this machine's random source must work before anything is installed".into(),
             Self::PathUnusable { .. } => {

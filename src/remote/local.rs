@@ -2,7 +2,7 @@
 //! that nothing of the caller's session changes what it does.
 
 use super::{
-    Deadlines, Error, Exit, Input, LARGEST_REPLY, Password, Peer, Remote, Reply, Script,
+    Deadlines, Error, Exit, Input, LARGEST_REPLY, Password, Peer, Remote, Reply, Script, lengthened,
     sudo::{Dialogue, Step},
 };
 use crate::{
@@ -89,6 +89,10 @@ impl LocalRemote {
 }
 
 impl Remote for LocalRemote {
+    fn run_long_script(&self, host: &Host, script: &Script<'_>, time: Duration) -> Result<Reply, Error> {
+        Self { deadlines: lengthened(self.deadlines, time), ..self.clone() }.run_script(host, script)
+    }
+
     fn run_script(&self, host: &Host, script: &Script<'_>) -> Result<Reply, Error> {
         let failed = |e: std::io::Error| Error::LocalShell { reason: e.to_string() };
         let end = Instant::now() + self.deadlines.host;

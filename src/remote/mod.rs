@@ -9,6 +9,7 @@ mod file_error;
 pub mod installer;
 pub mod local;
 mod password;
+pub mod service;
 pub mod ssh;
 mod sudo;
 mod untouched;
@@ -26,7 +27,7 @@ use crate::{
     inventory::{Host, Privilege},
     secret::{ExposeSecret, Secret},
 };
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Runs the fixed shell command on a host.
 pub trait Remote: Send + Sync {
@@ -37,6 +38,24 @@ pub trait Remote: Send + Sync {
     /// [`Error`] when no command could be run or the reply did not arrive whole; what `script` fails with. A script that
     /// ran and failed is not an error here: see [`Reply::exit`].
     fn run_script(&self, host: &Host, script: &Script<'_>) -> Result<Reply, Error>;
+
+    /// The same for a script that takes up to `time` by itself, and says something every five seconds: the host's whole
+    /// time is so much longer, and its silence is borne for [`LONG_SILENCE`] at least.
+    ///
+    /// # Errors
+    /// As [`Remote::run_script`].
+    fn run_long_script(&self, host: &Host, script: &Script<'_>, time: Duration) -> Result<Reply, Error> {
+        let _ = time;
+        self.run_script(host, script)
+    }
+}
+
+/// How long a script that says something every five seconds may be silent.
+const LONG_SILENCE: Duration = Duration::from_secs(20);
+
+/// The deadlines of a script that takes up to `time` by itself.
+fn lengthened(deadlines: Deadlines, time: Duration) -> Deadlines {
+    Deadlines { idle: deadlines.idle.max(LONG_SILENCE), host: deadlines.host.saturating_add(time), ..deadlines }
 }
 
 /// Makes the standard input of a host's shell. Called at most once for a host, after the login, when it is known who

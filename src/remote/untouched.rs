@@ -10,7 +10,10 @@ impl Error {
         match self {
             Self::Retried { last, .. } => last.leaves_host_untouched(),
             Self::Files(files) => files.iter().all(FileError::leaves_host_untouched),
-            Self::ConnectionLost { .. } | Self::TimedOut { .. } | Self::ProtocolGarbled { .. } => false,
+            Self::ConnectionLost { .. }
+            | Self::TimedOut { .. }
+            | Self::ProtocolGarbled { .. }
+            | Self::CommandOutcomeUnknown { .. } => false,
             Self::DnsFailed { .. }
             | Self::DnsBusy { .. }
             | Self::ConnectRefused { .. }

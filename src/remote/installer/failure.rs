@@ -43,7 +43,7 @@ pub(super) fn failed_step(path: String, step: &str, said: &str) -> FileError {
 }
 
 /// No line of ours came back: the shell or sudo never ran the script.
-pub(super) fn no_reply(text: &str, exit: &Exit, host: &Host) -> Error {
+pub(in crate::remote) fn no_reply(text: &str, exit: &Exit, host: &Host) -> Error {
     let exit = match exit {
         Exit::Status(status) => format!("exit status {status}"),
         Exit::Signal(signal) => format!("killed by signal {signal}"),
@@ -73,7 +73,7 @@ fn login_user(host: &Host) -> String {
 }
 
 /// A reply we cannot make sense of, with the last thing that was said.
-pub(super) fn garbled(reason: &str, reply: &Reply, nonce: &str) -> Error {
+pub(in crate::remote) fn garbled(reason: &str, reply: &Reply, nonce: &str) -> Error {
     let text = String::from_utf8_lossy(&reply.output);
     let said = text.lines().rev().find(|line| !line.contains(nonce)).map(scrub).unwrap_or_default();
     Error::ProtocolGarbled { reason: reason.to_owned(), said }

@@ -14,10 +14,13 @@ mod restore;
 mod script;
 mod withhold;
 
+pub(super) use failure::{garbled, no_reply};
 pub use foreign::ForeignPolicy;
 pub use machine::{MachineId, Roster, Written};
 pub use outcome::{Action, Facts, FileOutcome, FileState, FileView, Found, HostOutcome, HostView, Regular, TokenRow};
 pub use restore::{KeptFile, RestoredFile, RestoredHost, Undo, restore_host};
+pub(super) use script::{quote_sh, without_remarks};
+pub(super) use withhold::withhold_secrets;
 
 use super::{Error, Remote};
 use crate::{
@@ -28,7 +31,6 @@ use crate::{
 };
 use machine::Told;
 use std::cell::RefCell;
-use withhold::withhold_secrets;
 
 /// Reads what `host` holds at the places of `files`, without changing anything.
 ///
@@ -94,6 +96,6 @@ pub fn install_once(
 }
 
 /// Marks our lines in the reply, and makes temporary names unguessable.
-fn draw_nonce(entropy: &dyn Entropy) -> Result<String, Error> {
+pub(super) fn draw_nonce(entropy: &dyn Entropy) -> Result<String, Error> {
     Ok(hex(&random_bytes::<16>(entropy)?))
 }

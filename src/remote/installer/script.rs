@@ -20,7 +20,7 @@ static FUNCTIONS: LazyLock<String> = LazyLock::new(|| without_remarks(include_st
 /// The front of every script: a brace, which the last line of the script closes, and our functions.
 static OPENING: LazyLock<String> = LazyLock::new(|| format!("{{\n{}", *FUNCTIONS));
 
-pub(super) fn without_remarks(script: &str) -> String {
+pub(in crate::remote) fn without_remarks(script: &str) -> String {
     let lines = script.lines().map(|line| line.trim_start_matches(' '));
     lines.filter(|line| !line.is_empty() && !line.starts_with('#')).fold(String::new(), |text, line| text + line + "\n")
 }
@@ -98,7 +98,7 @@ fn split_path(path: &str) -> Result<(&str, &str), Error> {
 }
 
 /// `text` as one word of a POSIX shell.
-pub(super) fn quote_sh(text: &str) -> String {
+pub(in crate::remote) fn quote_sh(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 

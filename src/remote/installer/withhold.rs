@@ -24,7 +24,7 @@ const INSTEAD_OF_ALL: &str = "[not shown: it repeats what was sent]";
 /// What every name in our script begins with.
 const SCRIPT_MARK: &str = "km_";
 
-pub(super) fn withhold_secrets(reply: Reply, nonce: &str, files: &[HostFile]) -> Reply {
+pub(in crate::remote) fn withhold_secrets(reply: Reply, nonce: &str, files: &[HostFile]) -> Reply {
     let text = String::from_utf8_lossy(&reply.output);
     let mark = format!("{nonce} ");
     let lines = || text.split_inclusive('\n').map(|line| line.split_at(line.find(&mark).unwrap_or(line.len())));

@@ -131,6 +131,11 @@ impl Link {
         Ok(link)
     }
 
+    /// For what is done after the login.
+    pub fn lengthen(&mut self, deadlines: Deadlines) {
+        self.deadlines = deadlines;
+    }
+
     /// The login's own time does not count any more.
     pub fn logged_in(&mut self) {
         self.watch_next();

@@ -30,14 +30,18 @@ pub use locked_keys::LockedKeys;
 pub use material::{Account, Material, MaterialState};
 pub use scan::{Extent, HostScan, JumpWay, KeyState, ScannedKey};
 
-use super::{Deadlines, Error, Password, Peer, Remote, Reply, Script, sudo::Dialogue};
+use super::{Deadlines, Error, Password, Peer, Remote, Reply, Script, lengthened, sudo::Dialogue};
 use crate::inventory::{Connection, Host, Privilege};
 use access::{Access, Place};
 use connect::Failure;
 use destination::{Route, plan_route};
 use jump::{Door, Doors};
 use retry::with_retries;
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use user_config::UserConfig;
 
 /// What SSH needs to know of this machine.
@@ -79,14 +83,15 @@ impl SshRemote {
         door: Option<&Arc<Door>>,
         host: &Host,
         script: &Script<'_>,
-        end: Instant,
+        (deadlines, end): (Deadlines, Instant),
     ) -> Result<Reply, Failure> {
         let config = self.access.config();
         let (mut link, host_key) = self.access.log_in(&route.target, Place::Target, door, end)?;
+        link.lengthen(deadlines);
         let input = script(&Peer { host_key: Some(host_key), end })?;
         let mut reply = match (host.privilege, &config.sudo_password) {
             (Privilege::Sudo, Some(password)) => {
-                let limit = link.time_left().min(config.deadlines.idle);
+                let limit = link.time_left().min(deadlines.idle);
                 exec::run_by_sudo(&mut link, Dialogue::new(password, &route.target.user, limit), input)?
             }
             _ => exec::run(&mut link, &super::command_line(host.privilege), input)?,
@@ -98,15 +103,24 @@ impl SshRemote {
 
 impl Remote for SshRemote {
     fn run_script(&self, host: &Host, script: &Script<'_>) -> Result<Reply, Error> {
+        self.run(host, script, self.access.deadlines())
+    }
+
+    fn run_long_script(&self, host: &Host, script: &Script<'_>, time: Duration) -> Result<Reply, Error> {
+        self.run(host, script, lengthened(self.access.deadlines(), time))
+    }
+}
+
+impl SshRemote {
+    fn run(&self, host: &Host, script: &Script<'_>, deadlines: Deadlines) -> Result<Reply, Error> {
         let Connection::Ssh(target) = &host.connection else {
             return Err(Error::LocalShell { reason: format!("{} is not an SSH host", host.name) });
         };
-        let deadlines = self.access.deadlines();
         let end = Instant::now() + deadlines.host;
         let route = plan_route(host.name.as_str(), target, &self.user_config)?;
         let door = self.doors.last_of(&route.hops);
         let (reply, attempts) = with_retries(host.name.as_str(), deadlines, end, || {
-            let result = self.attempt(&route, door.as_ref(), host, script, end);
+            let result = self.attempt(&route, door.as_ref(), host, script, (deadlines, end));
             result.map_err(|failure| blame(failure, door.as_deref()))
         })?;
         Ok(Reply { attempts, ..reply })

@@ -1,0 +1,101 @@
+//! Runs one command of the inventory on a host, such as the restart of a service, and says how it ended.
+//!
+//! It runs in a session of its own (setsid(1)) with /dev/null for its input: a connection that is lost does not end it, and
+//! neither does the end of our script. What ends it is its time limit, which the host itself watches over, with or without
+//! us: TERM for the process group, and KILL five seconds later. A host that ends all processes of a session with it
+//! (KillUserProcesses= in logind.conf(5)) ends the command too, unless `sudo` or root stands between.
+//! A command is run once: nothing is tried again after the login.
+
+mod reply;
+
+use super::{
+    Error, Input, Remote,
+    installer::{draw_nonce, quote_sh, withhold_secrets, without_remarks},
+};
+use crate::{entropy::Entropy, inventory::Host, secret::Secret};
+use std::{
+    cell::Cell,
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
+
+/// How long the host may take beyond the limit: until KILL has come, and to say so.
+const TO_END_IT: Duration = Duration::from_secs(10);
+
+static OPENING: LazyLock<String> =
+    LazyLock::new(|| format!("{{\n{}", without_remarks(include_str!("../../../templates/service.sh"))));
+
+/// What became of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandOutcome {
+    pub end: CommandEnd,
+    /// The end of what it wrote to standard output and standard error, 2 kB at most: printable lines, without what looks
+    /// like a secret.
+    pub said: String,
+    /// From the login to the last word of the host.
+    pub took: Duration,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommandEnd {
+    /// With status 0.
+    Done,
+    Failed(i32),
+    /// By a signal, its name without `SIG`; by the status that shells give then (128 and the number), which a program may
+    /// also give by itself.
+    Killed(String),
+    /// It took longer than it may, and was ended.
+    TimedOut,
+}
+
+impl CommandEnd {
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        *self == Self::Done
+    }
+}
+
+/// Runs `command` by `sh -c` on `host`, for `limit` at most: whole seconds, at least one.
+///
+/// # Errors
+/// [`Error::CommandOutcomeUnknown`] when the connection is lost, the time is over or the reply is not whole after the command
+/// was sent: it may run still. Any other [`Error`]: it was not run. A command that fails is none: see [`CommandOutcome`].
+pub fn run_command(
+    remote: &dyn Remote,
+    host: &Host,
+    command: &str,
+    limit: Duration,
+    entropy: &dyn Entropy,
+) -> Result<CommandOutcome, Error> {
+    if command.contains('\0') {
+        return Err(Error::PathUnusable { path: command.to_owned(), reason: "a command holds no NUL" });
+    }
+    let nonce = draw_nonce(entropy)?;
+    let sent = Cell::new(None);
+    let script = |_: &super::Peer| {
+        sent.set(Some(Instant::now()));
+        Ok(render(&nonce, command, limit))
+    };
+    let reply = remote.run_long_script(host, &script, limit.saturating_add(TO_END_IT));
+    let told = reply.and_then(|reply| reply::parse(&withhold_secrets(reply, &nonce, &[]), &nonce, host));
+    match told {
+        Ok((end, said)) => {
+            Ok(CommandOutcome { end, said, took: sent.get().map_or(Duration::ZERO, |since| since.elapsed()) })
+        }
+        Err(error) if sent.get().is_some() && may_have_run(&error) => {
+            Err(Error::CommandOutcomeUnknown { cause: Box::new(error) })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn may_have_run(error: &Error) -> bool {
+    matches!(error.cause(), Error::ConnectionLost { .. } | Error::TimedOut { .. } | Error::ProtocolGarbled { .. })
+}
+
+fn render(nonce: &str, command: &str, limit: Duration) -> Input {
+    let seconds = limit.as_secs() + u64::from(limit.subsec_nanos() > 0);
+    let call = format!("km_nonce={nonce}\nkm_run {} {}\nexit 0\n}}\n", seconds.max(1), quote_sh(command));
+    Input { common: [&OPENING, ""], rest: Secret::from(call) }
+}

@@ -1,0 +1,149 @@
+//! Reads what a host says of a command. The host is not trusted: nothing it says may panic, and what the command wrote is
+//! made safe to show.
+
+use super::CommandEnd;
+use crate::{
+    inventory::Host,
+    remote::{
+        Error, Exit, Reply,
+        installer::{garbled, no_reply},
+    },
+    secret::scrub,
+};
+
+/// What is kept of a command's output, in bytes.
+const KEPT: usize = 2048;
+/// The names of the signals that have the same number on all Linux machines that run Kubernetes (signal(7)).
+const SIGNALS: [&str; 15] =
+    ["HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM"];
+
+pub(super) fn parse(reply: &Reply, nonce: &str, host: &Host) -> Result<(CommandEnd, String), Error> {
+    let text = String::from_utf8_lossy(&reply.output);
+    let mark = format!("{nonce} ");
+    let (mut begun, mut late, mut ended) = (false, false, None);
+    let mut said: Option<String> = None;
+    for line in text.lines() {
+        let Some((noise, frame)) = line.split_once(&mark) else {
+            if let (Some(said), None) = (&mut said, ended) {
+                said.push_str(line);
+                said.push('\n');
+            }
+            continue;
+        };
+        if let (Some(said), None) = (&mut said, ended) {
+            said.push_str(noise);
+        }
+        match frame.trim_end_matches('\r').split_once(' ').unwrap_or((frame.trim_end_matches('\r'), "")) {
+            ("missing", tool) => return Err(Error::ToolMissing { tool: scrub(tool) }),
+            ("begin", "") => begun = true,
+            ("alive", "") => {}
+            ("late", "") => late = true,
+            ("said", "") => said = Some(String::new()),
+            ("ended", status) => ended = status.parse::<i32>().ok(),
+            _ => return Err(garbled("a line of it makes no sense", reply, nonce)),
+        }
+    }
+    // A shell that was killed says nothing of itself, however early.
+    if !begun && !matches!(reply.exit, Exit::Signal(_)) {
+        return Err(no_reply(&text, &reply.exit, host));
+    }
+    match (ended, &reply.exit) {
+        (Some(_), _) if late => Ok((CommandEnd::TimedOut, shown(&said.unwrap_or_default()))),
+        (Some(status), _) => Ok((end_of(status), shown(&said.unwrap_or_default()))),
+        (None, Exit::Signal(signal)) => Err(Error::ConnectionLost {
+            during: "while the command ran",
+            reason: format!("the remote shell was killed by signal {}", scrub(signal)),
+        }),
+        (None, Exit::Status(_)) => Err(garbled("it ends too early", reply, nonce)),
+    }
+}
+
+fn end_of(status: i32) -> CommandEnd {
+    let number = usize::try_from(status).ok().and_then(|status| status.checked_sub(129));
+    match number.and_then(|number| SIGNALS.get(number)) {
+        _ if status == 0 => CommandEnd::Done,
+        Some(signal) => CommandEnd::Killed((*signal).to_owned()),
+        None => CommandEnd::Failed(status),
+    }
+}
+
+/// The end of `said`, in whole words where it was cut: half of a secret does not look like one.
+fn shown(said: &str) -> String {
+    let cut = said.len().saturating_sub(KEPT);
+    let cut = (cut..said.len()).find(|at| said.is_char_boundary(*at)).unwrap_or(said.len());
+    let end = if cut == 0 { said } else { said[cut..].split_once(char::is_whitespace).map_or("", |(_, rest)| rest) };
+    let lines = end.lines().map(scrub).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::{Connection, HostName, Privilege, Role, Roles, ServerUrl};
+
+    fn host() -> Host {
+        Host {
+            name: HostName::new_unchecked("h"),
+            connection: Connection::Local { root: "/".into() },
+            privilege: Privilege::AsLoggedIn,
+            roles: Roles::new(&[Role::Node]).unwrap(),
+            labels: std::collections::BTreeMap::new(),
+            server: ServerUrl::new_unchecked("https://h"),
+            apiserver: ServerUrl::new_unchecked("https://h"),
+            directory: "/etc/kubernetes".into(),
+            install_ca: false,
+            token_csv_on_nodes: false,
+        }
+    }
+
+    fn parsed(text: &str, exit: Exit) -> Result<(CommandEnd, String), Error> {
+        parse(&Reply::new(text.replace('@', "0f0f").into_bytes(), exit), "0f0f", &host())
+    }
+
+    #[test]
+    fn the_status_says_how_it_ended_and_lateness_overrules_it() {
+        for (status, end) in [
+            ("0", CommandEnd::Done),
+            ("1", CommandEnd::Failed(1)),
+            ("127", CommandEnd::Failed(127)),
+            ("128", CommandEnd::Failed(128)),
+            ("129", CommandEnd::Killed("HUP".into())),
+            ("143", CommandEnd::Killed("TERM".into())),
+            ("144", CommandEnd::Failed(144)),
+            ("255", CommandEnd::Failed(255)),
+            ("-1", CommandEnd::Failed(-1)),
+        ] {
+            let text = |late: &str| format!("motd\n@ begin\n@ alive\n{late}@ said\na\n\nb\n@ ended {status}\nbye\n");
+            assert_eq!(parsed(&text(""), Exit::Status(0)).unwrap(), (end, "a\nb".to_owned()));
+            assert_eq!(parsed(&text("@ late\n"), Exit::Status(0)).unwrap().0, CommandEnd::TimedOut);
+        }
+    }
+
+    #[test]
+    fn a_reply_that_is_not_whole_or_not_ours_is_an_error_and_never_a_panic() {
+        for (text, code) in [
+            ("", "shell_unusable"),
+            ("begin", "shell_unusable"),
+            ("@ begin\n", "protocol_garbled"),
+            ("@ begin\n@ said\nx\n", "protocol_garbled"),
+            ("@ begin\n@ said\nx\n@ ended\n", "protocol_garbled"),
+            ("@ begin\n@ said\nx\n@ ended x\n", "protocol_garbled"),
+            ("@ begin\n@ nonsense\n", "protocol_garbled"),
+            ("@ missing dd\n", "tool_missing"),
+        ] {
+            assert_eq!(parsed(text, Exit::Status(0)).unwrap_err().code(), code, "{text}");
+        }
+        assert_eq!(parsed("@ begin\n", Exit::Signal("KILL".into())).unwrap_err().code(), "connection_lost");
+    }
+
+    #[test]
+    fn what_is_shown_is_short_printable_and_holds_no_half_of_a_secret() {
+        let token = "0123456789abcdef0123456789abcdef";
+        assert_eq!(shown(&format!("a \x1b[31m{token}\r\n\n\u{202e}b")), "a [31m[redacted]\nb");
+        for length in KEPT - 40..KEPT + 40 {
+            let said = shown(&format!("{token}{}", " é".repeat(length / 3)));
+            assert!(!said.contains("abc") && said.len() <= KEPT, "{said}");
+        }
+        assert_eq!(shown(&"x".repeat(5000)), "");
+    }
+}
