@@ -5,6 +5,7 @@
 //! token that is revoked at once), so a token that a node may hold is known to every apiserver before the node gets it.
 
 mod course;
+mod rows;
 
 pub use course::{AbortError, Tokens};
 

@@ -71,6 +71,15 @@ impl<'a> Breaker<'a> {
         }
     }
 
+    /// A host that counted as done has failed after all.
+    pub fn count_undone(&self) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.failed += 1;
+        if let Some(allowed) = self.allowed.filter(|allowed| counts.failed > *allowed) {
+            let _ = self.stop.set(Stop::TooManyFailures { allowed });
+        }
+    }
+
     /// What is to be said of a host that was not begun.
     pub fn reason(&self) -> ErrorReport {
         match self.stop.get() {

@@ -95,26 +95,7 @@ pub(super) fn run_on_hosts<T: Target>(
     let hosts = targets.iter().map(|target| target.host().name.as_str()).collect();
     let (Order { command, generation, of }, pid) = (order, std::process::id());
     journal.record(&Entry::Started { at: started, command, generation, pid, of, hosts })?;
-    let mut journaled = Ok(());
-    let hosts: Vec<&Host> = targets.iter().map(Target::host).collect();
-    let begin = |index: usize, breaker: &Breaker| {
-        // A host that is not noted as begun is retried all the same.
-        let _ = journal.note(&Entry::Begun { at: fleet.clock.now(), host: targets[index].host().name.as_str() });
-        work(index, breaker)
-    };
-    let results = run_in_waves(fleet, &hosts, begin, |event| match event {
-        Event::Interrupted(in_flight) => observer.interrupted(in_flight),
-        Event::Started(index) => observer.host_started(targets[index].host().name.as_str()),
-        Event::Done(report) => {
-            observer.host_finished(report);
-            if journaled.is_ok() {
-                journaled = journal.record_in_turn(&Entry::Host { at: fleet.clock.now(), host: report });
-            }
-        }
-    });
-    let reports = results.into_iter().zip(targets);
-    let hosts: Vec<HostReport> =
-        reports.map(|(result, target)| result.unwrap_or_else(|why| not_begun(target.host(), why))).collect();
+    let (hosts, journaled) = work_on_hosts(fleet, targets, journal, observer, work);
     let (finished, summary) = (fleet.clock.now(), Summary::of(&hosts));
     let report = RunReport {
         schema: RunReport::SCHEMA,
@@ -134,7 +115,38 @@ pub(super) fn run_on_hosts<T: Target>(
     Ok(Distribution { report, unrecorded: recorded.err() })
 }
 
-fn install(fleet: &Fleet, bundle: &Bundle, visit: &Visit, breaker: &Breaker) -> HostReport {
+/// A part of a run: `work` on every target's host, journaled. Also gives what became of the journal.
+pub(super) fn work_on_hosts<T: Target>(
+    fleet: &Fleet,
+    targets: &[T],
+    journal: &Journal,
+    observer: &dyn Observer,
+    work: impl Fn(usize, &Breaker) -> HostReport + Sync,
+) -> (Vec<HostReport>, Result<(), store::Error>) {
+    let mut journaled = Ok(());
+    let hosts: Vec<&Host> = targets.iter().map(Target::host).collect();
+    let begin = |index: usize, breaker: &Breaker| {
+        // A host that is not noted as begun is retried all the same.
+        let _ = journal.note(&Entry::Begun { at: fleet.clock.now(), host: targets[index].host().name.as_str() });
+        work(index, breaker)
+    };
+    let results = run_in_waves(fleet, &hosts, begin, |event| match event {
+        Event::Interrupted(in_flight) => observer.interrupted(in_flight),
+        Event::Started(index) => observer.host_started(targets[index].host().name.as_str()),
+        Event::Done(report) => {
+            observer.host_finished(report);
+            if journaled.is_ok() {
+                journaled = journal.record_in_turn(&Entry::Host { at: fleet.clock.now(), host: report });
+            }
+        }
+    });
+    let reports = results.into_iter().zip(targets);
+    let hosts =
+        reports.map(|(result, target)| result.unwrap_or_else(|why| not_begun(target.host(), why))).collect();
+    (hosts, journaled)
+}
+
+pub(super) fn install(fleet: &Fleet, bundle: &Bundle, visit: &Visit, breaker: &Breaker) -> HostReport {
     let (began, before) = (Instant::now(), fleet.clock.now());
     let roster = |peer: &Peer| visit.enter(peer);
     let (host, files) = (bundle.host, &bundle.files);
@@ -170,7 +182,7 @@ fn same_machine(name: &str) -> Twin {
     Twin { kind: TwinKind::SameMachine, host: name.to_owned() }
 }
 
-fn installed(bundle: &Bundle, outcome: &installer::HostOutcome, took: Duration) -> HostReport {
+pub(super) fn installed(bundle: &Bundle, outcome: &installer::HostOutcome, took: Duration) -> HostReport {
     let files: Vec<FileReport> = bundle
         .files
         .iter()

@@ -27,6 +27,12 @@ pub(super) enum Entry<'a> {
         at: Timestamp,
         host: &'a HostReport,
     },
+    /// A stage of a rotation begins.
+    Stage {
+        at: Timestamp,
+        stage: &'static str,
+        direction: &'static str,
+    },
     Finished {
         at: Timestamp,
         summary: Summary,
@@ -50,6 +56,10 @@ pub(super) enum Line<H> {
     },
     Host {
         host: H,
+    },
+    Stage {
+        stage: String,
+        direction: String,
     },
     Finished {
         at: Timestamp,

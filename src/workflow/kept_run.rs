@@ -7,6 +7,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// What a rotation of the token is called in its journals.
+pub const ROTATION: &str = "rotate token";
+
 /// One run, as far as it is known.
 #[derive(Debug, Clone)]
 pub struct KeptRun {
@@ -20,6 +23,8 @@ pub struct KeptRun {
     pub finished: Option<Timestamp>,
     /// The earlier run that it retried or put back.
     pub of: Option<String>,
+    /// Of a rotation: the stages that were begun, in order.
+    pub stages: Vec<String>,
     /// In the order of the run.
     pub hosts: Vec<KeptHost>,
 }
@@ -105,12 +110,18 @@ impl KeptRun {
         self.command.as_deref() == Some("rollback")
     }
 
+    #[must_use]
+    pub fn is_rotation(&self) -> bool {
+        self.command.as_deref() == Some(ROTATION)
+    }
+
     /// The command that does what this run left undone.
     #[must_use]
     pub fn command_again(&self) -> String {
         match (&self.of, &self.id) {
             (Some(of), _) if self.is_rollback() => format!("kubemint rollback {of}"),
             _ if self.is_rollback() => "kubemint rollback --host NAME".to_owned(),
+            _ if self.is_rotation() => format!("kubemint {ROTATION} --resume"),
             (_, Some(id)) => format!("kubemint distribute --retry {id}"),
             (_, None) => "kubemint distribute --retry REPORT".to_owned(),
         }
@@ -120,7 +131,7 @@ impl KeptRun {
     #[must_use]
     pub fn can_be_undone(&self) -> bool {
         let may_have_changed = |host: &KeptHost| host.status == HostStatus::Changed || host.is_outcome_unknown();
-        !self.is_rollback() && (self.state == RunState::Running || self.hosts.iter().any(may_have_changed))
+        !self.is_rollback() && !self.is_rotation() && (self.state == RunState::Running || self.hosts.iter().any(may_have_changed))
     }
 
     /// The hosts that the run did not bring to an end: failed, skipped, in flight. A second name of a machine that was
@@ -150,7 +161,8 @@ pub(super) fn made_printable(run: KeptRun) -> KeptRun {
         ..host
     });
     let shown = |text: Option<String>| text.map(|text| printable(&text));
-    KeptRun { id: shown(run.id), command: shown(run.command), of: shown(run.of), hosts: hosts.collect(), ..run }
+    let stages = run.stages.iter().map(|stage| printable(stage)).collect();
+    KeptRun { stages, id: shown(run.id), command: shown(run.command), of: shown(run.of), hosts: hosts.collect(), ..run }
 }
 
 fn printable_file(file: KeptFile) -> KeptFile {

@@ -91,7 +91,10 @@ impl Generation {
         if self.is_current() && !snapshot.interrupted {
             return Ok((self.set, self.next));
         }
-        let state = store.commit(held, snapshot, &self.changes, self.next, clock)?;
+        // What a rotation left that was killed before it had begun.
+        let has_leftover = self.next.rotation.is_none() && snapshot.content(StoredFile::RotationTokens).is_some();
+        let removed: &[StoredFile] = if has_leftover { &[StoredFile::RotationTokens] } else { &[] };
+        let state = store.commit_without(held, snapshot, &self.changes, removed, self.next, clock)?;
         Ok((self.set, state))
     }
 }
