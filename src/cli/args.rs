@@ -5,6 +5,8 @@ use super::{
     cert, completions, distribute, doctor, generate, init, kubeconfig, man, plan, rollback, runs, shard::ShardWish,
     status, token, verify,
 };
+#[cfg(feature = "k8s")]
+use super::rotate;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use std::{borrow::Cow, ffi::OsString, path::PathBuf};
@@ -103,6 +105,8 @@ pub(super) enum Command {
     /// Install the generated credentials on the hosts
     Distribute(distribute::DistributeArgs),
     Rollback(rollback::Args),
+    #[cfg(feature = "k8s")]
+    Rotate(rotate::Args),
     Runs(runs::Args),
     Status(status::Args),
     Verify(verify::Args),

@@ -214,6 +214,14 @@ impl<'a> Context<'a> {
         bytes.map_err(|e| unreadable(&e))
     }
 
+    /// The first file of KUBECONFIG that is there. (kubectl merges them all.)
+    #[cfg(feature = "k8s")]
+    #[allow(dead_code, reason = "until a command asks an apiserver")]
+    pub(super) fn kubeconfig_of_environment(&self) -> Option<PathBuf> {
+        let list = env::var_os("KUBECONFIG")?;
+        env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).find(|path| self.path(path).exists())
+    }
+
     pub(super) fn path(&self, path: &Path) -> PathBuf {
         self.folder.join(path)
     }

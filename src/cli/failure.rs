@@ -20,7 +20,7 @@ pub(super) enum Exit {
     /// Refused, nothing changed.
     Refused,
     /// A rotation stands still between two stages: resume it.
-    #[expect(dead_code, reason = "no command pauses yet")]
+    #[cfg_attr(not(feature = "k8s"), expect(dead_code, reason = "only a rotation pauses"))]
     Paused,
     /// Drift found, or something due.
     Drift,
@@ -193,6 +193,24 @@ impl From<generate::Error> for Failure {
             generate::ErrorKind::Unexpected => (Exit::Unexpected, "unexpected"),
         };
         Self::new(exit, code, error.to_string()).hint(error.hint())
+    }
+}
+
+/// Where nothing was begun yet; once a command has changed something it says itself how it ends.
+#[cfg(feature = "k8s")]
+impl From<crate::cluster::Error> for Failure {
+    fn from(error: crate::cluster::Error) -> Self {
+        let exit = match &error {
+            crate::cluster::Error::Access { .. } => Exit::BadInput,
+            _ => Exit::Refused,
+        };
+        Self::new(exit, error.code(), error.to_string()).hint(error.hint())
+    }
+}
+
+impl From<kubeconfig::AccessError> for Failure {
+    fn from(error: kubeconfig::AccessError) -> Self {
+        Self::bad_input("api_access", error.to_string()).hint(error.hint())
     }
 }
 

@@ -11,6 +11,9 @@ mod progress;
 mod signals;
 
 mod cert;
+#[cfg(feature = "k8s")]
+#[allow(dead_code, reason = "until a command takes these flags")]
+mod cluster;
 mod completions;
 mod distribute;
 mod doctor;
@@ -23,6 +26,8 @@ mod man;
 mod plan;
 mod retry;
 mod rollback;
+#[cfg(feature = "k8s")]
+mod rotate;
 mod runs;
 mod shard;
 mod status;
@@ -74,6 +79,8 @@ fn dispatch(command: &Command, context: &Context) -> Result<Exit, Failure> {
         Command::Apply(args) => distribute::run_apply(args, context),
         Command::Distribute(args) => distribute::run_distribute(args, context),
         Command::Rollback(args) => rollback::run(args, context),
+        #[cfg(feature = "k8s")]
+        Command::Rotate(args) => rotate::run(args, context),
         Command::Runs(args) => runs::run(args, context),
         Command::Status(args) => status::run(args, context),
         Command::Verify(args) => verify::run(args, context),

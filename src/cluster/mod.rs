@@ -3,9 +3,20 @@
 //!
 //! [`Cluster`] is the port, blocking outside; `KubeCluster` speaks to a real apiserver through the kube crate.
 
+mod admin;
+mod answer;
+mod call;
+mod connection;
 mod error;
+mod kube_client;
+mod objects;
+mod retry;
+mod review;
+mod transport;
 
+pub use admin::{AdminCredential, AdminSource, ClientPair};
 pub use error::{Error, ErrorClass};
+pub use kube_client::{Deadlines, KubeCluster, KubeClusters, Setup};
 
 use crate::{inventory::ServerUrl, secret::Secret, token::BootstrapTokenSecret};
 use jiff::Timestamp;

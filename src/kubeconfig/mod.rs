@@ -4,6 +4,7 @@
 //! Shapes are those of client-go `tools/clientcmd/api/v1/types.go`. kubectl reads YAML 1.1, so every string it could
 //! take for something else is quoted. Nothing here reads a disk: paths in a kubeconfig are only named.
 
+mod access;
 mod build;
 mod certificate;
 mod current;
@@ -15,6 +16,7 @@ mod inspection;
 mod model;
 mod tree;
 
+pub use access::{Access, AccessError, Material};
 pub use build::{build_bootstrap, build_client_certificate, build_token};
 pub use certificate::CertificateFacts;
 pub use decode::{MAX_SIZE, ParseError, parse_kubeconfig};

@@ -1,6 +1,8 @@
 //! The use cases, each readable as its own summary. They know ports and adapters, never a terminal.
 
 #[cfg(feature = "k8s")]
+pub mod admin_certificate;
+#[cfg(feature = "k8s")]
 pub mod approve;
 mod breaker;
 pub mod combine;
@@ -15,6 +17,8 @@ mod order;
 pub mod report;
 pub mod restarts;
 pub mod rollback;
+#[cfg(feature = "k8s")]
+pub mod rotate;
 pub mod runs;
 pub mod skew;
 pub mod stored;

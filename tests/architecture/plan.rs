@@ -52,6 +52,9 @@ pub const EMITTERS: &[&str] = &[
     "src/bundle/",
     "src/store/",
     "src/remote/",
+    // What sends a token or a key to kube-apiserver, after its certificate was verified.
+    "src/cluster/connection.rs",
+    "src/cluster/objects.rs",
     // The printer: an answer that was asked for by name may be a secret (a bootstrap-token Secret's manifest).
     "src/cli/output.rs",
 ];

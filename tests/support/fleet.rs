@@ -54,6 +54,8 @@ pub struct Fleet {
     relays: Vec<Option<Relay>>,
     /// Addresses and ports the inventory has instead of the hosts' own.
     moved: Vec<Option<(String, u16)>>,
+    /// More lines in each host's table.
+    own_lines: Vec<String>,
     /// More of the inventory's tables, as TOML.
     settings: String,
 }
@@ -79,7 +81,9 @@ impl Fleet {
         hosts.iter().for_each(|host| client.meet(host));
         let relays = hosts.iter().map(|_| None).collect();
         let moved = hosts.iter().map(|_| None).collect();
-        let fleet = Self { env: TestEnv::new(), client, hosts, roles, sudo, relays, moved, settings: String::new() };
+        let own_lines = vec![String::new(); hosts.len()];
+        let settings = String::new();
+        let fleet = Self { env: TestEnv::new(), client, hosts, roles, sudo, relays, moved, own_lines, settings };
         fleet.write_inventory();
         fleet
     }
@@ -119,6 +123,12 @@ impl Fleet {
         self.write_inventory();
     }
 
+    /// More lines in one host's table of the inventory, instead of those set before.
+    pub fn set_host_lines(&mut self, index: usize, toml: &str) {
+        self.own_lines[index] = toml.to_owned();
+        self.write_inventory();
+    }
+
     fn write_inventory(&self) {
         let key = self.client.identity_files[0].display();
         let cluster = if self.settings.contains("[cluster]") { String::new() } else { cluster_table(SERVER) };
@@ -136,12 +146,13 @@ impl Fleet {
             write!(
                 text,
                 "[[hosts]]\nname = \"{}\"\naddress = \"{address}\"\nport = {port}\nuser = \"{}\"\nroles = {:?}\n\
-                 directory = \"{}\"\nbecome = \"{}\"\n",
+                 directory = \"{}\"\nbecome = \"{}\"\n{}",
                 host.name(),
                 host.user(),
                 self.roles[index],
                 host.directory(),
                 if self.sudo[index] { "sudo" } else { "none" },
+                self.own_lines[index],
             )
             .unwrap();
         }

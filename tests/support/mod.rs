@@ -7,8 +7,11 @@
 //! skipped, and said; with KUBEMINT_TEST_REQUIRE_ROOT=1 it fails (see [`skipped`]).
 #![allow(dead_code, unused_imports, reason = "each test crate uses its own part")]
 
+mod api;
+mod balancer;
 mod canary;
 mod client;
+mod cluster;
 mod env;
 mod fault;
 pub mod files;
@@ -16,6 +19,7 @@ mod firewall;
 mod fleet;
 mod listener;
 mod local_tree;
+mod prober;
 mod recorder;
 mod relay;
 mod running;
@@ -25,8 +29,10 @@ mod terminal;
 mod test_host;
 mod world;
 
+pub use api::Api;
 pub use canary::Canaries;
 pub use client::{Agent, Client, public_of};
+pub use cluster::{ControlPlane, Downtime, Fault};
 pub use env::{CREDENTIALS, LOCAL_HOSTS, Ran, TestEnv};
 pub use fault::{FAULTY, HEALTHY, Trial};
 pub use files::{content, host_file};
@@ -34,6 +40,7 @@ pub use firewall::Firewall;
 pub use fleet::{Fleet, Holding, Member, cluster_table, host_of, hosts_that_are};
 pub use listener::{Listener, Manner};
 pub use local_tree::{LocalTree, feed, host_value, tree_hash};
+pub use prober::{ProbeReport, Prober, Refusal};
 pub use recorder::Recorder;
 pub use relay::{Relay, Relays};
 pub use running::Running;
@@ -43,7 +50,7 @@ pub use test_host::{Builder, TestHost};
 pub use world::{is_isolated, kill};
 
 /// The Debian package of every program the tests call.
-const PACKAGES: [(&str, &str); 22] = [
+const PACKAGES: [(&str, &str); 24] = [
     ("dash", "dash"),
     ("bash", "bash"),
     ("busybox", "busybox"),
@@ -66,6 +73,8 @@ const PACKAGES: [(&str, &str); 22] = [
     ("dropbear", "dropbear-bin"),
     ("curl", "curl"),
     ("wget", "wget"),
+    ("python3", "python3"),
+    ("openssl", "openssl"),
 ];
 
 /// The full path of `program`; a test that cannot find it fails and says what to install.

@@ -4,12 +4,12 @@
 use super::{bench::Course, report::NodeStep, stop::{Stop, complaint}};
 use crate::{
     bundle::{Bundle, FileKind},
-    inventory::{Host, KubeletRestart, Role},
+    inventory::{Host, KubeletRestart, Role, Services},
     remote::{self, service},
-    rotation::{Direction, Record, Stage},
+    rotation::Record,
     workflow::{
         breaker::Breaker,
-        distribute,
+        distribute::{self, Fleet},
         report::{ErrorReport, HostReport, HostStatus},
         twins::Twins,
     },
@@ -31,13 +31,14 @@ pub(super) fn switch(course: &mut Course) -> Result<(), Stop> {
     };
     let due: BTreeSet<&str> =
         nodes.iter().map(|host| host.name.as_str()).filter(|name| is_restart_due(course, &readiness, name)).collect();
+    let (fleet, services) = (bench.fleet, &bench.inventory.services);
     let restarted = Mutex::new(BTreeSet::new());
     work(course, &nodes, |bundle, report, breaker| {
         let name = bundle.host.name.as_str();
         if !due.contains(name) || !matches!(report.status, HostStatus::Changed | HostStatus::Unchanged) {
             return report;
         }
-        match restart(course, bundle.host) {
+        match restart(fleet, services, bundle.host) {
             Ok(()) => {
                 restarted.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
                 report
@@ -123,18 +124,10 @@ fn is_restart_due(course: &Course, readiness: &Readiness, name: &str) -> bool {
     }
 }
 
-fn restart(course: &Course, host: &Host) -> Result<(), ErrorReport> {
-    let (fleet, services) = (course.bench.fleet, &course.bench.inventory.services);
+fn restart(fleet: &Fleet, services: &Services, host: &Host) -> Result<(), ErrorReport> {
     let Some(command) = &services.kubelet else { return Ok(()) };
-    let again = match course.record.direction {
-        Direction::Forward => "`kubemint rotate token --resume`",
-        Direction::Back => "`kubemint rotate token --resume`, which goes on with the way back",
-    };
-    let failed = |code, message: String| ErrorReport {
-        code,
-        message,
-        hint: format!("look at the kubelet's log on that host and mend it; then {again}"),
-    };
+    let hint = "look at the kubelet's log on that host and mend it; then `kubemint rotate token --resume`";
+    let failed = |code, message: String| ErrorReport { code, message, hint: hint.to_owned() };
     match service::run_command(fleet.remote, host, command, services.restart_timeout, fleet.entropy) {
         Ok(outcome) => match complaint(&outcome.end, &outcome.said) {
             None => Ok(()),
@@ -154,6 +147,6 @@ pub(super) fn readiness(course: &Course) -> Result<Readiness, Stop> {
             Err(error) => last = Some(Stop::of_cluster(&error)),
         }
     }
-    let none = || Stop::new("no_control_plane", format!("no apiserver in {}", Stage::Switch.name()), "");
+    let none = || Stop::new("no_control_plane", "there is no control-plane host", "");
     Err(last.unwrap_or_else(none))
 }
