@@ -15,6 +15,9 @@ fn three_and_six_come_up_and_join() {
     std::thread::park_timeout(std::time::Duration::from_secs(2));
     let report = prober.stop();
     eprintln!("{report:?} {:?}", cluster.kubectl(&["get", "csr,nodes"]));
-    assert_eq!(cluster.kubectl(&["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]).expect(0).stdout, "kubernetes-admin");
+    assert_eq!(
+        cluster.kubectl(&["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]).expect(0).stdout,
+        "kubernetes-admin"
+    );
     let _ = Fault::Hang;
 }

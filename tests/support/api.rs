@@ -48,7 +48,13 @@ impl Api {
     ///
     /// # Errors
     /// Where there is no answer: the connection is refused, cut, or silent for five seconds.
-    pub fn call(&mut self, method: &str, path: &str, token: Option<&str>, body: Option<&Value>) -> io::Result<(u16, Value)> {
+    pub fn call(
+        &mut self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: Option<&Value>,
+    ) -> io::Result<(u16, Value)> {
         let answer = self.exchange(method, path, token, body);
         if answer.is_err() {
             self.stream = None;
@@ -64,7 +70,13 @@ impl Api {
         Ok((status, body["status"]["userInfo"]["username"].as_str().unwrap_or_default().to_owned()))
     }
 
-    fn exchange(&mut self, method: &str, path: &str, token: Option<&str>, body: Option<&Value>) -> io::Result<(u16, Value)> {
+    fn exchange(
+        &mut self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: Option<&Value>,
+    ) -> io::Result<(u16, Value)> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
             None => self.connect()?,
@@ -88,7 +100,9 @@ impl Api {
             line.clear();
             stream.read_line(&mut line)?;
             match line.trim().split_once(": ") {
-                Some((name, value)) if name.eq_ignore_ascii_case("content-length") => length = value.parse().unwrap_or(0),
+                Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                    length = value.parse().unwrap_or(0)
+                }
                 Some(_) => {}
                 None => break,
             }

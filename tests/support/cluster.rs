@@ -6,7 +6,9 @@
 //! admin.kubeconfig. Needs root (`need_root!`). Everything ends with the value. What a stand-in was asked for and does not
 //! know fails the test at the end, unless [`ControlPlane::forgive_unknown`] was called.
 
-use super::{Api, Fleet, Member, ProbeReport, Prober, Ran, TestEnv, TestHost, balancer::Balancer, eventually, prober, require};
+use super::{
+    Api, Fleet, Member, ProbeReport, Prober, Ran, TestEnv, TestHost, balancer::Balancer, eventually, prober, require,
+};
 use serde_json::{Value, json};
 use std::{
     fmt::Write,
@@ -588,7 +590,11 @@ impl ControlPlane {
             "{python} {shared}/bin/kube_proxy.py --kubeconfig /etc/kubernetes/kube-proxy.kubeconfig --identity \
              /run/kube-proxy.identity"
         );
-        unit("kube-proxy", &command, &format!("Restart=always\n{}", if options.has_kube_proxies { ENABLED } else { "" }));
+        unit(
+            "kube-proxy",
+            &command,
+            &format!("Restart=always\n{}", if options.has_kube_proxies { ENABLED } else { "" }),
+        );
     }
 
     /// The apiservers' certificate and an admin's, from the CA that kubemint made, by openssl.
@@ -597,7 +603,8 @@ impl ControlPlane {
         for name in ["ca.pem", "ca-key.pem"] {
             fs::copy(env.path("state").join(name), pki.join(name)).unwrap();
         }
-        let addresses = self.fleet.hosts[..self.control_planes.len()].iter().map(|host| format!("IP:{}", host.address()));
+        let addresses =
+            self.fleet.hosts[..self.control_planes.len()].iter().map(|host| format!("IP:{}", host.address()));
         let names: Vec<String> = addresses.chain(["IP:127.0.0.1".into(), "DNS:kubernetes".into()]).collect();
         let issue = |name: &str, subject: &str, extensions: &str| {
             let script = format!(
@@ -616,7 +623,10 @@ impl ControlPlane {
         issue(
             "server",
             "/CN=kube-apiserver",
-            &format!("subjectAltName = {}\nextendedKeyUsage = serverAuth\nbasicConstraints = critical, CA:FALSE\n", names.join(",")),
+            &format!(
+                "subjectAltName = {}\nextendedKeyUsage = serverAuth\nbasicConstraints = critical, CA:FALSE\n",
+                names.join(",")
+            ),
         );
         let client = "extendedKeyUsage = clientAuth\nbasicConstraints = critical, CA:FALSE\n";
         let admin = issue("admin", "/O=system:masters/CN=kubernetes-admin", client);
@@ -668,7 +678,9 @@ pub fn overlaps(all: &[Downtime]) -> Vec<(Downtime, Downtime)> {
     let mut found = Vec::new();
     for (n, one) in all.iter().enumerate() {
         let others = all[n + 1..].iter().filter(|other| other.host != one.host);
-        found.extend(others.filter(|other| one.from < end(other) && other.from < end(one)).map(|o| (one.clone(), o.clone())));
+        found.extend(
+            others.filter(|other| one.from < end(other) && other.from < end(one)).map(|o| (one.clone(), o.clone())),
+        );
     }
     found
 }
@@ -684,7 +696,10 @@ fn subject_of(csr: &Value) -> String {
     use std::{io::Write as _, process::Stdio};
     let pem = BASE64_STANDARD.decode(csr["spec"]["request"].as_str().unwrap()).unwrap();
     let mut command = Command::new(require("openssl"));
-    command.args(["req", "-noout", "-subject", "-nameopt", "oneline,utf8"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command
+        .args(["req", "-noout", "-subject", "-nameopt", "oneline,utf8"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
     let mut openssl = command.spawn().unwrap();
     openssl.stdin.take().unwrap().write_all(&pem).unwrap();
     String::from_utf8(openssl.wait_with_output().unwrap().stdout).unwrap().trim().to_owned()
