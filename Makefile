@@ -11,7 +11,7 @@ KUBEMINT ?= $(CARGO) run --quiet --locked --bin kubemint --
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOLS := $(TARGET)/tools/bin
 INVENTORY := inventory.example.toml
-SHELL_FILES = .ci/run $(shell find .ci templates tests benches -type f -name '*.sh' 2>/dev/null | LC_ALL=C sort)
+SHELL_FILES = .ci/run tests/stand_ins/systemctl $(shell find .ci templates tests benches -type f -name '*.sh' 2>/dev/null | LC_ALL=C sort)
 
 # A shell that rustup was installed from does not have cargo in its PATH yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin

@@ -37,6 +37,8 @@ finds_openssl() {
     [ -n "${OPENSSL_DIR:-}" ] || pkg-config --exists openssl 2>/dev/null ||
         [ -d /opt/homebrew/opt/openssl@3 ] || [ -d /usr/local/opt/openssl@3 ]
 }
+# The test hosts have no /root and no /home of this machine's: only the system's own Python is seen there.
+has_system_python() { [ -x "$SYSTEM/usr/bin/python3" ]; }
 has_pip() { python3 -m pip --version >/dev/null 2>&1; }
 # A cloud SDK's dispatcher calls itself kubectl too, but picks another program by the server it is pointed at.
 is_kubectl() {
@@ -103,6 +105,7 @@ look() {
             want nftables has nft
             want curl has curl
             want wget has wget
+            want python3 has_system_python
             finds_kubectl || want python3-pip has_pip
             ;;
         lint)

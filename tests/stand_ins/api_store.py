@@ -13,6 +13,12 @@ import uuid
 KINDS = ("certificatesigningrequests", "nodes", "secrets")
 
 
+def full_name(kind, name):
+    """As messages name an object."""
+    group = ".certificates.k8s.io" if kind == "certificatesigningrequests" else ""
+    return f'{kind}{group} "{name}"'
+
+
 class Refusal(Exception):
     """An answer that is a Status: its HTTP code, reason and message."""
 
@@ -67,7 +73,7 @@ class Store:
             with open(self._path(kind, name)) as file:
                 return json.load(file)
         except FileNotFoundError:
-            raise Refusal(404, "NotFound", f'{kind} "{name}" not found') from None
+            raise Refusal(404, "NotFound", f"{full_name(kind, name)} not found") from None
 
     def list(self, kind):
         found = []
@@ -82,7 +88,7 @@ class Store:
             meta["name"] = meta["generateName"] + uuid.uuid4().hex[:5]
         with self._locked():
             if os.path.exists(self._path(kind, meta.get("name"))):
-                raise Refusal(409, "AlreadyExists", f'{kind} "{meta["name"]}" already exists')
+                raise Refusal(409, "AlreadyExists", f"{full_name(kind, meta['name'])} already exists")
             meta.update(uid=str(uuid.uuid4()), creationTimestamp=now())
             return self._write(kind, value)
 
@@ -94,7 +100,7 @@ class Store:
                 raise Refusal(
                     409,
                     "Conflict",
-                    f'Operation cannot be fulfilled on {kind} "{name}": the object has been modified; '
+                    f"Operation cannot be fulfilled on {full_name(kind, name)}: the object has been modified; "
                     "please apply your changes to the latest version and try again",
                 )
             return self._write(kind, change(value))

@@ -23,6 +23,7 @@ import urllib.parse
 import _ssl
 
 import api_auth
+import api_protobuf
 import api_resources
 import api_signer
 import api_store
@@ -208,23 +209,30 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.server.busy_served[busy["id"]] += 1
             text = "Too many requests, please try again later.\n"
             return self.respond(429, text, [("Retry-After", "1")])
-        if "protobuf" in self.headers.get("Content-Type", "") or "cbor" in self.headers.get("Content-Type", ""):
-            raise api_resources.Unknown(415, "UnsupportedMediaType", "the stand-in speaks JSON only")
         is_public = split.path in ("/version", "/version/")
         if self.user is api_auth.ANONYMOUS and not is_public and api_resources.parse_path(split.path) is None:
             raise Refusal(403, "Forbidden", f'forbidden: User "system:anonymous" cannot get path "{split.path}"')
-        try:
-            parsed = json.loads(body) if body else None
-        except ValueError:
-            parsed = None
         request = {
             "method": self.command,
             "path": split.path.rstrip("/") or "/",
             "query": dict(urllib.parse.parse_qsl(split.query)),
             "content_type": self.headers.get("Content-Type", ""),
-            "body": parsed if isinstance(parsed, dict) else None,
+            "body": self.parse(body) if body else None,
         }
         self.respond(*api_resources.answer(self.server.store, self.user, request))
+
+    def parse(self, body):
+        """A body as a dict; None where it is none."""
+        kind = self.headers.get("Content-Type", "").partition(";")[0]
+        try:
+            if kind == "application/vnd.kubernetes.protobuf":
+                return api_protobuf.parse(body)
+            parsed = json.loads(body)
+        except ValueError as error:
+            if kind == "application/vnd.kubernetes.protobuf":
+                raise api_resources.Unknown(415, "UnsupportedMediaType", str(error)) from error
+            return None
+        return parsed if isinstance(parsed, dict) else None
 
     def probe(self, split, faults):
         """As k8s.io/apiserver/pkg/server/healthz: text, one line per check where something fails or verbose is asked."""

@@ -101,7 +101,7 @@ impl Api {
             stream.read_line(&mut line)?;
             match line.trim().split_once(": ") {
                 Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                    length = value.parse().unwrap_or(0)
+                    length = value.parse().unwrap_or(0);
                 }
                 Some(_) => {}
                 None => break,

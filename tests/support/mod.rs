@@ -32,7 +32,7 @@ mod world;
 pub use api::Api;
 pub use canary::Canaries;
 pub use client::{Agent, Client, public_of};
-pub use cluster::{ControlPlane, Downtime, Fault};
+pub use cluster::{ControlPlane, Downtime, Fault, overlaps};
 pub use env::{CREDENTIALS, LOCAL_HOSTS, Ran, TestEnv};
 pub use fault::{FAULTY, HEALTHY, Trial};
 pub use files::{content, host_file};
