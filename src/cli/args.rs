@@ -1,6 +1,8 @@
 //! The grammar of the command line. Each command's own arguments stand in its own file; here are the global flags and
 //! the list of commands. Nothing here reads a file or the environment but through clap.
 
+#[cfg(feature = "k8s")]
+use super::approve;
 use super::{
     cert, completions, distribute, doctor, generate, init, kubeconfig, man, plan, rollback, runs, shard::ShardWish,
     status, token, verify,
@@ -111,6 +113,8 @@ pub(super) enum Command {
     Status(status::Args),
     Verify(verify::Args),
     Doctor(doctor::Args),
+    #[cfg(feature = "k8s")]
+    Approve(approve::Args),
     Token(token::Args),
     Cert(cert::Args),
     Kubeconfig(kubeconfig::Args),

@@ -10,9 +10,10 @@ mod passwords;
 mod progress;
 mod signals;
 
+#[cfg(feature = "k8s")]
+mod approve;
 mod cert;
 #[cfg(feature = "k8s")]
-#[allow(dead_code, reason = "until a command takes these flags")]
 mod cluster;
 mod completions;
 mod distribute;
@@ -85,6 +86,8 @@ fn dispatch(command: &Command, context: &Context) -> Result<Exit, Failure> {
         Command::Status(args) => status::run(args, context),
         Command::Verify(args) => verify::run(args, context),
         Command::Doctor(args) => doctor::run(args, context),
+        #[cfg(feature = "k8s")]
+        Command::Approve(args) => approve::run(args, context),
         Command::Token(args) => token::run(args, context),
         Command::Cert(args) => cert::run(args, context),
         Command::Kubeconfig(args) => kubeconfig::run(args, context),

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use x509_parser::{
-    asn1_rs::{Any, Oid, oid},
+    asn1_rs::{Any, Oid, Tag, oid},
     public_key::PublicKey,
     x509::SubjectPublicKeyInfo,
 };
@@ -70,7 +70,9 @@ impl KeyKind {
         } else if *algorithm == ED25519 {
             Self::Ed25519
         } else if *algorithm == EC {
+            // `as_oid` takes the content of whatever it is given.
             parameters
+                .filter(|p| p.tag() == Tag::Oid)
                 .and_then(|p| p.as_oid().ok())
                 .map_or_else(|| Self::OtherCurve("with explicit parameters".to_owned()), |curve| Self::of_curve(&curve))
         } else {

@@ -168,6 +168,11 @@ fn check_layout(der: &[u8]) -> Result<(), RequestError> {
     count(3, &signed)?;
     let info = parts(signed[0].data)?;
     count(4, &info)?;
+    for rdn in parts(info[1].data)? {
+        for attribute in parts(rdn.data)? {
+            count(2, &parts(attribute.data)?)?;
+        }
+    }
     if info[3].class() != Class::ContextSpecific || info[3].tag() != Tag(0) {
         return Err(malformed("its attributes are not where they belong"));
     }
@@ -185,7 +190,11 @@ fn check_layout(der: &[u8]) -> Result<(), RequestError> {
         let values = parts(fields[1].data)?;
         count(1, &values)?;
         for extension in parts(values[0].data)? {
-            parts(extension.data)?;
+            // Name, whether it is critical, content (RFC 5280 section 4.1).
+            let tags: Vec<Tag> = parts(extension.data)?.iter().map(Any::tag).collect();
+            if !matches!(tags.as_slice(), [Tag::Oid, Tag::OctetString] | [Tag::Oid, Tag::Boolean, Tag::OctetString]) {
+                return Err(malformed("an extension"));
+            }
         }
     }
     Ok(())

@@ -6,13 +6,12 @@
 use super::{
     CLIENT_SIGNER, NODE_PREFIX, SERVING_SIGNER,
     expectations::{Expectations, ExpectedNode, Selection, Serving, is_exactly},
-    verdict::{Purpose, Reason, Verdict},
+    verdict::{Purpose, Reason, Verdict, listed, shown},
 };
 use crate::{
     cluster::{RequestState, SigningRequest},
     digest::Digest,
     pki::{self, RequestError, RequestInfo},
-    secret::printable,
 };
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
@@ -90,20 +89,20 @@ impl Case<'_> {
         let is_serving = match request.signer.as_str() {
             CLIENT_SIGNER => false,
             SERVING_SIGNER => true,
-            other => return Err((Reason::WrongSigner, format!("kubelets do not ask the signer {}", printable(other)))),
+            other => return Err((Reason::WrongSigner, format!("kubelets do not ask the signer {}", shown(other)))),
         };
         let info = pki::parse_request(&request.request).map_err(|error| unreadable(&error))?;
         self.key = Some(info.spki_sha256);
         let name = node_name(&info)?;
         let expected = self.expectations.nodes.get(name);
         let Some(expected) = expected else {
-            let detail = format!("{} is no node of the inventory", printable(name));
+            let detail = format!("{} is no node of the inventory", shown(name));
             return Err((Reason::NotInInventory, detail));
         };
         self.node = Some(name.to_owned());
         if info.organizations != [NODES_GROUP] {
-            let found: Vec<String> = info.organizations.iter().map(|o| printable(o)).collect();
-            let detail = format!("its O is [{}], not {NODES_GROUP} alone", found.join(", "));
+            let found = listed(info.organizations.iter().map(String::as_str));
+            let detail = format!("its O is [{found}], not {NODES_GROUP} alone");
             return Err((Reason::WrongGroup, detail));
         }
         self.check_requester(name, is_serving)?;
@@ -134,9 +133,8 @@ impl Case<'_> {
         if may {
             return Ok(());
         }
-        let mut groups: Vec<String> = request.groups.iter().map(|group| printable(group)).collect();
-        groups.sort_unstable();
-        let asker = format!("{} (in {})", printable(&request.username), groups.join(", "));
+        let groups: BTreeSet<&str> = request.groups.iter().map(String::as_str).collect();
+        let asker = format!("{} (in {})", shown(&request.username), listed(groups));
         Err((Reason::WrongRequester, format!("{asker} may not ask for {name}")))
     }
 
@@ -229,7 +227,7 @@ fn unreadable(error: &RequestError) -> Objection {
         RequestError::Attribute { .. } => Reason::ExtraExtension,
         _ => Reason::BadRequest,
     };
-    (reason, error.to_string())
+    (reason, shown(&error.to_string()))
 }
 
 /// The name that the one CN gives, in the form that node names have.
@@ -240,25 +238,26 @@ fn node_name(info: &RequestInfo) -> Result<&str, Objection> {
         _ => None,
     };
     name.ok_or_else(|| {
-        let found: Vec<String> = info.common_names.iter().map(|cn| format!("\"{}\"", printable(cn))).collect();
-        (Reason::WrongSubject, format!("its CN is [{}], not one {NODE_PREFIX}NAME", found.join(", ")))
+        let found = listed(info.common_names.iter().map(String::as_str));
+        (Reason::WrongSubject, format!("its CN is [{found}], not one {NODE_PREFIX}NAME"))
     })
 }
 
 /// `serving`: the node, where the certificate is for its HTTPS port.
 fn check_names(info: &RequestInfo, serving: Option<&ExpectedNode>) -> Result<(), Objection> {
     if !info.other_extensions.is_empty() {
-        let detail = format!("it asks for the extensions {}", info.other_extensions.join(", "));
+        let found = listed(info.other_extensions.iter().map(String::as_str));
+        let detail = format!("it asks for the extensions {found}");
         return Err((Reason::ExtraExtension, detail));
     }
     let names = &info.alternative_names;
     let dns = names.dns.iter().filter(|name| !serving.is_some_and(|node| node.names.contains(*name)));
     let addresses = names.addresses.iter().filter(|ip| !serving.is_some_and(|node| node.addresses.contains(*ip)));
-    let extra: Vec<String> = (dns.chain(&names.uris).chain(&names.emails).map(|name| printable(name)))
-        .chain(addresses.map(ToString::to_string))
-        .collect();
+    let addresses: Vec<String> = addresses.map(ToString::to_string).collect();
+    let texts = dns.chain(&names.uris).chain(&names.emails).chain(&addresses);
+    let extra: Vec<&str> = texts.map(String::as_str).collect();
     if !extra.is_empty() {
-        return Err((Reason::ExtraSan, format!("it asks for the alternative names {}", extra.join(", "))));
+        return Err((Reason::ExtraSan, format!("it asks for the alternative names {}", listed(extra))));
     }
     if serving.is_some() && names.is_empty() {
         return Err((Reason::ExtraSan, "a serving certificate needs a name of the node".to_owned()));
@@ -276,10 +275,9 @@ fn check_usages(usages: &[String], info: &RequestInfo, is_serving: bool) -> Resu
     if fits && found.len() == usages.len() {
         return Ok(());
     }
-    let shown: Vec<String> = usages.iter().map(|usage| printable(usage)).collect();
+    let asked = listed(usages.iter().map(String::as_str));
     let key = if info.is_rsa { "" } else { " without key encipherment" };
-    let detail =
-        format!("its usages are [{}]; a kubelet asks for digital signature and {purpose}{key}", shown.join(", "));
+    let detail = format!("its usages are [{asked}]; a kubelet asks for digital signature and {purpose}{key}");
     Err((Reason::WrongUsages, detail))
 }
 

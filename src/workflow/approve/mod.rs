@@ -5,17 +5,18 @@
 mod expectations;
 mod judge;
 mod verdict;
+mod watch;
 
 pub use expectations::{
     DEFAULT_SINCE, Expectations, ExpectedNode, Grant, Hostile, Requester, Scope, Seen, Selection, Serving,
 };
 pub use judge::judge;
 pub use verdict::{Judged, Outcome, Purpose, Reason, Verdict};
+pub use watch::{Watch, Watched, connect_ready, find_secrets, servers};
 
 use crate::{
     cluster::{self, Cluster, Decision, RequestState, SigningRequest},
     digest::Digest,
-    secret::printable,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -116,11 +117,11 @@ pub fn judge_all(requests: &[SigningRequest], expectations: &Expectations) -> Ve
 fn record(request: &SigningRequest, expectations: &Expectations) -> Judged {
     let assessment = judge::assess(request, expectations);
     Judged {
-        name: printable(&request.name),
+        name: verdict::shown(&request.name),
         uid: request.uid.clone(),
         node: assessment.node,
         purpose: assessment.purpose,
-        requester: printable(&request.username),
+        requester: verdict::shown(&request.username),
         created: request.created,
         spki_sha256: assessment.spki_sha256,
         verdict: assessment.verdict,

@@ -1,7 +1,7 @@
 //! What the judge may say of a signing request. Every reason has a stable code for scripts; every text here is safe to
 //! print, whatever the request holds.
 
-use crate::digest::Digest;
+use crate::{digest::Digest, secret::printable};
 use jiff::Timestamp;
 
 /// What to do about one request.
@@ -152,4 +152,27 @@ impl Judged {
             Verdict::Leave { reason, detail } | Verdict::Deny { reason, detail } => Some((*reason, detail)),
         }
     }
+}
+
+/// The most of a foreign text that is shown, in characters: a request may be 64 KiB of name.
+const LONGEST: usize = 253;
+
+/// Foreign text as it may be shown.
+pub(super) fn shown(foreign: &str) -> String {
+    let text = printable(foreign);
+    match text.char_indices().nth(LONGEST) {
+        Some((cut, _)) => format!("{}…", &text[..cut]),
+        None => text,
+    }
+}
+
+/// Some foreign texts, the first few of them.
+pub(super) fn listed<'t>(foreign: impl IntoIterator<Item = &'t str>) -> String {
+    const MOST: usize = 5;
+    let all: Vec<&str> = foreign.into_iter().collect();
+    let mut text = all.iter().take(MOST).map(|one| shown(one)).collect::<Vec<_>>().join(", ");
+    if all.len() > MOST {
+        text += &format!(" and {} more", all.len() - MOST);
+    }
+    text
 }

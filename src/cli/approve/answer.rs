@@ -1,0 +1,183 @@
+//! What `kubemint approve` answers: every pending request with its verdict and what came of it, and who is missing.
+
+use super::Args;
+use crate::{
+    cli::{
+        hosts::{counted, listed},
+        output::{Output, Tone},
+    },
+    workflow::approve::{Judged, Outcome, Purpose, Verdict, Watched},
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+#[derive(Serialize)]
+pub(super) struct Document<'a> {
+    schema: &'static str,
+    version: u32,
+    /// The apiserver that was asked.
+    server: &'a str,
+    dry_run: bool,
+    requests: Vec<Row<'a>>,
+    /// Nodes that have not joined.
+    missing: &'a [String],
+    /// Why the last look of `--watch` failed, where it did.
+    error: Option<FailedLook>,
+    pub(super) summary: Summary,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    name: &'a str,
+    node: Option<&'a str>,
+    purpose: Option<&'static str>,
+    requester: &'a str,
+    created: Timestamp,
+    /// Digest of the public key (SubjectPublicKeyInfo).
+    key_sha256: Option<String>,
+    verdict: &'static str,
+    /// What was done; null with `--dry-run`.
+    outcome: Option<&'static str>,
+    /// Why it was not approved, or could not be.
+    code: Option<&'static str>,
+    detail: Option<String>,
+    hint: Option<String>,
+}
+
+#[derive(Serialize)]
+struct FailedLook {
+    code: &'static str,
+    message: String,
+    hint: String,
+}
+
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Summary {
+    requests: usize,
+    approved: usize,
+    denied: usize,
+    left: usize,
+    pub(super) failed: usize,
+    missing: usize,
+}
+
+impl<'a> Document<'a> {
+    pub(super) fn of(args: &Args, server: &'a str, watched: &'a Watched) -> Self {
+        let rows: Vec<Row> = watched.judged.iter().map(|entry| Row::of(entry, args.dry_run)).collect();
+        let count = |word| rows.iter().filter(|row| row.word() == word).count();
+        let summary = Summary {
+            requests: rows.len(),
+            approved: count("approved"),
+            denied: count("denied"),
+            left: count("left"),
+            failed: count("failed"),
+            missing: watched.missing.len(),
+        };
+        Self {
+            schema: "kubemint/approve",
+            version: 1,
+            server,
+            dry_run: args.dry_run,
+            requests: rows,
+            missing: &watched.missing,
+            error: watched.error.as_ref().map(|error| FailedLook {
+                code: error.code(),
+                message: error.to_string(),
+                hint: error.hint(),
+            }),
+            summary,
+        }
+    }
+}
+
+impl<'a> Row<'a> {
+    fn of(entry: &'a Judged, dry_run: bool) -> Self {
+        let (code, detail, hint) = match (&entry.outcome, entry.reason()) {
+            (Outcome::Failed(error), _) => (Some(error.code()), Some(error.to_string()), Some(error.hint())),
+            (_, Some((reason, detail))) => {
+                (Some(reason.code()), Some(detail.to_owned()), reason.hint().map(str::to_owned))
+            }
+            (_, None) => (None, None, None),
+        };
+        Self {
+            name: &entry.name,
+            node: entry.node.as_deref(),
+            purpose: entry.purpose.map(Purpose::name),
+            requester: &entry.requester,
+            created: entry.created,
+            key_sha256: entry.spki_sha256.map(|digest| digest.to_string()),
+            verdict: match entry.verdict {
+                Verdict::Approve { .. } => "approve",
+                Verdict::Leave { .. } => "leave",
+                Verdict::Deny { .. } => "deny",
+            },
+            outcome: (!dry_run).then_some(match entry.outcome {
+                Outcome::Approved => "approved",
+                Outcome::Denied => "denied",
+                Outcome::Left => "left",
+                Outcome::Failed(_) => "failed",
+            }),
+            code,
+            detail,
+            hint,
+        }
+    }
+
+    /// What was done, or with `--dry-run` would be.
+    fn word(&self) -> &'static str {
+        match (self.outcome, self.verdict) {
+            (Some(outcome), _) => outcome,
+            (None, "approve") => "approved",
+            (None, _) => "left",
+        }
+    }
+}
+
+pub(super) fn text(output: &Output, args: &Args, watched: &Watched, document: &Document) -> String {
+    let rows = document.requests.iter().map(|row| {
+        let tone = match row.word() {
+            "approved" => Tone::Good,
+            "denied" => Tone::Changed,
+            "failed" => Tone::Bad,
+            _ => Tone::Faint,
+        };
+        let word = match (args.dry_run, row.word()) {
+            (true, "approved") => "to approve".to_owned(),
+            (_, word) => row.code.map_or_else(|| word.to_owned(), |code| format!("{word}: {code}")),
+        };
+        let what = row.purpose.unwrap_or("-").to_owned();
+        let detail = row.detail.clone().unwrap_or_default();
+        [row.node.unwrap_or("-").to_owned(), row.name.to_owned(), what, output.paint(tone, &word), detail]
+    });
+    let rows: Vec<_> = rows.collect();
+    let mut text = match rows.is_empty() {
+        true => "nobody asks for a certificate\n".to_owned(),
+        false => Output::table(["NODE", "REQUEST", "FOR", "", ""], rows) + "\n",
+    };
+    text += &hints(document);
+    let s = &document.summary;
+    let will = if args.dry_run { "would be " } else { "" };
+    text += &format!("{}: {} {will}approved, {} left", counted(s.requests, "request"), s.approved, s.left);
+    for (number, word) in [(s.denied, "denied"), (s.failed, "failed")] {
+        if number > 0 {
+            text += &format!(", {number} {word}");
+        }
+    }
+    text += "\n";
+    if let Some(error) = &document.error {
+        text += &format!("the last look failed: {}\n  hint: {}\n", error.message, error.hint);
+    }
+    if !watched.missing.is_empty() {
+        let names: Vec<&str> = watched.missing.iter().map(String::as_str).collect();
+        text += &format!("not joined yet: {}\n", listed(&names));
+    }
+    text
+}
+
+/// One line for each kind of what was left.
+fn hints(document: &Document) -> String {
+    let kinds: BTreeMap<&str, &str> =
+        document.requests.iter().filter_map(|row| Some((row.code?, row.hint.as_deref()?))).collect();
+    kinds.iter().map(|(code, hint)| format!("{code}: {hint}\n")).collect()
+}
