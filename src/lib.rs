@@ -12,6 +12,7 @@ pub mod bundle;
 pub mod inventory;
 pub mod kubeconfig;
 pub mod pki;
+pub mod rotation;
 pub mod token;
 // 2 adapters
 #[cfg(feature = "k8s")]

@@ -2,7 +2,7 @@
 //! the list of commands. Nothing here reads a file or the environment but through clap.
 
 #[cfg(feature = "k8s")]
-use super::{approve, rebootstrap};
+use super::{approve, rebootstrap, rotate};
 use super::{
     cert, completions, distribute, doctor, generate, init, kubeconfig, man, plan, reissue, rollback, runs,
     shard::ShardWish, status, token, verify,
@@ -108,6 +108,8 @@ pub(super) enum Command {
     Rebootstrap(rebootstrap::Args),
     Reissue(reissue::Args),
     Rollback(rollback::Args),
+    #[cfg(feature = "k8s")]
+    Rotate(rotate::Args),
     Runs(runs::Args),
     Status(status::Args),
     Verify(verify::Args),

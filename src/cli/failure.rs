@@ -20,7 +20,7 @@ pub(super) enum Exit {
     /// Refused, nothing changed.
     Refused,
     /// A rotation stands still between two stages: resume it.
-    #[expect(dead_code, reason = "no command pauses yet")]
+    #[cfg_attr(not(feature = "k8s"), expect(dead_code, reason = "only a rotation pauses"))]
     Paused,
     /// Drift found, or something due.
     Drift,

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     bundle::CredentialSet,
     inventory::Inventory,
+    rotation::Direction,
     store::{Lock, Snapshot, State, Store},
     workflow::generate::{self, Generation, Step, StepAction},
 };
@@ -72,6 +73,16 @@ fn answer(context: &Context, store: &Store, generation: u64, steps: &[Step]) -> 
     Ok(Exit::Done)
 }
 
+/// The stored set is then that of its stage, which hosts may safely hold.
+pub(super) fn note_rotation(context: &Context, snapshot: &Snapshot) {
+    let Some(rotation) = snapshot.state.as_ref().and_then(|state| state.rotation.as_ref()) else { return };
+    let (stage, back) = (rotation.stage.name(), rotation.direction == Direction::Back);
+    let way = if back { ", on its way back" } else { "" };
+    context.output.note(&format!(
+        "a rotation of the token is under way (stage {stage}{way}): `kubemint rotate token --resume` goes on with it"
+    ));
+}
+
 /// What has to be made, decided before anything, even the lock file, is touched.
 pub(super) struct Prepared {
     pub(super) store: Store,
@@ -80,7 +91,15 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
+    /// Says so where a rotation is under way.
     pub(super) fn new(context: &Context, inventory: &Inventory) -> Result<Self, Failure> {
+        let prepared = Self::unannounced(context, inventory)?;
+        note_rotation(context, &prepared.snapshot);
+        Ok(prepared)
+    }
+
+    /// The same, for the rotation itself.
+    pub(super) fn unannounced(context: &Context, inventory: &Inventory) -> Result<Self, Failure> {
         let given = generate::read_given_authority(inventory, context.now())?;
         let store = context.store(inventory);
         let snapshot = store.load()?;
@@ -107,7 +126,7 @@ impl Prepared {
 
     fn under(self, held: Lock, context: &Context, inventory: &Inventory) -> Result<Locked, Failure> {
         let snapshot = self.store.load()?;
-        let prepared = if snapshot.is_same_as(&self.snapshot) { self } else { Self::new(context, inventory)? };
+        let prepared = if snapshot.is_same_as(&self.snapshot) { self } else { Self::unannounced(context, inventory)? };
         Ok(Locked { prepared, held })
     }
 }

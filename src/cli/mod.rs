@@ -30,6 +30,8 @@ mod rebootstrap;
 mod reissue;
 mod retry;
 mod rollback;
+#[cfg(feature = "k8s")]
+mod rotate;
 mod runs;
 mod shard;
 mod status;
@@ -84,6 +86,8 @@ fn dispatch(command: &Command, context: &Context) -> Result<Exit, Failure> {
         Command::Rebootstrap(args) => rebootstrap::run(args, context),
         Command::Reissue(args) => reissue::run(args, context),
         Command::Rollback(args) => rollback::run(args, context),
+        #[cfg(feature = "k8s")]
+        Command::Rotate(args) => rotate::run(args, context),
         Command::Runs(args) => runs::run(args, context),
         Command::Status(args) => status::run(args, context),
         Command::Verify(args) => verify::run(args, context),

@@ -37,6 +37,11 @@ impl Retried {
             return Err(Failure::bad_input("run_is_rebootstrap", what)
                 .hint(format!("`{}` does what it left undone", run.command_again())));
         }
+        if run.is_rotation() {
+            let what = format!("run {} is a part of a rotation", run.id.as_deref().unwrap_or(wanted));
+            return Err(Failure::bad_input("run_is_rotation", what)
+                .hint(format!("`{}` does what it left undone", run.command_again())));
+        }
         Self::ended(run, wanted)
     }
 

@@ -13,11 +13,13 @@ use super::{
 use crate::{
     inventory::{self, Host, Inventory},
     remote::installer::ForeignPolicy,
+    rotation::Record,
     workflow::{
         distribute::Order,
         report::{HostStatus, RunReport},
         restarts::{DueRestart, due_restarts},
         rollback::{self, Rollback},
+        runs::KeptRun,
     },
 };
 use serde::Serialize;
@@ -81,12 +83,15 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let inventory = context.inventory()?;
     let store = context.store(&inventory);
     let chosen = context.hosts(&inventory)?;
+    let rotation = store.load()?.state.and_then(|state| state.rotation);
     let (plan, of) = match &args.run {
         Some(wanted) => {
             let retried = Retried::to_undo(context, &store, wanted, &args.runs)?;
+            refuse_rotation(rotation.as_ref(), Some(retried.run()))?;
             warn_of_gone(context, &inventory, retried.run().hosts.iter().map(|host| host.name.as_str()));
             (rollback::plan_rollback(retried.run(), &chosen), retried.id())
         }
+        None if rotation.is_some() => return refuse_rotation(rotation.as_ref(), None).map(|()| Exit::Done),
         None => (rollback::plan_exchange(&named(args, context, &inventory, &chosen)?), None),
     };
     let left = LeftAlone { unknown: &plan.unknown, repaired: &plan.repaired };
@@ -120,6 +125,23 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         closing_text(context.output, &report, &next_steps, &again) + &remarks(&plan, Some(&report))
     })?;
     Ok(exit)
+}
+
+/// What a rotation installs is not to be put back behind its back; nor what it found.
+fn refuse_rotation(rotation: Option<&Record>, run: Option<&KeptRun>) -> Result<(), Failure> {
+    if let Some(run) = run.filter(|run| run.is_rotation()) {
+        let what = format!("run {} is a part of a rotation of the token", run.id.as_deref().unwrap_or("-"));
+        return Err(Failure::refused("run_is_rotation", what).hint(
+            "under way, `kubemint rotate token --abort` goes back; done, the old token is refused: rotate once more",
+        ));
+    }
+    let Some(rotation) = rotation else { return Ok(()) };
+    if run.and_then(|run| run.started).is_some_and(|started| started > rotation.began) {
+        return Ok(());
+    }
+    let what = "a rotation of the token is under way: what hosts held before it could lock nodes out";
+    Err(Failure::refused("rotation_under_way", what)
+        .hint("finish it first: `kubemint rotate token --resume`, or --abort to go back to the old token"))
 }
 
 /// What does the rest. `last` would not do: a report's path, and only that, is no id.

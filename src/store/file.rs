@@ -12,11 +12,13 @@ pub enum StoredFile {
     KubeProxyCertificate,
     BootstrapKubeconfig,
     KubeProxyKubeconfig,
+    /// Both tokens of a rotation, as rows of token.csv: there only while it is under way.
+    RotationTokens,
 }
 
 impl StoredFile {
     /// Every file, in the order they are written: a key before its certificate, sources before what embeds them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::CaKey,
         Self::CaCertificate,
         Self::TokenCsv,
@@ -24,6 +26,7 @@ impl StoredFile {
         Self::KubeProxyCertificate,
         Self::BootstrapKubeconfig,
         Self::KubeProxyKubeconfig,
+        Self::RotationTokens,
     ];
 
     /// Path below the credential directory.
@@ -37,7 +40,14 @@ impl StoredFile {
             Self::KubeProxyCertificate => "certs/kube-proxy.pem",
             Self::BootstrapKubeconfig => "kubeconfigs/bootstrap.kubeconfig",
             Self::KubeProxyKubeconfig => "kubeconfigs/kube-proxy.kubeconfig",
+            Self::RotationTokens => "rotation.csv",
         }
+    }
+
+    /// Whether it may be absent from a whole set.
+    #[must_use]
+    pub const fn is_passing(self) -> bool {
+        matches!(self, Self::RotationTokens)
     }
 
     pub(super) const fn subdirectories() -> [&'static str; 2] {

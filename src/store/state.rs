@@ -5,6 +5,7 @@
 use super::Error;
 use crate::{
     digest::{Digest, Fingerprint},
+    rotation,
     secret::{ExposeSecret, Secret},
 };
 use jiff::Timestamp;
@@ -34,6 +35,10 @@ pub struct State {
     /// until they end, since an apiserver knows no revocation.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub replaced: BTreeMap<String, CertificateRecord>,
+    /// A rotation under way.
+    // Left out where there is none: the checksum of a document without it stays what it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<rotation::Record>,
 }
 
 /// How the CA came here.

@@ -180,6 +180,23 @@ impl TokenFile {
         Ok((self.replace_rows_of(&settings.user, &settings.uid, &new), change))
     }
 
+    /// The file with one more row at its end, whatever other rows the user of `settings` has.
+    ///
+    /// # Errors
+    /// As [`TokenFile::with_rows`].
+    pub fn with_row_at_end(&self, token: &BootstrapToken, settings: &TokenSettings) -> Result<Self, TokenError> {
+        let mut rows = self.rows.clone();
+        rows.push(Row::new(token, settings)?);
+        Ok(Self { rows })
+    }
+
+    /// The file without the rows that have this token; the others stay as they are.
+    #[must_use]
+    pub fn without_token(&self, token: &BootstrapToken) -> Self {
+        let kept = self.rows.iter().filter(|row| !bootstrap::same(&row.token, token.secret()));
+        Self { rows: kept.cloned().collect() }
+    }
+
     fn replace_rows_of(&self, user: &str, uid: &str, new: &[Row]) -> Self {
         let at = self.rows.iter().position(|row| row.is_of(user, uid)).unwrap_or(self.rows.len());
         let kept = |row: &&Row| !row.is_of(user, uid);

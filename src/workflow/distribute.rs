@@ -95,6 +95,34 @@ pub(super) fn run_on_hosts<T: Target>(
     let hosts = targets.iter().map(|target| target.host().name.as_str()).collect();
     let (Order { command, generation, of }, pid) = (order, std::process::id());
     journal.record(&Entry::Started { at: started, command, generation, pid, of, hosts })?;
+    let (hosts, journaled) = work_on_hosts(fleet, targets, journal, observer, work);
+    let (finished, summary) = (fleet.clock.now(), Summary::of(&hosts));
+    let report = RunReport {
+        schema: RunReport::SCHEMA,
+        version: RunReport::VERSION,
+        run_id: journal.id().as_str().to_owned(),
+        command,
+        of: of.map(str::to_owned),
+        started,
+        finished,
+        generation,
+        hosts,
+        summary,
+    };
+    let recorded = journaled
+        .and_then(|()| journal.record(&Entry::Finished { at: finished, summary }))
+        .and_then(|()| journal.write_report(&report));
+    Ok(Distribution { report, unrecorded: recorded.err() })
+}
+
+/// A part of a run: `work` on every target's host, journaled. Also gives what became of the journal.
+pub(super) fn work_on_hosts<T: Target>(
+    fleet: &Fleet,
+    targets: &[T],
+    journal: &Journal,
+    observer: &dyn Observer,
+    work: impl Fn(usize, &Breaker) -> HostReport + Sync,
+) -> (Vec<HostReport>, Result<(), store::Error>) {
     let mut journaled = Ok(());
     let hosts: Vec<&Host> = targets.iter().map(Target::host).collect();
     let begin = |index: usize, breaker: &Breaker| {
@@ -113,25 +141,8 @@ pub(super) fn run_on_hosts<T: Target>(
         }
     });
     let reports = results.into_iter().zip(targets);
-    let hosts: Vec<HostReport> =
-        reports.map(|(result, target)| result.unwrap_or_else(|why| not_begun(target.host(), why))).collect();
-    let (finished, summary) = (fleet.clock.now(), Summary::of(&hosts));
-    let report = RunReport {
-        schema: RunReport::SCHEMA,
-        version: RunReport::VERSION,
-        run_id: journal.id().as_str().to_owned(),
-        command,
-        of: of.map(str::to_owned),
-        started,
-        finished,
-        generation,
-        hosts,
-        summary,
-    };
-    let recorded = journaled
-        .and_then(|()| journal.record(&Entry::Finished { at: finished, summary }))
-        .and_then(|()| journal.write_report(&report));
-    Ok(Distribution { report, unrecorded: recorded.err() })
+    let hosts = reports.map(|(result, target)| result.unwrap_or_else(|why| not_begun(target.host(), why))).collect();
+    (hosts, journaled)
 }
 
 pub(super) fn install(fleet: &Fleet, bundle: &Bundle, visit: &Visit, breaker: &Breaker) -> HostReport {
@@ -170,7 +181,7 @@ fn same_machine(name: &str) -> Twin {
     Twin { kind: TwinKind::SameMachine, host: name.to_owned() }
 }
 
-fn installed(bundle: &Bundle, outcome: &installer::HostOutcome, took: Duration) -> HostReport {
+pub(super) fn installed(bundle: &Bundle, outcome: &installer::HostOutcome, took: Duration) -> HostReport {
     let files: Vec<FileReport> = bundle
         .files
         .iter()

@@ -34,6 +34,12 @@ pub(super) enum Entry<'a> {
         host: &'a str,
         step: &'static str,
     },
+    /// A stage of a rotation begins.
+    Stage {
+        at: Timestamp,
+        stage: &'static str,
+        direction: &'static str,
+    },
     Finished {
         at: Timestamp,
         summary: Summary,
@@ -57,6 +63,10 @@ pub(super) enum Line<H> {
     },
     Host {
         host: H,
+    },
+    Stage {
+        stage: String,
+        direction: String,
     },
     Finished {
         at: Timestamp,

@@ -7,6 +7,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// What a rotation of the token is called in its journals.
+pub const ROTATION: &str = "rotate token";
+
 /// One run, as far as it is known.
 #[derive(Debug, Clone)]
 pub struct KeptRun {
@@ -20,6 +23,8 @@ pub struct KeptRun {
     pub finished: Option<Timestamp>,
     /// The earlier run that it retried or put back.
     pub of: Option<String>,
+    /// Of a rotation: the stages that were begun, in order.
+    pub stages: Vec<String>,
     /// In the order of the run.
     pub hosts: Vec<KeptHost>,
 }
@@ -111,6 +116,11 @@ impl KeptRun {
         self.command.as_deref() == Some("rebootstrap")
     }
 
+    #[must_use]
+    pub fn is_rotation(&self) -> bool {
+        self.command.as_deref() == Some(ROTATION)
+    }
+
     /// The command that does what this run left undone.
     #[must_use]
     pub fn command_again(&self) -> String {
@@ -121,6 +131,7 @@ impl KeptRun {
             (_, Some(id)) if self.command.as_deref() == Some("reissue") => {
                 format!("kubemint reissue kube-proxy --retry {id}")
             }
+            _ if self.is_rotation() => format!("kubemint {ROTATION} --resume"),
             (_, Some(id)) => format!("kubemint distribute --retry {id}"),
             (_, None) => "kubemint distribute --retry REPORT".to_owned(),
         }
@@ -132,6 +143,7 @@ impl KeptRun {
         let may_have_changed = |host: &KeptHost| host.status == HostStatus::Changed || host.is_outcome_unknown();
         !self.is_rollback()
             && !self.is_rebootstrap()
+            && !self.is_rotation()
             && (self.state == RunState::Running || self.hosts.iter().any(may_have_changed))
     }
 
@@ -162,7 +174,8 @@ pub(super) fn made_printable(run: KeptRun) -> KeptRun {
         ..host
     });
     let shown = |text: Option<String>| text.map(|text| printable(&text));
-    KeptRun { id: shown(run.id), command: shown(run.command), of: shown(run.of), hosts: hosts.collect(), ..run }
+    let stages = run.stages.iter().map(|stage| printable(stage)).collect();
+    KeptRun { stages, id: shown(run.id), command: shown(run.command), of: shown(run.of), hosts: hosts.collect(), ..run }
 }
 
 fn printable_file(file: KeptFile) -> KeptFile {

@@ -22,6 +22,8 @@ pub enum Error {
     Swapped { line: usize },
     #[error("there is no token yet to merge with")]
     NothingGenerated,
+    #[error("a rotation of the token is under way")]
+    RotationUnderWay,
     #[error("our own token is lost: neither token.csv nor bootstrap.kubeconfig nor this file has it")]
     OwnTokenLost,
     #[error(transparent)]
@@ -37,6 +39,9 @@ impl Error {
             Self::Misleading { hint, .. } => hint.clone(),
             Self::Swapped { .. } => "token and user seem to have changed places: a row is token,user,uid".into(),
             Self::NothingGenerated => "run `kubemint generate` first".into(),
+            Self::RotationUnderWay => {
+                "finish it first: `kubemint rotate token --resume`, or --abort to go back to the old token".into()
+            }
             Self::OwnTokenLost => "restore the state directory from a backup".into(),
             Self::Token(error) => error.hint().unwrap_or_default().to_owned(),
         }
@@ -119,6 +124,9 @@ impl Merge {
 /// [`Error`]; a file that would mislead the apiserver is not taken over either.
 pub fn plan_merge(inventory: &Inventory, snapshot: &Snapshot, existing: &Secret) -> Result<Merge, Error> {
     let mut next = snapshot.state.clone().ok_or(Error::NothingGenerated)?;
+    if next.rotation.is_some() {
+        return Err(Error::RotationUnderWay);
+    }
     let own = next.token.as_mut().ok_or(Error::NothingGenerated)?;
     let (existing, warnings) = refuse_misleading(existing)?;
     if let Some(row) = existing.rows().iter().find(|row| row.token_is(&inventory.token.user)) {

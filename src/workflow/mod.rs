@@ -23,6 +23,8 @@ pub mod reissue;
 pub mod report;
 pub mod restarts;
 pub mod rollback;
+#[cfg(feature = "k8s")]
+pub mod rotate;
 pub mod runs;
 pub mod skew;
 pub mod stored;

@@ -75,6 +75,7 @@ fn read_record(id: &str, dir: &Path, record: &RunRecord) -> Result<KeptRun, stor
         started: None,
         finished: None,
         of: None,
+        stages: Vec::new(),
         hosts: Vec::new(),
     };
     let names = match lines.next().transpose()? {
@@ -91,6 +92,8 @@ fn read_record(id: &str, dir: &Path, record: &RunRecord) -> Result<KeptRun, stor
             Line::Started { .. } => return Err(damaged("a second run starts in it".into())),
             Line::Begun { host } => drop(begun.insert(host)),
             Line::Host { host } => drop(ended.insert(host.name.clone(), host)),
+            Line::Stage { stage, direction } if direction == "back" => run.stages.push(format!("{stage} (back)")),
+            Line::Stage { stage, .. } => run.stages.push(stage),
             Line::Finished { at } => run.finished = Some(at),
             Line::Unknown => {}
         }
@@ -167,7 +170,7 @@ fn parse_document(text: &str, path: &Path) -> Result<KeptRun, store::Error> {
         return Err(damaged(newer(document.version)));
     }
     let Document { run_id: id, command, generation, started, finished, of, hosts, .. } = document;
-    Ok(KeptRun { id, state: RunState::Finished, command, generation, started, finished, of, hosts })
+    Ok(KeptRun { id, state: RunState::Finished, command, generation, started, finished, of, stages: Vec::new(), hosts })
 }
 
 #[cfg(test)]

@@ -51,6 +51,9 @@ struct Document<'a> {
     started: Option<Timestamp>,
     finished: Option<Timestamp>,
     generation: Option<u64>,
+    /// Of a rotation.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    stages: &'a [String],
     hosts: &'a [KeptHost],
     summary: Summary,
 }
@@ -67,6 +70,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         started: run.started,
         finished: run.finished,
         generation: run.generation,
+        stages: &run.stages,
         hosts: &run.hosts,
         summary: run.summary(),
     };
@@ -86,6 +90,9 @@ fn text(output: &Output, run: &KeptRun) -> String {
         run.state.name(),
         counts(&summary)
     );
+    if !run.stages.is_empty() {
+        text += &format!("stages: {}\n", run.stages.join(", "));
+    }
     if run.state != RunState::Running && run.undone().next().is_some() {
         text += &format!("`{}` does what is left\n", run.command_again());
     }

@@ -45,6 +45,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         plan_merge(&inventory, snapshot, &existing).map_err(|error| match error {
             merge::Error::NothingGenerated => Failure::nothing_generated(store.dir()),
             lost @ merge::Error::OwnTokenLost => Failure::refused("token_lost", lost.to_string()).hint(lost.hint()),
+            busy @ merge::Error::RotationUnderWay => {
+                Failure::refused("rotation_under_way", busy.to_string()).hint(busy.hint())
+            }
             about_the_file => not_mergeable(&about_the_file, &args.file),
         })
     };
@@ -91,8 +94,9 @@ fn not_mergeable(error: &merge::Error, file: &Path) -> Failure {
         merge::Error::Swapped { line } => {
             failure("the token is the name of our own user".to_owned()).at(file, *line, None)
         }
-        merge::Error::NothingGenerated | merge::Error::OwnTokenLost | merge::Error::Token(_) => {
-            failure(error.to_string()).in_file(file)
-        }
+        merge::Error::NothingGenerated
+        | merge::Error::OwnTokenLost
+        | merge::Error::RotationUnderWay
+        | merge::Error::Token(_) => failure(error.to_string()).in_file(file),
     }
 }

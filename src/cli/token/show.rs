@@ -3,10 +3,12 @@
 use super::super::{
     context::Context,
     failure::{Exit, Failure},
+    generate::note_rotation,
     output::Output,
 };
 use crate::{
     digest::Fingerprint,
+    rotation::Record,
     store::StoredFile,
     token::{BootstrapToken, Row, TokenFile},
 };
@@ -37,7 +39,25 @@ struct Document<'a> {
     /// Other rows of token.csv, kept for their users.
     other_rows: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
+    rotation: Option<RotationPart>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
+}
+
+/// A rotation under way.
+#[derive(Serialize)]
+struct RotationPart {
+    stage: &'static str,
+    direction: &'static str,
+    old: Fingerprint,
+    new: Fingerprint,
+}
+
+impl RotationPart {
+    fn of(record: &Record) -> Self {
+        let (stage, direction) = (record.stage.name(), record.direction.name());
+        Self { stage, direction, old: record.old, new: record.new }
+    }
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
@@ -55,6 +75,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     };
     let file = TokenFile::from_secret(text)?;
     let row = file.rows().iter().find(|row| row.fingerprint() == record.fingerprint);
+    note_rotation(context, &snapshot);
+    let rotation = snapshot.state.as_ref().and_then(|state| state.rotation.as_ref());
+    // The other token of a rotation is nobody else's.
+    let own = |row: &&Row| {
+        let of_rotation = |r: &Record| [r.old, r.new].contains(&row.fingerprint());
+        row.fingerprint() == record.fingerprint || rotation.is_some_and(of_rotation)
+    };
     let document = Document {
         schema: "kubemint/token",
         version: 1,
@@ -63,7 +90,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         uid: &record.uid,
         groups: &record.groups,
         created: record.created,
-        other_rows: file.rows().len() - usize::from(row.is_some()),
+        other_rows: file.rows().len() - file.rows().iter().filter(own).count(),
+        rotation: rotation.map(RotationPart::of),
         token: row.filter(|_| args.reveal).and_then(reveal),
     };
     context.output.answer(&document, || text_of(&document))?;
@@ -83,6 +111,9 @@ fn text_of(document: &Document) -> String {
         ["created".to_owned(), document.created.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()],
         ["other rows".to_owned(), document.other_rows.to_string()],
     ];
+    rows.extend(document.rotation.as_ref().map(|rotation| {
+        ["rotation".to_owned(), format!("{} -> {}, stage {}", rotation.old, rotation.new, rotation.stage)]
+    }));
     rows.extend(document.token.as_ref().map(|token| ["token".to_owned(), token.clone()]));
     Output::columns(rows)
 }

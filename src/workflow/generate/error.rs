@@ -26,6 +26,10 @@ pub enum Error {
     /// Their users, each once.
     #[error("token.csv is missing, and with it the rows of {}", users.join(", "))]
     OtherRowsLost { users: Vec<String> },
+    #[error("a rotation of the token is under way, and [token] of the inventory has changed")]
+    RotationUnderWay,
+    #[error("a rotation of the token is under way, and rotation.csv, which holds its tokens, is missing or incomplete")]
+    RotationTokensLost,
     #[error("the CA cannot be made: {0}")]
     Authority(#[from] pki::AuthorityError),
     #[error("the certificate cannot be issued: {0}")]
@@ -66,6 +70,8 @@ impl Error {
             | Self::Unsigned { .. }
             | Self::TokenFile { .. }
             | Self::OtherRowsLost { .. }
+            | Self::RotationUnderWay
+            | Self::RotationTokensLost
             | Self::Store(_) => ErrorKind::Refused,
             Self::Bundle(_) | Self::Kubeconfig(_) | Self::Entropy(_) => ErrorKind::Unexpected,
         }
@@ -101,6 +107,10 @@ impl Error {
                  `kubemint token merge FILE`"
                     .into()
             }
+            Self::RotationUnderWay => {
+                "set [token] back, and finish the rotation first: `kubemint rotate token --resume` or --abort".into()
+            }
+            Self::RotationTokensLost => "restore the whole directory from a backup".into(),
             Self::Authority(_) => "check [ca] in the inventory".into(),
             Self::Issue(error) => error.hint().unwrap_or("check [certificates.kube-proxy] in the inventory").into(),
             Self::Token(error) => error.hint().unwrap_or("check [token] in the inventory").into(),

@@ -112,7 +112,12 @@ impl Generation {
         if self.is_current() && !snapshot.interrupted {
             return Ok((self.set, self.next));
         }
-        let state = store.commit_changes(held, snapshot, &self.changes, self.next, clock)?;
+        let mut changes = self.changes;
+        // What a rotation left that was killed before it had begun.
+        if self.next.rotation.is_none() && snapshot.content(StoredFile::RotationTokens).is_some() {
+            changes.removed.push(StoredFile::RotationTokens);
+        }
+        let state = store.commit_changes(held, snapshot, &changes, self.next, clock)?;
         Ok((self.set, state))
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     digest::Fingerprint,
     inventory::TokenSettings,
     kubeconfig::Kubeconfig,
+    rotation::Record,
     secret::{Secret, scrub},
     store::{RowRecord, Snapshot, StoredFile, TokenRecord},
     token::{BootstrapToken, Row, TokenFile},
@@ -15,6 +16,10 @@ const ARTIFACT: &str = "token";
 
 pub(super) fn settle(desk: &mut Desk) -> Result<(BootstrapToken, Secret, TokenRecord), Error> {
     let wanted = desk.inventory.token.clone();
+    let state = desk.snapshot.state.as_ref();
+    if let Some((rotation, record)) = state.and_then(|state| Some((state.rotation.clone()?, state.token.clone()?))) {
+        return keep(desk, &rotation, record);
+    }
     let file = stored_rows(desk)?;
     let previous = desk.snapshot.state.as_ref().and_then(|state| state.token.clone());
     refuse_lost_rows(desk.snapshot)?;
@@ -46,6 +51,31 @@ pub(super) fn settle(desk: &mut Desk) -> Result<(BootstrapToken, Secret, TokenRe
     };
     let TokenSettings { user, uid, groups } = wanted;
     Ok((token, text, TokenRecord { fingerprint, user, uid, groups, created, other_rows }))
+}
+
+/// While a rotation is under way token.csv and the token are what its stage says, and nothing the inventory asks for.
+fn keep(
+    desk: &mut Desk,
+    rotation: &Record,
+    record: TokenRecord,
+) -> Result<(BootstrapToken, Secret, TokenRecord), Error> {
+    let TokenSettings { user, uid, groups } = &desk.inventory.token;
+    if (user, uid, groups) != (&record.user, &record.uid, &record.groups) {
+        return Err(Error::RotationUnderWay);
+    }
+    let lost = || Error::RotationTokensLost;
+    let both = desk.snapshot.content(StoredFile::RotationTokens).ok_or_else(lost)?;
+    let both = TokenFile::from_secret(both)
+        .map_err(|source| Error::TokenFile { path: StoredFile::RotationTokens.path().into(), source })?;
+    let text = rotation.token_file(&both).ok_or_else(lost)?.render();
+    let token = rotation.token(&both, rotation.carried()).ok_or_else(lost)?;
+    let fingerprint = token.fingerprint();
+    let action = match desk.put(StoredFile::TokenCsv, &text) {
+        Stored::Same => StepAction::Kept,
+        Stored::Differs => StepAction::Rebuilt,
+    };
+    desk.note(ARTIFACT, action, format!("fingerprint {fingerprint}; a rotation is under way"));
+    Ok((token, text, TokenRecord { fingerprint, ..record }))
 }
 
 /// Our own row can be made again; the tokens of other users nobody here knows.

@@ -1,0 +1,83 @@
+//! What nodes ask for while their bootstrap.kubeconfig is new: approved as the inventory expects, for as long as nodes that
+//! were restarted have not joined. Nothing here holds a rotation up: a request that is left is told, and `approve` is there.
+
+use super::{bench::Course, nodes, report::Approved, stop::Stop};
+use crate::{
+    cluster::Cluster,
+    workflow::approve::{Act, Expectations, Outcome, Requester, Round, run_round},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    thread,
+    time::{Duration, Instant},
+};
+
+const BETWEEN_ROUNDS: Duration = Duration::from_secs(1);
+
+pub(super) fn approve(course: &mut Course) -> Result<(), Stop> {
+    let until = Instant::now() + course.bench.inventory.services.restart_timeout;
+    let mut told: BTreeMap<String, String> = BTreeMap::new();
+    loop {
+        let waiting = match look(course, &mut told) {
+            Ok(waiting) => waiting,
+            Err(what) => {
+                course.remarks.push(format!("requests of nodes could not be looked at: {what}"));
+                break;
+            }
+        };
+        if waiting.is_empty() || Instant::now() >= until {
+            for name in waiting {
+                course.remarks.push(format!("{name} was restarted and has not joined: `kubemint approve {name}`"));
+            }
+            break;
+        }
+        course.stop_if_interrupted()?;
+        thread::sleep(BETWEEN_ROUNDS);
+    }
+    course.remarks.extend(told.into_values());
+    course.stop_if_interrupted()
+}
+
+/// One round; gives the nodes that were restarted and have not joined.
+fn look(course: &mut Course, told: &mut BTreeMap<String, String>) -> Result<BTreeSet<String>, String> {
+    let Some(record) = course.snapshot.state.as_ref().and_then(|state| state.token.as_ref()) else {
+        return Ok(BTreeSet::new());
+    };
+    let requesters = vec![Requester::of_record(record)];
+    let expectations = Expectations::of_inventory(course.bench.inventory, requesters, course.bench.fleet.clock.now());
+    let Round { judged, .. } = on_any(course, |cluster| run_round(cluster, &expectations, Act::Decide))?;
+    told.clear();
+    for entry in judged {
+        match (&entry.outcome, &entry.node) {
+            (Outcome::Approved, Some(node)) => {
+                course.bench.observer.step(node, &format!("request {} approved", entry.name));
+                course.approved.push(Approved { node: node.clone(), request: entry.name });
+            }
+            (Outcome::Failed(error), _) => {
+                told.insert(entry.name.clone(), format!("request {} could not be decided: {error}", entry.name));
+            }
+            _ => {
+                if let Some((reason, detail)) = entry.reason() {
+                    let what = format!("request {} is left: {} ({detail})", entry.name, reason.code());
+                    told.insert(entry.name.clone(), what);
+                }
+            }
+        }
+    }
+    let readiness = nodes::readiness(course).map_err(|stop| stop.why.message)?;
+    let is_away = |name: &&String| readiness.get(*name) != Some(&true);
+    Ok(course.record.restarted.iter().filter(is_away).cloned().collect())
+}
+
+/// By the first apiserver that answers.
+fn on_any<T>(course: &Course, ask: impl Fn(&dyn Cluster) -> Result<T, crate::cluster::Error>) -> Result<T, String> {
+    let mut last = "there is no control-plane host".to_owned();
+    for host in course.bench.control_plane() {
+        let cluster = course.bench.cluster(host).map_err(|stop| stop.why.message)?;
+        match ask(cluster.as_ref()) {
+            Ok(answer) => return Ok(answer),
+            Err(error) => last = error.to_string(),
+        }
+    }
+    Err(last)
+}

@@ -1,0 +1,151 @@
+//! token.csv to the control-plane hosts, one after the other: install, restart, ready again, and each token known or
+//! refused as the stage wants it, before the next host is touched. While one of the others is not ready none is restarted.
+
+use super::{
+    bench::Course,
+    stop::{Ailment, Stop, complaint},
+    tokens::TokenPair,
+};
+use crate::{
+    bundle::{Bundle, FileKind},
+    cluster::Cluster,
+    inventory::Host,
+    remote::{
+        self,
+        installer::{self, Action, FileState},
+        service,
+    },
+    workflow::{
+        distribute,
+        journal::Entry,
+        report::{HostReport, HostStatus},
+    },
+};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long another apiserver may take to answer before it counts as down.
+const PATIENCE_WITH_OTHERS: Duration = Duration::from_secs(10);
+/// Between two questions to an apiserver that is not there yet.
+const BETWEEN_QUESTIONS: Duration = Duration::from_millis(250);
+/// What an apiserver has at least once its restart command has ended.
+const AT_LEAST: Duration = Duration::from_secs(5);
+
+pub(super) fn bring(course: &mut Course) -> Result<(), Stop> {
+    let bench = course.bench;
+    let mut hosts = bench.control_plane();
+    let tokens = course.tokens()?;
+    // One that is down comes first: to restart it can take no other one away.
+    let mut is_down = Vec::new();
+    for host in &hosts {
+        is_down.push((host.name.clone(), bench.cluster(host)?.readyz().is_err()));
+    }
+    hosts.sort_by_key(|host| !is_down.iter().any(|(name, down)| *name == host.name && *down));
+    for bundle in course.bundles(&hosts, FileKind::TokenCsv)? {
+        course.stop_if_interrupted()?;
+        bench.note(&Entry::Begun { at: bench.fleet.clock.now(), host: bundle.host.name.as_str() })?;
+        let began = Instant::now();
+        let (report, stop) = match bring_one(course, &bundle, &tokens) {
+            Ok(report) => (report, None),
+            Err(failed) => (failed.0, Some(failed.1)),
+        };
+        let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let report = HostReport { duration_ms: took, ..report };
+        bench.note(&Entry::Host { at: bench.fleet.clock.now(), host: &report })?;
+        course.control_plane.retain(|other| other.name != report.name);
+        course.control_plane.push(report);
+        if let Some(stop) = stop {
+            return Err(stop);
+        }
+    }
+    Ok(())
+}
+
+type Failed = Box<(HostReport, Stop)>;
+
+fn bring_one(course: &Course, bundle: &Bundle, tokens: &TokenPair) -> Result<HostReport, Failed> {
+    let (bench, host) = (course.bench, bundle.host);
+    let fleet = bench.fleet;
+    let say = |what: &str| bench.observer.step(host.name.as_str(), what);
+    let plain = |status| distribute::host_report(host, status, Vec::new(), None, 1, Duration::ZERO);
+    let fail = |report: HostReport, stop: Stop| {
+        let error = Some(stop.why.clone());
+        Box::new((HostReport { status: HostStatus::Failed, error, ..report }, stop.at(host)))
+    };
+    let of_remote = |error: &remote::Error| {
+        let untouched = error.leaves_host_untouched();
+        fail(HostReport { untouched, ..plain(HostStatus::Failed) }, Stop::of_remote(error))
+    };
+    let cluster = bench.cluster(host).map_err(|stop| fail(plain(HostStatus::Failed), stop))?;
+    let wanted = course.record.tokens();
+    let view = installer::probe_host(fleet.remote, host, &bundle.files, fleet.foreign, fleet.entropy)
+        .map_err(|e| of_remote(&e))?;
+    let is_right = view.files.iter().all(|file| file.state == FileState::Matches);
+    if is_right && tokens.check(cluster.as_ref(), wanted).is_ok() {
+        say("has it already");
+        return Ok(plain(HostStatus::Unchanged));
+    }
+    others_are_ready(course, host).map_err(|stop| fail(plain(HostStatus::Failed), stop))?;
+    let outcome = installer::install_host(fleet.remote, host, &bundle.files, fleet.foreign, fleet.entropy)
+        .map_err(|e| of_remote(&e))?;
+    let report = distribute::installed(bundle, &outcome, Duration::ZERO);
+    let has_new_content = |action| matches!(action, Action::Created | Action::Updated);
+    if outcome.files.iter().any(|file| has_new_content(file.action)) {
+        say("token.csv installed");
+    } else if tokens.check(cluster.as_ref(), wanted).is_ok() {
+        return Ok(report);
+    }
+    let until = Instant::now() + bench.inventory.services.restart_timeout;
+    let restart = restart(course, host).map_err(|stop| fail(report.clone(), stop))?;
+    say("kube-apiserver restarted");
+    match wait_until_well(cluster.as_ref(), tokens, course, until.max(Instant::now() + AT_LEAST)) {
+        Ok(()) => {
+            say("ready, tokens as they should be");
+            Ok(HostReport { status: HostStatus::Changed, ..report })
+        }
+        Err(ailment) => Err(fail(report, ailment.stop(restart.as_deref()))),
+    }
+}
+
+/// Gives how it ended, where it may have come to something all the same: what counts is the apiserver itself.
+fn restart(course: &Course, host: &Host) -> Result<Option<String>, Stop> {
+    let (bench, services) = (course.bench, &course.bench.inventory.services);
+    let Some(command) = &services.kube_apiserver else {
+        return Err(Stop::new("no_restart_command", "services.kube-apiserver is not set", "set it in the inventory"));
+    };
+    let (remote, entropy) = (bench.fleet.remote, bench.fleet.entropy);
+    match service::run_command(remote, host, command, services.restart_timeout, entropy) {
+        Ok(outcome) => Ok(complaint(&outcome.end, &outcome.said)),
+        Err(error @ remote::Error::CommandOutcomeUnknown { .. }) => Ok(Some(error.to_string())),
+        Err(error) => Err(Stop::of_remote(&error)),
+    }
+}
+
+fn wait_until_well(cluster: &dyn Cluster, tokens: &TokenPair, course: &Course, until: Instant) -> Result<(), Ailment> {
+    loop {
+        match tokens.check(cluster, course.record.tokens()) {
+            Err(ailment) if Instant::now() >= until => return Err(ailment),
+            Err(_) => thread::sleep(BETWEEN_QUESTIONS),
+            Ok(()) => return Ok(()),
+        }
+    }
+}
+
+/// Never two down because of us.
+fn others_are_ready(course: &Course, host: &Host) -> Result<(), Stop> {
+    let until = Instant::now() + PATIENCE_WITH_OTHERS;
+    for other in course.bench.control_plane().into_iter().filter(|other| other.name != host.name) {
+        let cluster = course.bench.cluster(other)?;
+        while let Err(error) = cluster.readyz() {
+            if Instant::now() >= until {
+                let what = format!("{} is not touched while {} is not ready: {error}", host.name, other.name);
+                let hint = "mend kube-apiserver there, then `kubemint rotate token --resume`";
+                return Err(Stop::new("other_apiserver_not_ready", what, hint));
+            }
+            thread::sleep(BETWEEN_QUESTIONS);
+        }
+    }
+    Ok(())
+}

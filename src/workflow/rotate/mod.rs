@@ -1,0 +1,92 @@
+//! Rotating the bootstrap token without locking a node out: accept, switch, approve, verify, retire; or the way back.
+//!
+//! What always holds: the stored set is what hosts may safely hold in the recorded stage. Each stage is journaled, then
+//! committed with its set, and only then are hosts brought to it; what a host has already is not done again. So to resume
+//! is to go through the course once more.
+
+mod approval;
+mod bench;
+mod control_plane;
+mod nodes;
+mod preflight;
+mod report;
+mod stop;
+mod tokens;
+mod verification;
+
+pub use bench::{Bench, Gate, Observer};
+pub use preflight::{Plan, Refusal, check_inventory, plan_rotation};
+pub use report::{Pending, RotationReport, State};
+
+use crate::{
+    rotation::{Direction, Mode, Record, Stage},
+    store::{self, Snapshot},
+};
+use bench::Course;
+use stop::Stop;
+
+/// Makes `record` the stored one, with the set of its stage: from here on a rotation is under way.
+///
+/// # Errors
+/// [`store::Error`]: then none is.
+pub fn begin_rotation(bench: &Bench, plan: Plan, snapshot: &Snapshot) -> Result<Begun, store::Error> {
+    let (snapshot, record) = bench::commit(bench, snapshot, plan.record, Some(&plan.both))?;
+    Ok(Begun { snapshot, record })
+}
+
+/// Turns one that is under way: back, or to drop the old token at once.
+///
+/// # Errors
+/// As [`begin_rotation`]; it then goes on as before.
+pub fn turn_rotation(bench: &Bench, snapshot: Snapshot, record: Record) -> Result<Begun, store::Error> {
+    if snapshot.state.as_ref().and_then(|state| state.rotation.as_ref()) == Some(&record) {
+        return Ok(Begun { snapshot, record });
+    }
+    let (snapshot, record) = bench::commit(bench, &snapshot, record, None)?;
+    Ok(Begun { snapshot, record })
+}
+
+/// A rotation whose record is stored.
+pub struct Begun {
+    pub snapshot: Snapshot,
+    pub record: Record,
+}
+
+/// Goes through what is ahead of it, to its end or until something stands in the way.
+#[must_use]
+pub fn run_rotation(bench: &Bench, begun: Begun) -> RotationReport {
+    let mut course = Course::new(bench, begun);
+    let stop = course.start().and_then(|()| run_stages(&mut course)).err();
+    report::close(&course, stop)
+}
+
+fn run_stages(course: &mut Course) -> Result<(), Stop> {
+    for stage in course.record.stages_ahead() {
+        if is_gated(course, *stage) {
+            course.pass_gate()?;
+        }
+        course.enter(*stage)?;
+        match stage {
+            Stage::Accept | Stage::Retire => control_plane::bring(course)?,
+            Stage::Switch => nodes::switch(course)?,
+            Stage::Approve => approval::approve(course)?,
+            Stage::Verify => verification::verify(course)?,
+        }
+    }
+    match course.record.mode {
+        Mode::RevokeNow => course.pass_gate()?,
+        Mode::Overlap => nodes::spread_token_file(course)?,
+    }
+    course.finish()
+}
+
+/// Whether a node that is not done would be locked out by this stage.
+fn is_gated(course: &Course, stage: Stage) -> bool {
+    let Record { mode, direction, .. } = course.record;
+    match (mode, direction, stage) {
+        (Mode::Overlap, Direction::Forward, Stage::Retire) | (Mode::Overlap, Direction::Back, Stage::Accept) => {
+            course.record.is_ahead(stage)
+        }
+        _ => false,
+    }
+}
