@@ -4,7 +4,10 @@
 //! etcd and the controllers run on the first control-plane host. A kubelet gets no container runtime: it bootstraps, and
 //! ends when it has its certificate. The life of the real apiservers is watched from outside, fifty times a second.
 
-use super::{super::is_isolated, ControlPlane, PORT};
+use super::{
+    super::{is_isolated, left_out, skipped},
+    ControlPlane, PORT,
+};
 use std::{
     env, fs,
     io::Write,
@@ -19,15 +22,14 @@ use std::{
 
 const BINARIES: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kubelet"];
 
-/// The folder with the binaries. Without it a test leaves, and says so; it never fails for that.
-#[allow(clippy::print_stdout, reason = "where a test says something")]
+/// The folder with the binaries. Where none is named a test leaves, and says so; it never fails for that.
 pub fn real_binaries() -> Option<PathBuf> {
     let Some(folder) = env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from) else {
-        println!("skipped: KUBEBUILDER_ASSETS is not set");
+        left_out("KUBEBUILDER_ASSETS is not set");
         return None;
     };
     if !is_isolated() {
-        println!("skipped: a real cluster needs root, and to be let mount");
+        skipped("needs root, and to be let mount");
         return None;
     }
     let missing: Vec<_> = BINARIES.iter().filter(|name| !folder.join(name).is_file()).collect();
