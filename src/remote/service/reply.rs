@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn what_is_shown_is_short_printable_and_holds_no_half_of_a_secret() {
         let token = "0123456789abcdef0123456789abcdef";
-        assert_eq!(shown(&format!("a \x1b[31m{token}\r\n\n\u{202e}b")), "a [31m[redacted]\nb");
+        assert_eq!(shown(&format!("a \x1b[31m{token}\r\n\n\u{202e}b")), "a [[redacted]\nb");
         for length in KEPT - 40..KEPT + 40 {
             let said = shown(&format!("{token}{}", " é".repeat(length / 3)));
             assert!(!said.contains("abc") && said.len() <= KEPT, "{said}");
