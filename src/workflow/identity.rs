@@ -134,7 +134,7 @@ mod tests {
             text += &format!("[[hosts]]\nname = \"{name}\"\nroles = [\"control-plane\"]\n");
         }
         text += "[[hosts]]\nname = \"node\"\n";
-        let location = Location { path: "i.toml".into(), folder: "/".into(), home: None };
+        let location = Location { path: "i.toml".into(), folder: "/".into(), home: Some("/root".into()) };
         let inventory = parse_inventory(&text, &location).unwrap();
         let probes = probe_identity(&Fake, &inventory.hosts, "chain", &Secret::from("key"));
         let told: Vec<_> = probes.iter().map(|probe| (probe.host.as_str(), probe.verdict, probe.code)).collect();
