@@ -35,6 +35,7 @@ pub(super) enum Entry<'a> {
         step: &'static str,
     },
     /// A stage of a rotation begins.
+    #[cfg(feature = "k8s")]
     Stage {
         at: Timestamp,
         stage: &'static str,
