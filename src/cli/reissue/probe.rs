@@ -19,7 +19,7 @@ pub(super) struct Args {
 }
 
 /// What the apiservers said.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Serialize)]
 pub(super) struct Answers {
     /// Why none was asked; null where they were.
     not_probed: Option<String>,
@@ -28,6 +28,15 @@ pub(super) struct Answers {
 }
 
 impl Answers {
+    /// Of nobody.
+    fn none(why: String) -> Self {
+        Self {
+            not_probed: Some(why),
+            #[cfg(feature = "k8s")]
+            servers: Vec::new(),
+        }
+    }
+
     /// In a line for people.
     pub(super) fn text(&self) -> String {
         match &self.not_probed {
@@ -48,7 +57,7 @@ impl Args {
         node: Option<&str>,
     ) -> Result<Answers, Failure> {
         if self.no_probe {
-            return Ok(Answers { not_probed: Some("--no-probe".to_owned()), ..Answers::default() });
+            return Ok(Answers::none("--no-probe".to_owned()));
         }
         self.ask_servers(context, inventory, snapshot, set, node)
     }
@@ -58,7 +67,7 @@ impl Args {
             let what = format!("the new certificate cannot be shown to every apiserver: {why}");
             return Err(Failure::refused("not_probed", what).hint("mend that, or leave --probe out"));
         }
-        Ok(Answers { not_probed: Some(why), ..Answers::default() })
+        Ok(Answers::none(why))
     }
 }
 
