@@ -19,7 +19,7 @@ pub(super) struct Args {
 }
 
 /// What the apiservers said.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Answers {
     /// Why none was asked; null where they were.
     not_probed: Option<String>,
