@@ -254,9 +254,7 @@ fn authorities() -> Vec<Row> {
     without_key.files.pop();
     let mut directory = ca("a directory as certificate", b"", &ours.key, "ca.pem: it is a directory", "check that the path");
     directory.files[1] = ("ca.pem/x", Vec::new());
-    let mut alone = ca("a certificate without its key", &ours.certificate, b"", "ca.pem", "set ca.key");
-    alone.files[0].1 = format!("{LOCAL_HOSTS}[ca]\ncert = \"ca.pem\"\n").into();
-    rows.extend([without_key, directory, alone]);
+    rows.extend([without_key, directory]);
     rows
 }
 
@@ -328,7 +326,7 @@ fn bad_kubeconfigs_change_nothing_and_name_place_and_cure() {
 
 #[test]
 fn bad_authorities_change_nothing_and_name_place_and_cure() {
-    check_all(&authorities(), 18);
+    check_all(&authorities(), 17);
 }
 
 #[test]
