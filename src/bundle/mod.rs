@@ -128,7 +128,7 @@ pub fn build_bundles<'a>(hosts: &[&'a Host], set: &CredentialSet) -> Result<Vec<
     let mut bundles = Vec::with_capacity(hosts.len());
     for host in hosts {
         let mut files = Vec::new();
-        for (kind, path) in targets(host) {
+        for (kind, path) in targets(host).filter(|(kind, _)| set.has(*kind)) {
             let key = (kind, kind.names_server().then_some(&host.server));
             let (content, sha256) = match rendered.get(&key) {
                 Some(known) => known.clone(),

@@ -11,7 +11,7 @@ mod token;
 
 pub use authority::{GivenAuthority, read_given_authority};
 pub use error::{Error, ErrorKind};
-pub(super) use token::{other_rows, record_of, recover};
+pub(super) use token::{kubeconfig_user, mint_secret, other_rows, record_of, recover};
 
 use crate::{
     bundle::CredentialSet,
@@ -143,12 +143,12 @@ pub fn plan_generation(
 ) -> Result<Generation, Error> {
     let mut desk = Desk { inventory, snapshot, now, entropy, steps: Vec::new(), changes: Vec::new() };
     let (authority, ca_record) = authority::settle(&mut desk, given)?;
-    let (token, token_csv, token_record) = token::settle(&mut desk)?;
+    let token::Settled { token, token_csv, user, record } = token::settle(&mut desk)?;
     let (client, client_record) = client::settle(&mut desk, &authority)?;
     let set = CredentialSet {
         cluster_name: inventory.cluster.name.clone(),
         ca_pem: authority.certificate_pem().to_owned(),
-        token_user: inventory.token.user.clone(),
+        token_user: user,
         token,
         token_csv,
         client_certificate_pem: client.certificate_pem,
@@ -156,6 +156,6 @@ pub fn plan_generation(
     };
     kubeconfigs::settle(&mut desk, &set)?;
     let previous = snapshot.state.clone().unwrap_or_default();
-    let next = State { ca: Some(ca_record), token: Some(token_record), kube_proxy: Some(client_record), ..previous };
+    let next = State { ca: Some(ca_record), token: Some(record), kube_proxy: Some(client_record), ..previous };
     Ok(Generation { set, steps: desk.steps, changes: desk.changes, next })
 }
