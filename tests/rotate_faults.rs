@@ -78,7 +78,8 @@ fn an_apiserver_that_will_not_forget_the_old_token_pauses_the_retirement() {
 fn a_control_plane_host_that_is_down_at_the_start_is_refused() {
     need_root!();
     let mut cluster = cluster(3, 1);
-    let (old, before, state) = (cluster.token_on("node-1"), tree_hashes(&cluster), cluster.env().read("state/state.json"));
+    let (old, before, state) =
+        (cluster.token_on("node-1"), tree_hashes(&cluster), cluster.env().read("state/state.json"));
     cluster.stop_host("cp-3");
     let document = rotate(&cluster, &[], 4);
     let error = &document["error"];
@@ -104,7 +105,7 @@ fn an_apiserver_that_is_not_ready_at_the_start_is_refused() {
 #[test]
 fn a_control_plane_host_that_is_lost_midway_pauses_with_both_tokens_valid() {
     need_root!();
-    let mut cluster = cluster(3, 1);
+    let cluster = cluster(3, 1);
     let old = cluster.token_on("node-1");
     // The apiserver goes on; what is lost is the way to the host, when the first is through.
     let log = cluster.host("cp-1").path("/etc/kubernetes/token.csv");
@@ -124,7 +125,6 @@ fn a_control_plane_host_that_is_lost_midway_pauses_with_both_tokens_valid() {
     assert_eq!(codes(&document)[0].0, "cp-3", "{document:#}");
     assert_all(&cluster, &old, 201);
     cluster.host("cp-3").must("mv /root/.ssh/away /root/.ssh/authorized_keys; chmod 600 /root/.ssh/authorized_keys");
-    let _ = &mut cluster;
     rotate(&cluster, &["--resume"], 0);
     assert_rotated(&cluster, &old);
 }

@@ -3,12 +3,12 @@
 
 #[cfg(feature = "k8s")]
 use super::approve;
+#[cfg(feature = "k8s")]
+use super::rotate;
 use super::{
     cert, completions, distribute, doctor, generate, init, kubeconfig, man, plan, rollback, runs, shard::ShardWish,
     status, token, verify,
 };
-#[cfg(feature = "k8s")]
-use super::rotate;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use std::{borrow::Cow, ffi::OsString, path::PathBuf};

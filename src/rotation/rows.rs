@@ -55,7 +55,8 @@ mod tests {
     };
     use jiff::Timestamp;
 
-    const BEFORE: &str = "aaaa,monitor,7\nold-token,kubelet-bootstrap,10001,\"system:kubelet-bootstrap\"\nbbbb,backup,8\n";
+    const BEFORE: &str =
+        "aaaa,monitor,7\nold-token,kubelet-bootstrap,10001,\"system:kubelet-bootstrap\"\nbbbb,backup,8\n";
 
     fn settings() -> TokenSettings {
         let groups = vec!["system:kubelet-bootstrap".to_owned()];

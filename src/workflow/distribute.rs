@@ -141,8 +141,7 @@ pub(super) fn work_on_hosts<T: Target>(
         }
     });
     let reports = results.into_iter().zip(targets);
-    let hosts =
-        reports.map(|(result, target)| result.unwrap_or_else(|why| not_begun(target.host(), why))).collect();
+    let hosts = reports.map(|(result, target)| result.unwrap_or_else(|why| not_begun(target.host(), why))).collect();
     (hosts, journaled)
 }
 

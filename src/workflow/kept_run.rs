@@ -131,7 +131,9 @@ impl KeptRun {
     #[must_use]
     pub fn can_be_undone(&self) -> bool {
         let may_have_changed = |host: &KeptHost| host.status == HostStatus::Changed || host.is_outcome_unknown();
-        !self.is_rollback() && !self.is_rotation() && (self.state == RunState::Running || self.hosts.iter().any(may_have_changed))
+        !self.is_rollback()
+            && !self.is_rotation()
+            && (self.state == RunState::Running || self.hosts.iter().any(may_have_changed))
     }
 
     /// The hosts that the run did not bring to an end: failed, skipped, in flight. A second name of a machine that was

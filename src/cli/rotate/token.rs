@@ -126,7 +126,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         gate: if args.retire_anyway { Gate::Overridden } else { Gate::Heeded },
     };
     let begun = match (task, plan) {
-        (_, Some(plan)) => rotate::begin_rotation(&bench, plan, snapshot),
+        (_, Some(plan)) => rotate::begin_rotation(&bench, plan, &snapshot),
         (Task::Continue(record), _) => rotate::turn_rotation(&bench, snapshot, record),
         (Task::Begin(_), None) => return Err(none_under_way()),
     };
@@ -195,7 +195,8 @@ fn consistent(context: &Context, inventory: &Inventory, store: &Store, held: &Lo
         Some(step) => {
             let what =
                 format!("the credentials are not what the inventory asks for ({}: {})", step.artifact, step.reason);
-            Err(Failure::refused("not_current", what).hint("run `kubemint apply`, which makes and installs them, first"))
+            Err(Failure::refused("not_current", what)
+                .hint("run `kubemint apply`, which makes and installs them, first"))
         }
     }
 }

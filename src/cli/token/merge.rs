@@ -97,8 +97,6 @@ fn not_mergeable(error: &merge::Error, file: &Path) -> Failure {
         merge::Error::NothingGenerated
         | merge::Error::OwnTokenLost
         | merge::Error::RotationUnderWay
-        | merge::Error::Token(_) => {
-            failure(error.to_string()).in_file(file)
-        }
+        | merge::Error::Token(_) => failure(error.to_string()).in_file(file),
     }
 }

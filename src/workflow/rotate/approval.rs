@@ -70,10 +70,7 @@ fn look(course: &mut Course, told: &mut BTreeMap<String, String>) -> Result<BTre
 }
 
 /// By the first apiserver that answers.
-fn on_any<T>(
-    course: &Course,
-    ask: impl Fn(&dyn Cluster) -> Result<T, crate::cluster::Error>,
-) -> Result<T, String> {
+fn on_any<T>(course: &Course, ask: impl Fn(&dyn Cluster) -> Result<T, crate::cluster::Error>) -> Result<T, String> {
     let mut last = "there is no control-plane host".to_owned();
     for host in course.bench.control_plane() {
         let cluster = course.bench.cluster(host).map_err(|stop| stop.why.message)?;

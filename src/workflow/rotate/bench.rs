@@ -17,6 +17,7 @@ use crate::{
     workflow::{
         distribute::{self, Fleet},
         journal::Entry,
+        kept_run::ROTATION,
         report::{ErrorReport, HostReport},
         stored::read_stored_set,
     },
@@ -110,6 +111,25 @@ impl<'a> Course<'a> {
         }
     }
 
+    /// Journals that a run has begun: the record is stored already, whatever becomes of this line.
+    pub fn start(&self) -> Result<(), Stop> {
+        let bench = self.bench;
+        let mut hosts: Vec<&str> = Vec::new();
+        for host in bench.control_plane().into_iter().chain(bench.nodes()) {
+            if !hosts.contains(&host.name.as_str()) {
+                hosts.push(host.name.as_str());
+            }
+        }
+        bench.note(&Entry::Started {
+            at: self.began,
+            command: ROTATION,
+            generation: self.snapshot.state.as_ref().map_or(0, |state| state.generation),
+            pid: std::process::id(),
+            of: Some(self.record.id.as_str()).filter(|id| *id != bench.journal.id().as_str()),
+            hosts,
+        })
+    }
+
     /// Journals the stage and makes its set the stored one.
     pub fn enter(&mut self, stage: Stage) -> Result<(), Stop> {
         self.stop_if_interrupted()?;
@@ -127,8 +147,7 @@ impl<'a> Course<'a> {
     }
 
     pub fn commit(&mut self, record: Record) -> Result<(), Stop> {
-        let snapshot = std::mem::take(&mut self.snapshot);
-        let (snapshot, record) = commit(self.bench, snapshot, record, None).map_err(|e| Stop::of_store(&e))?;
+        let (snapshot, record) = commit(self.bench, &self.snapshot, record, None).map_err(|e| Stop::of_store(&e))?;
         (self.snapshot, self.record) = (snapshot, record);
         Ok(())
     }
@@ -212,7 +231,8 @@ impl<'a> Course<'a> {
     }
 
     pub fn pending_list(&self) -> Vec<Pending> {
-        let of = |(name, why): (&String, &ErrorReport)| Pending { name: name.clone(), role: "node", error: why.clone() };
+        let of =
+            |(name, why): (&String, &ErrorReport)| Pending { name: name.clone(), role: "node", error: why.clone() };
         self.pending.iter().map(of).collect()
     }
 }
@@ -220,7 +240,7 @@ impl<'a> Course<'a> {
 /// Stores the record with token.csv and bootstrap.kubeconfig of its stage. `both`: the tokens of one that begins.
 pub(super) fn commit(
     bench: &Bench,
-    snapshot: Snapshot,
+    snapshot: &Snapshot,
     record: Record,
     both: Option<&Secret>,
 ) -> Result<(Snapshot, Record), store::Error> {
@@ -228,13 +248,15 @@ pub(super) fn commit(
     let mut changes: Vec<(StoredFile, Secret)> = Vec::new();
     let both_text = match both {
         Some(both) => both.clone(),
-        None => snapshot.content(StoredFile::RotationTokens).cloned().ok_or_else(|| damaged("rotation.csv is missing"))?,
+        None => {
+            snapshot.content(StoredFile::RotationTokens).cloned().ok_or_else(|| damaged("rotation.csv is missing"))?
+        }
     };
     let both = TokenFile::from_secret(&both_text).map_err(|e| damaged(&format!("rotation.csv: {e}")))?;
     let lacks = || damaged("rotation.csv lacks a token of the rotation");
     let token_csv = record.token_file(&both).ok_or_else(lacks)?.render();
     let token = record.token(&both, record.carried()).ok_or_else(lacks)?;
-    let mut set = read_stored_set(bench.inventory, &snapshot).map_err(|e| damaged(&e.to_string()))?;
+    let mut set = read_stored_set(bench.inventory, snapshot).map_err(|e| damaged(&e.to_string()))?;
     set.token = token;
     let kubeconfig = set
         .render(FileKind::BootstrapKubeconfig, &bench.inventory.cluster.server)
@@ -258,6 +280,6 @@ pub(super) fn commit(
         };
     }
     next.rotation = Some(record.clone());
-    bench.store.commit(bench.held, &snapshot, &changes, next, bench.fleet.clock)?;
+    bench.store.commit(bench.held, snapshot, &changes, next, bench.fleet.clock)?;
     Ok((bench.store.load()?, record))
 }

@@ -49,7 +49,7 @@ pub(super) fn bring(course: &mut Course) -> Result<(), Stop> {
         let began = Instant::now();
         let (report, stop) = match bring_one(course, &bundle, &tokens) {
             Ok(report) => (report, None),
-            Err((report, stop)) => (report, Some(stop)),
+            Err(failed) => (failed.0, Some(failed.1)),
         };
         let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let report = HostReport { duration_ms: took, ..report };
@@ -63,7 +63,7 @@ pub(super) fn bring(course: &mut Course) -> Result<(), Stop> {
     Ok(())
 }
 
-type Failed = (HostReport, Stop);
+type Failed = Box<(HostReport, Stop)>;
 
 fn bring_one(course: &Course, bundle: &Bundle, tokens: &TokenPair) -> Result<HostReport, Failed> {
     let (bench, host) = (course.bench, bundle.host);
@@ -72,7 +72,7 @@ fn bring_one(course: &Course, bundle: &Bundle, tokens: &TokenPair) -> Result<Hos
     let plain = |status| distribute::host_report(host, status, Vec::new(), None, 1, Duration::ZERO);
     let fail = |report: HostReport, stop: Stop| {
         let error = Some(stop.why.clone());
-        (HostReport { status: HostStatus::Failed, error, ..report }, stop.at(host))
+        Box::new((HostReport { status: HostStatus::Failed, error, ..report }, stop.at(host)))
     };
     let of_remote = |error: &remote::Error| {
         let untouched = error.leaves_host_untouched();
@@ -123,12 +123,7 @@ fn restart(course: &Course, host: &Host) -> Result<Option<String>, Stop> {
     }
 }
 
-fn wait_until_well(
-    cluster: &dyn Cluster,
-    tokens: &TokenPair,
-    course: &Course,
-    until: Instant,
-) -> Result<(), Ailment> {
+fn wait_until_well(cluster: &dyn Cluster, tokens: &TokenPair, course: &Course, until: Instant) -> Result<(), Ailment> {
     loop {
         match tokens.check(cluster, course.record.tokens()) {
             Err(ailment) if Instant::now() >= until => return Err(ailment),

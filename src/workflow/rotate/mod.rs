@@ -29,7 +29,7 @@ use stop::Stop;
 ///
 /// # Errors
 /// [`store::Error`]: then none is.
-pub fn begin_rotation(bench: &Bench, plan: Plan, snapshot: Snapshot) -> Result<Begun, store::Error> {
+pub fn begin_rotation(bench: &Bench, plan: Plan, snapshot: &Snapshot) -> Result<Begun, store::Error> {
     let (snapshot, record) = bench::commit(bench, snapshot, plan.record, Some(&plan.both))?;
     Ok(Begun { snapshot, record })
 }
@@ -42,7 +42,7 @@ pub fn turn_rotation(bench: &Bench, snapshot: Snapshot, record: Record) -> Resul
     if snapshot.state.as_ref().and_then(|state| state.rotation.as_ref()) == Some(&record) {
         return Ok(Begun { snapshot, record });
     }
-    let (snapshot, record) = bench::commit(bench, snapshot, record, None)?;
+    let (snapshot, record) = bench::commit(bench, &snapshot, record, None)?;
     Ok(Begun { snapshot, record })
 }
 
@@ -56,8 +56,8 @@ pub struct Begun {
 #[must_use]
 pub fn run_rotation(bench: &Bench, begun: Begun) -> RotationReport {
     let mut course = Course::new(bench, begun);
-    let stop = run_stages(&mut course).err();
-    report::close(course, stop)
+    let stop = course.start().and_then(|()| run_stages(&mut course)).err();
+    report::close(&course, stop)
 }
 
 fn run_stages(course: &mut Course) -> Result<(), Stop> {

@@ -1,7 +1,11 @@
 //! bootstrap.kubeconfig to the nodes, in batches and within the limits of any run; kubelets are restarted where the
 //! inventory says so. One that has joined ignores that file. A node that fails holds up nothing but the retirement.
 
-use super::{bench::Course, report::NodeStep, stop::{Stop, complaint}};
+use super::{
+    bench::Course,
+    report::NodeStep,
+    stop::{Stop, complaint},
+};
 use crate::{
     bundle::{Bundle, FileKind},
     inventory::{Host, KubeletRestart, Role, Services},

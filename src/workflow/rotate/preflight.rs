@@ -5,7 +5,7 @@ use crate::{
     bundle::{FileKind, build_bundles},
     cluster::{self, Action, Clusters},
     inventory::{Host, Inventory, KubeletRestart, Role, TokenForm},
-    remote::installer::{self, FileState, FileView, Found},
+    remote::installer::{self, FileState, FileView, ForeignPolicy, Found},
     rotation::{Mode, Record},
     secret::Secret,
     store::{Snapshot, StoredFile},
@@ -120,7 +120,8 @@ fn check_hosts(fleet: &Fleet, inventory: &Inventory, set: &crate::bundle::Creden
     for bundle in &mut bundles {
         bundle.files.retain(|file| file.kind == FileKind::TokenCsv);
         let (host, files) = (bundle.host, &bundle.files);
-        match installer::probe_host(fleet.remote, host, files, fleet.foreign, fleet.entropy) {
+        // Only looked at: what rows of others there are is to be said, too.
+        match installer::probe_host(fleet.remote, host, files, ForeignPolicy::Replace, fleet.entropy) {
             Err(error) => {
                 away.push(format!("{}: {} ({})", host.name, error, error.code()));
                 hint = error.hint();

@@ -95,9 +95,9 @@ pub struct Pending {
 }
 
 /// Writes the end of the run's record, and says how it ended.
-pub(super) fn close(course: Course, stop: Option<Stop>) -> RotationReport {
-    let unrecorded = record_end(&course).err().map(|e| e.to_string());
-    let Course { bench, record, .. } = &course;
+pub(super) fn close(course: &Course, stop: Option<Stop>) -> RotationReport {
+    let unrecorded = record_end(course).err().map(|e| e.to_string());
+    let Course { bench, record, .. } = course;
     let state = match (course.is_over, record.direction) {
         (false, _) => State::Paused,
         (true, Direction::Forward) => State::Done,

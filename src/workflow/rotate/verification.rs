@@ -23,16 +23,20 @@ fn look_at_nodes(course: &mut Course) -> Result<(), Stop> {
     let is_done = |host: &&Host| !course.pending.contains_key(host.name.as_str());
     let hosts: Vec<&Host> = bench.nodes().into_iter().filter(is_done).collect();
     let bundles = course.bundles(&hosts, FileKind::BootstrapKubeconfig)?;
-    let probe = |bundle: &crate::bundle::Bundle| {
-        match installer::probe_host(fleet.remote, bundle.host, &bundle.files, fleet.foreign, fleet.entropy) {
-            Err(error) => Some(ErrorReport::of_host(&error)),
-            Ok(view) if view.files.iter().all(|file| file.state == FileState::Matches) => None,
-            Ok(_) => Some(ErrorReport {
-                code: "not_switched",
-                message: "it does not hold the bootstrap.kubeconfig that was installed there".into(),
-                hint: "somebody else writes there: find out who, then `kubemint rotate token --resume`".into(),
-            }),
-        }
+    let probe = |bundle: &crate::bundle::Bundle| match installer::probe_host(
+        fleet.remote,
+        bundle.host,
+        &bundle.files,
+        fleet.foreign,
+        fleet.entropy,
+    ) {
+        Err(error) => Some(ErrorReport::of_host(&error)),
+        Ok(view) if view.files.iter().all(|file| file.state == FileState::Matches) => None,
+        Ok(_) => Some(ErrorReport {
+            code: "not_switched",
+            message: "it does not hold the bootstrap.kubeconfig that was installed there".into(),
+            hint: "somebody else writes there: find out who, then `kubemint rotate token --resume`".into(),
+        }),
     };
     let found = fanout::run_on_each(&bundles, fleet.concurrency, fleet.interrupt, probe, |progress| {
         if let Progress::Interrupted(in_flight) = progress {

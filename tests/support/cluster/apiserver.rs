@@ -118,6 +118,8 @@ impl ControlPlane {
         let mut found: Vec<Downtime> = Vec::new();
         for (ms, word) in self.life(host) {
             match word.as_str() {
+                // One that stops before it was ready again has been down all the time.
+                "stopping" if found.last().is_some_and(|last| last.to.is_none()) => {}
                 "stopping" => found.push(Downtime { host: host.to_owned(), from: ms, to: None }),
                 "ready" => {
                     if let Some(last) = found.last_mut() {
