@@ -5,6 +5,7 @@ use crate::{
     inventory::Inventory,
     kubeconfig::{self, Kubeconfig},
     pki::{self, CertificateInfo},
+    rotation::Carrier,
     secret::Secret,
     store::{Snapshot, StoredFile},
     token::{self, SecretTerms, Severity, TokenFile},
@@ -153,6 +154,10 @@ fn token_row(set: &LocalSet) -> Outcome {
         } else {
             Ok(format!("no row: a Secret that expires {end}"))
         };
+    }
+    let rotation = set.snapshot.state.as_ref().and_then(|state| state.rotation.as_ref());
+    if rotation.is_some_and(|record| record.carrier() == Carrier::Migration) {
+        return Ok("it gives way to a Secret: a migration is under way".to_owned());
     }
     let wanted = &set.inventory.token;
     let file = set.rows()?;

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     cluster::Cluster,
-    inventory::{self, Inventory, Role},
+    inventory::{self, Inventory, Role, TokenForm},
     workflow::approve::{self, Act, Expectations, Hostile, Outcome, Requester, Round, Serving, Watch, Watched},
 };
 use answer::Document;
@@ -165,9 +165,9 @@ fn requesters(
         return Err(Failure::bad_input("token_unknown", message)
             .hint("`kubectl -n kube-system get secrets` lists them; an expired one is removed by itself"));
     }
-    let ours = Requester::of_settings(&inventory.token);
-    let stored = stored.filter(|stored| *stored != ours);
-    Ok(std::iter::once(ours).chain(stored).chain(secrets).collect())
+    let ours = Some(Requester::of_settings(&inventory.token)).filter(|_| inventory.token_form == TokenForm::Csv);
+    let stored = stored.filter(|stored| Some(stored) != ours.as_ref());
+    Ok(ours.into_iter().chain(stored).chain(secrets).collect())
 }
 
 /// While it waits: what was decided, as it is decided.

@@ -11,7 +11,8 @@ mod token;
 
 pub use authority::{GivenAuthority, read_given_authority};
 pub use error::{Error, ErrorKind};
-pub(super) use token::{kubeconfig_user, mint_secret, other_rows, record_of, recover};
+pub use token::recover;
+pub(super) use token::{kubeconfig_user, mint_secret, other_rows, record_of};
 
 use crate::{
     bundle::CredentialSet,

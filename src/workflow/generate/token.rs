@@ -215,7 +215,8 @@ pub(in crate::workflow) fn record_of(row: &Row) -> RowRecord {
 }
 
 /// The recorded token out of bootstrap.kubeconfig: a lost token.csv is no reason for a new token.
-pub(in crate::workflow) fn recover(snapshot: &Snapshot, previous: Option<&TokenRecord>) -> Option<BootstrapToken> {
+#[must_use]
+pub fn recover(snapshot: &Snapshot, previous: Option<&TokenRecord>) -> Option<BootstrapToken> {
     let text = snapshot.content(StoredFile::BootstrapKubeconfig)?;
     let kubeconfig = Kubeconfig::from_secret(text).ok()?;
     let token = kubeconfig.token_of_current_user()?;
