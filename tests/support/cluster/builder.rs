@@ -168,10 +168,12 @@ impl ControlPlane {
         const ENABLED: &str = "[Install]\nWantedBy=multi-user.target\n";
         if self.control_planes.iter().any(|cp| cp == name) {
             let pki = format!("{shared}/pki");
+            let has_file = !self.settings.contains("form = \"secret\"");
+            let token_file = if has_file { "--token-file /etc/kubernetes/token.csv" } else { "" };
             let command = format!(
                 "{python} {shared}/bin/apiserver.py --name {name} --address {}:{PORT} --shared {shared} --cert \
                  {pki}/server.pem --key {pki}/server-key.pem --client-ca {pki}/ca.pem --ca-key {pki}/ca-key.pem \
-                 --token-file /etc/kubernetes/token.csv",
+                 {token_file}",
                 host.address()
             );
             unit("kube-apiserver", &command, ENABLED);
