@@ -7,11 +7,10 @@ mod support;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use rotation_support::{
-    assert_all, assert_secret_rotated, codes, create_secret, restarts, rotate, secret_cluster, secrets, tree_hashes,
+    assert_all, assert_secret_rotated, codes, restarts, rotate, secret_cluster, secrets, tree_hashes,
 };
 use serde_json::Value;
-use std::{process::Stdio, time::Duration};
-use support::{ControlPlane, Fault};
+use support::{Fault, Running, eventually};
 
 #[test]
 fn a_secret_takes_the_place_of_another_and_nothing_is_restarted() {
@@ -123,14 +122,11 @@ fn a_secret_that_is_gone_or_leaked_is_replaced_all_the_same() {
 fn killed_at_any_moment_it_is_resumed_to_the_same_end() {
     need_root!();
     let cluster = secret_cluster(1, 1);
-    for step in 0..8 {
+    for said in ["the cluster is asked", "accept:", "created", "switch:", "approve:", "verify:", "retire:", "deleted"] {
         let old = cluster.token_on("node-1");
-        let mut command = cluster.env().command(&["rotate", "token", "--yes"]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(60 + 110 * step));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        let mut running = Running::start(cluster.env(), &["rotate", "token", "--yes"]);
+        eventually(said, || (running.has_ended() || running.stderr().contains(said)).then_some(()));
+        drop(running);
         let (_, shown) = cluster.env().json(&["token", "show"]);
         match shown.get("rotation") {
             Some(_) => drop(rotate(&cluster, &["--resume"], 0)),
@@ -150,5 +146,4 @@ fn a_grace_longer_than_the_token_lives_is_refused() {
     assert_eq!(secrets(&cluster), before);
     let created = cluster.kubectl(&["create", "--validate=false", "-f", "secret.yaml"]);
     assert_ne!(created.code, 0, "it is there: {created:?}");
-    let _: fn(&ControlPlane) = create_secret;
 }

@@ -159,6 +159,15 @@ impl<'a> Course<'a> {
         })
     }
 
+    /// token.csv as it was before anything was taken out of it.
+    pub fn token_file_before(&self) -> Result<Secret, Stop> {
+        let record = Record { stage: Stage::Accept, direction: Direction::Forward, mode: Mode::Overlap, ..self.record.clone() };
+        let both = self.snapshot.content(StoredFile::RotationTokens).and_then(|text| TokenFile::from_secret(text).ok());
+        both.and_then(|both| record.token_file(&both)).map(|file| file.render()).ok_or_else(|| {
+            Stop::new("state_damaged", "rotation.csv lacks a token of the rotation", "restore the whole directory")
+        })
+    }
+
     /// The stored set's files of one kind for these hosts, and token.csv for nodes that want it.
     pub fn bundles<'h>(&self, hosts: &[&'h Host], kind: FileKind) -> Result<Vec<Bundle<'h>>, Stop> {
         let unexpected = |what: String| Stop::new("unexpected", what, "please report it with the output of -vv");
