@@ -32,6 +32,11 @@ fn three_and_six_are_rotated_and_nobody_notices() {
     // Kubelets that had joined are left alone.
     assert!(cluster.nodes_by_name().iter().all(|node| cluster.restarts(node, "kubelet") == 0));
 
+    // What is kept of it holds no token.
+    for file in cluster.env().files("state/runs") {
+        let text = cluster.env().read(cluster.env().path("state/runs").join(&file));
+        assert!(!text.contains(&old) && !text.contains(&cluster.token_on("node-1")), "{file:?}");
+    }
     let shown = cluster.run(&["runs", "show", "last"]).expect(0);
     shown.says(&["rotate token", "stages: accept, switch, approve, verify, retire", "9 hosts: 9 changed"]);
     // Nothing of it can be put back: the old token is refused.

@@ -48,7 +48,6 @@ impl Record {
 mod tests {
     use super::*;
     use crate::{
-        inventory::TokenSettings,
         rotation::{Mode, SecretPair, Stage},
         secret::ExposeSecret,
         token::{SecretTerms, parse_token_file},
@@ -58,14 +57,11 @@ mod tests {
     const BEFORE: &str =
         "aaaa,monitor,7\nold-token,kubelet-bootstrap,10001,\"system:kubelet-bootstrap\"\nbbbb,backup,8\n";
 
-    fn settings() -> TokenSettings {
-        let groups = vec!["system:kubelet-bootstrap".to_owned()];
-        TokenSettings { user: "kubelet-bootstrap".into(), uid: "10001".into(), groups }
-    }
+    const ROW: &str = "new-token,kubelet-bootstrap,10001,\"system:kubelet-bootstrap\"\n";
 
     fn rotation() -> (Record, TokenFile) {
         let (old, new): (BootstrapToken, BootstrapToken) = ("old-token".parse().unwrap(), "new-token".parse().unwrap());
-        let both = parse_token_file(BEFORE.as_bytes()).unwrap().with_row_at_end(&new, &settings()).unwrap();
+        let both = parse_token_file(format!("{BEFORE}{ROW}").as_bytes()).unwrap();
         let now = Timestamp::UNIX_EPOCH;
         (Record::begin("run", (old.fingerprint(), now), new.fingerprint(), now), both)
     }
@@ -77,11 +73,10 @@ mod tests {
     #[test]
     fn rows_of_others_stay_where_they_are_and_an_abort_gives_back_every_byte() {
         let (record, both) = rotation();
-        let row = "new-token,kubelet-bootstrap,10001,\"system:kubelet-bootstrap\"\n";
-        assert_eq!(text(&record, &both), format!("{BEFORE}{row}"));
+        assert_eq!(text(&record, &both), format!("{BEFORE}{ROW}"));
         assert_eq!(text(&record.aborted().unwrap(), &both), BEFORE);
         let retired = Record { stage: Stage::Retire, ..record.clone() };
-        assert_eq!(text(&retired, &both), format!("aaaa,monitor,7\nbbbb,backup,8\n{row}"));
+        assert_eq!(text(&retired, &both), format!("aaaa,monitor,7\nbbbb,backup,8\n{ROW}"));
         assert_eq!(text(&Record { mode: Mode::RevokeNow, ..record }, &both), text(&retired, &both));
     }
 

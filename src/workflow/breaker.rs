@@ -72,6 +72,7 @@ impl<'a> Breaker<'a> {
     }
 
     /// A host that counted as done has failed after all.
+    #[cfg(feature = "k8s")]
     pub fn count_undone(&self) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.failed += 1;

@@ -28,6 +28,7 @@ pub(super) enum Entry<'a> {
         host: &'a HostReport,
     },
     /// A stage of a rotation begins.
+    #[cfg(feature = "k8s")]
     Stage {
         at: Timestamp,
         stage: &'static str,
