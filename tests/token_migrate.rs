@@ -7,7 +7,7 @@ mod support;
 
 use rotation_support::{SOON, assert_all, assert_secret_rotated, cluster, restarts, rotate, secrets, tree_hashes};
 use serde_json::Value;
-use support::{ControlPlane, Fault};
+use support::{ControlPlane, Fault, eventually};
 
 const SECRET: &str = "[token]\nform = \"secret\"\n";
 
@@ -31,8 +31,10 @@ fn our_row_gives_way_to_a_secret_and_the_rows_of_others_stay() {
     cluster.run(&["apply", "--yes"]).expect(0);
     for host in ["cp-1", "cp-2"] {
         cluster.host(host).must("systemctl restart kube-apiserver");
+        eventually("the apiserver to be back", || {
+            matches!(cluster.api(host).call("GET", "/readyz", None, None), Ok((200, _))).then_some(())
+        });
     }
-    cluster.any_api();
     let (old, before) = (cluster.token_on("node-1"), restarts(&cluster));
     cluster.set_tables(SECRET, SOON);
     // The form in the inventory alone changes nothing.
