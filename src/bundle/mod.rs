@@ -66,6 +66,13 @@ pub struct HostFile {
 }
 
 impl HostFile {
+    /// The same file with another content.
+    #[must_use]
+    pub fn holding(&self, content: Secret) -> Self {
+        let sha256 = Digest::of(content.expose_secret());
+        Self { content: Arc::new(content), sha256, ..self.clone() }
+    }
+
     /// Bytes of its content.
     #[must_use]
     pub fn size(&self) -> u64 {

@@ -7,8 +7,8 @@ use crate::{
     digest::{Digest, Fingerprint},
     inventory::TokenForm,
     rotation,
-    token::SecretTerms,
     secret::{ExposeSecret, Secret},
+    token::SecretTerms,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -40,7 +40,8 @@ impl State {
     #[must_use]
     pub fn token_form(&self) -> Option<TokenForm> {
         let token = self.token.as_ref()?;
-        let is_migration = self.rotation.as_ref().is_some_and(|record| record.carrier() == rotation::Carrier::Migration);
+        let is_migration =
+            self.rotation.as_ref().is_some_and(|record| record.carrier() == rotation::Carrier::Migration);
         let is_secret = token.secret.is_some() && !is_migration;
         Some(if is_secret { TokenForm::Secret } else { TokenForm::Csv })
     }

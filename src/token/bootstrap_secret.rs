@@ -182,7 +182,9 @@ mod tests {
         assert_eq!((again.terms(), again.token(), again.holder()), (made.terms(), made.token(), holder.clone()));
         assert_eq!(holder.user, format!("system:bootstrap:{}", made.id()));
         assert_eq!(holder.groups, ["system:bootstrappers", "system:bootstrappers:a"]);
-        for other in ["0123456789abcdef0123456789abcdef", "abcdef.0123456789abcde", "ABCDEF.0123456789abcdef", "abcdef."] {
+        for other in
+            ["0123456789abcdef0123456789abcdef", "abcdef.0123456789abcde", "ABCDEF.0123456789abcdef", "abcdef."]
+        {
             let token = other.parse().unwrap();
             assert!(BootstrapTokenSecret::of_token(&token, made.expiration(), &[]).is_none(), "{other}");
         }

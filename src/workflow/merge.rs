@@ -44,7 +44,9 @@ impl Error {
             Self::RotationUnderWay => {
                 "finish it first: `kubemint rotate token --resume`, or --abort to go back to the old token".into()
             }
-            Self::NoTokenFile => "rows of other users stay in token.csv on the hosts, which kubemint does not touch".into(),
+            Self::NoTokenFile => {
+                "rows of other users stay in token.csv on the hosts, which kubemint does not touch".into()
+            }
             Self::OwnTokenLost => "restore the state directory from a backup".into(),
             Self::Token(error) => error.hint().unwrap_or_default().to_owned(),
         }

@@ -95,7 +95,7 @@ pub(in crate::cli) enum Turn {
 enum Task {
     Begin(Mode),
     /// The record to go on with: as it is, or turned.
-    Continue(Record),
+    Continue(Box<Record>),
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
@@ -168,7 +168,7 @@ pub(in crate::cli) fn run_turn(wish: Wish, reach: &Reach, context: &Context) -> 
     };
     let begun = match (task, plan) {
         (_, Some(plan)) => rotate::begin_rotation(&bench, plan, &snapshot),
-        (Task::Continue(record), _) => rotate::turn_rotation(&bench, snapshot, record),
+        (Task::Continue(record), _) => rotate::turn_rotation(&bench, snapshot, *record),
         (Task::Begin(_), None) => return Err(none_under_way()),
     };
     let begun: Begun = match begun {
@@ -230,13 +230,13 @@ fn choose(wish: Wish, snapshot: &Snapshot, store: &Store) -> Result<Task, Failur
             Failure::refused("too_late_to_abort", format!("the rotation cannot be aborted: {e}"))
                 .hint("`kubemint rotate token --resume` brings it to its end")
         };
-        return record.aborted().map(Task::Continue).map_err(refused);
+        return record.aborted().map(Box::new).map(Task::Continue).map_err(refused);
     }
     if wish.turn == Turn::RevokeNow {
-        return Ok(Task::Continue(record.revoked()));
+        return Ok(Task::Continue(Box::new(record.revoked())));
     }
     if matches!(wish.turn, Turn::Resume | Turn::RetireAnyway) {
-        return Ok(Task::Continue(record.clone()));
+        return Ok(Task::Continue(Box::new(record.clone())));
     }
     let what = format!("a rotation is under way since {} (stage {})", record.began, record.stage.name());
     Err(Failure::refused("rotation_under_way", what).hint(

@@ -69,8 +69,11 @@ fn stored_secret(context: &Context, inventory: &Inventory) -> Result<BootstrapTo
     };
     if terms.expiration <= context.now() {
         let end = terms.expiration.strftime("%Y-%m-%d %H:%M:%S UTC");
-        return Err(Failure::refused("token_expired", format!("the stored token {} expired {end}", record.fingerprint))
-            .hint("`kubemint rotate token` puts a new one in its place, on the nodes and in the cluster"));
+        return Err(Failure::refused(
+            "token_expired",
+            format!("the stored token {} expired {end}", record.fingerprint),
+        )
+        .hint("`kubemint rotate token` puts a new one in its place, on the nodes and in the cluster"));
     }
     let secret = recover(&snapshot, Some(record))
         .and_then(|token| BootstrapTokenSecret::of_token(&token, terms.expiration, &record.groups));

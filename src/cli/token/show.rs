@@ -8,8 +8,8 @@ use super::super::{
 };
 use crate::{
     digest::Fingerprint,
-    rotation::Record,
     inventory::TokenForm,
+    rotation::Record,
     store::{Snapshot, StoredFile, TokenRecord},
     token::{BootstrapToken, Row, SecretTerms, TokenFile},
     workflow::generate::recover,

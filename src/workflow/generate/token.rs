@@ -146,7 +146,11 @@ fn keep(desk: &mut Desk, rotation: &Record, record: TokenRecord) -> Result<Settl
 
 /// Under which name bootstrap.kubeconfig holds the token of a rotation's stage: that of its row, or the inventory's where
 /// it has none, since the user of a Secret changes with each token.
-pub(in crate::workflow) fn kubeconfig_user(inventory: &Inventory, rotation: &Record, both: &TokenFile) -> Option<String> {
+pub(in crate::workflow) fn kubeconfig_user(
+    inventory: &Inventory,
+    rotation: &Record,
+    both: &TokenFile,
+) -> Option<String> {
     let which: Which = rotation.carried();
     match rotation.secret_of(which) {
         Some(_) => Some(inventory.token.user.clone()),

@@ -16,8 +16,8 @@ use crate::{
     token::TokenFile,
     workflow::{
         distribute::{self, Fleet},
-        journal::Entry,
         generate::kubeconfig_user,
+        journal::Entry,
         kept_run::ROTATION,
         report::{ErrorReport, HostReport},
         stored::read_stored_set,
@@ -161,7 +161,8 @@ impl<'a> Course<'a> {
 
     /// token.csv as it was before anything was taken out of it.
     pub fn token_file_before(&self) -> Result<Secret, Stop> {
-        let record = Record { stage: Stage::Accept, direction: Direction::Forward, mode: Mode::Overlap, ..self.record.clone() };
+        let record =
+            Record { stage: Stage::Accept, direction: Direction::Forward, mode: Mode::Overlap, ..self.record.clone() };
         let both = self.snapshot.content(StoredFile::RotationTokens).and_then(|text| TokenFile::from_secret(text).ok());
         both.and_then(|both| record.token_file(&both)).map(|file| file.render()).ok_or_else(|| {
             Stop::new("state_damaged", "rotation.csv lacks a token of the rotation", "restore the whole directory")

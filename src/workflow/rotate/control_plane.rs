@@ -9,7 +9,6 @@ use super::{
 use crate::{
     bundle::{Bundle, FileKind, HostFile},
     cluster::Cluster,
-    digest::Digest,
     inventory::Host,
     remote::{
         self,
@@ -17,7 +16,6 @@ use crate::{
         service,
     },
     rotation::Carrier,
-    secret::ExposeSecret,
     workflow::{
         distribute,
         journal::Entry,
@@ -25,7 +23,6 @@ use crate::{
     },
 };
 use std::{
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -126,10 +123,8 @@ fn policy(course: &Course, bundle: &Bundle) -> Result<ForeignPolicy, Stop> {
         return Ok(fleet.foreign);
     }
     let before = course.token_file_before()?;
-    let (sha256, content) = (Digest::of(before.expose_secret()), Arc::new(before));
     let files = bundle.files.iter().filter(|file| file.kind == FileKind::TokenCsv);
-    let files: Vec<HostFile> =
-        files.map(|file| HostFile { content: Arc::clone(&content), sha256, ..file.clone() }).collect();
+    let files: Vec<HostFile> = files.map(|file| file.holding(before.clone())).collect();
     let view = installer::probe_host(fleet.remote, host, &files, ForeignPolicy::Replace, fleet.entropy)
         .map_err(|e| Stop::of_remote(&e))?;
     if view.files.iter().all(|file| matches!(file.state, FileState::Matches | FileState::WrongAttributes)) {

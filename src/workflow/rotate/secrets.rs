@@ -83,10 +83,7 @@ fn delete(course: &Course, terms: &SecretTerms) -> Result<(), Stop> {
 }
 
 /// By the first apiserver that answers; says what it did.
-fn on_any(
-    course: &Course,
-    act: impl Fn(&dyn Cluster) -> Result<Option<String>, cluster::Error>,
-) -> Result<(), Stop> {
+fn on_any(course: &Course, act: impl Fn(&dyn Cluster) -> Result<Option<String>, cluster::Error>) -> Result<(), Stop> {
     let mut last = Stop::new("no_control_plane", "there is no control-plane host", "");
     for host in course.bench.control_plane() {
         match act(course.bench.cluster(host)?.as_ref()) {
@@ -156,7 +153,8 @@ pub(super) fn stop_of(carrier: Carrier, new: crate::digest::Fingerprint, ailment
             Stop::new("bootstrap_tokens_off", what, hint)
         }
         Ailment::StillKnown(token) if carrier == Carrier::Secrets || *token == new => {
-            let what = format!("kube-apiserver is ready, but still accepts token {token}, though its Secret is deleted");
+            let what =
+                format!("kube-apiserver is ready, but still accepts token {token}, though its Secret is deleted");
             let hint = "it has not heard of it: look at its connection to etcd, and whether the token is in its \
                         --token-auth-file, too; then `kubemint rotate token --resume`";
             Stop::new("secret_still_known", what, hint)

@@ -58,7 +58,9 @@ fn look_at_apiservers(course: &Course) -> Result<(), Stop> {
     let (carrier, new) = (course.record.carrier(), course.record.new);
     for host in course.bench.control_plane() {
         let cluster = course.bench.cluster(host)?;
-        tokens.check(cluster.as_ref(), course.record.tokens()).map_err(|ailment| stop_of(carrier, new, &ailment).at(host))?;
+        tokens
+            .check(cluster.as_ref(), course.record.tokens())
+            .map_err(|ailment| stop_of(carrier, new, &ailment).at(host))?;
     }
     Ok(())
 }
