@@ -3,10 +3,7 @@
 //! the user and groups that kube-apiserver gives its holders; it is never a row of token.csv.
 
 use super::{Carrier, Record, Tokens, Which};
-use crate::{
-    inventory::TokenSettings,
-    token::{BootstrapToken, TokenFile},
-};
+use crate::token::{BootstrapToken, Row, TokenFile};
 
 impl Record {
     /// token.csv as it is in this stage; `both` has the rows of all users and both tokens.
@@ -27,20 +24,17 @@ impl Record {
         })
     }
 
-    /// Whom apiservers take the holders of one of the two tokens for.
+    /// The row of one of the two tokens.
     #[must_use]
-    pub fn holder(&self, both: &TokenFile, which: Which) -> Option<TokenSettings> {
+    pub fn row<'a>(&self, both: &'a TokenFile, which: Which) -> Option<&'a Row> {
         let wanted = self.fingerprint(which);
-        let row = both.rows().iter().find(|row| row.fingerprint() == wanted)?;
-        Some(TokenSettings { user: row.user.clone(), uid: row.uid.clone(), groups: row.groups.clone() })
+        both.rows().iter().find(|row| row.fingerprint() == wanted)
     }
 
     /// One of the two tokens.
     #[must_use]
     pub fn token(&self, both: &TokenFile, which: Which) -> Option<BootstrapToken> {
-        let wanted = self.fingerprint(which);
-        let row = both.rows().iter().find(|row| row.fingerprint() == wanted)?;
-        BootstrapToken::from_secret(row.token.clone()).ok()
+        BootstrapToken::from_secret(self.row(both, which)?.token.clone()).ok()
     }
 }
 

@@ -154,7 +154,7 @@ pub(in crate::workflow) fn kubeconfig_user(
     let which: Which = rotation.carried();
     match rotation.secret_of(which) {
         Some(_) => Some(inventory.token.user.clone()),
-        None => rotation.holder(both, which).map(|holder| holder.user),
+        None => rotation.row(both, which).map(|row| row.user.clone()),
     }
 }
 

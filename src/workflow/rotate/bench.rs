@@ -307,7 +307,7 @@ pub(super) fn commit(
             Which::New => record.began,
         };
         if record.secrets.is_some() {
-            let holder = record.holder(&both, record.carried()).ok_or_else(lacks)?;
+            let holder = record.row(&both, record.carried()).ok_or_else(lacks)?.holder();
             TokenSettings { user: own.user, uid: own.uid, groups: own.groups } = holder;
             own.secret = record.secret_of(record.carried()).cloned();
         }

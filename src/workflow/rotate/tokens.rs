@@ -38,8 +38,8 @@ impl TokenPair {
         Some(Self {
             old: record.token(&both, Which::Old)?,
             new: record.token(&both, Which::New)?,
-            old_holder: record.holder(&both, Which::Old)?,
-            new_holder: record.holder(&both, Which::New)?,
+            old_holder: record.row(&both, Which::Old)?.holder(),
+            new_holder: record.row(&both, Which::New)?.holder(),
             old_life,
             new_life: if is_over { Life::Limited } else { Life::Certain },
         })
