@@ -10,9 +10,14 @@ use answers::{Answers, Ca, Flaw, Reply};
 use jiff::{SignedDuration, Timestamp};
 use kubemint::{
     clock::{Clock, SystemClock},
-    cluster::{AdminCredential, AdminSource, Cluster, Clusters, Credential, Deadlines, Error, KubeClusters, Setup},
+    cluster::{
+        AdminCredential, AdminSource, Cluster, Clusters, Credential, Deadlines, Decision, Error, KubeClusters,
+        RequestState, Setup, SigningRequest,
+    },
+    entropy::SeededEntropy,
     inventory::ServerUrl,
     secret::Secret,
+    token::BootstrapTokenSecret,
 };
 use std::{
     io::{Read, Write},
@@ -311,10 +316,107 @@ fn a_token_no_header_may_hold_is_an_error_and_no_panic() {
 }
 
 #[test]
+fn an_ipv6_address_and_a_path_prefix_are_kept() {
+    let ca = Ca::new("kubernetes");
+    let server = Answers::listening("[::1]:0", &ca, Flaw::None, &[Reply::json(ME)]);
+    let url = format!("https://[::1]:{}/k8s/clusters/c-1", server.port).parse().unwrap();
+    let cluster = KubeClusters::new(setup(&ca)).unwrap().at(&url).unwrap();
+    assert_eq!(whoami(&*cluster).unwrap(), "kubelet-bootstrap");
+    let request = server.requests().remove(0);
+    let path = "/k8s/clusters/c-1/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    assert!(request.starts_with(&format!("POST {path} HTTP/1.1\r\n")), "{request}");
+    assert!(request.contains(&format!("host: [::1]:{}\r\n", server.port)), "{request}");
+}
+
+#[test]
+fn nothing_of_the_environment_changes_the_way() {
+    const CHILD: &str = "KUBEMINT_TEST_WAY";
+    if std::env::var_os(CHILD).is_some() {
+        let ca = Ca::new("kubernetes");
+        let server = Answers::start(&ca, &[Reply::json(ME)]);
+        assert_eq!(whoami(&*at(&ca, server.port)).unwrap(), "kubelet-bootstrap");
+        return;
+    }
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "nothing_of_the_environment_changes_the_way"]).env(CHILD, "1");
+    for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
+        child.env(name, "http://127.0.0.1:1");
+    }
+    child
+        .env("KUBECONFIG", "/nonexistent")
+        .env("KUBERNETES_SERVICE_HOST", "192.0.2.1")
+        .env("SSL_CERT_FILE", "/dev/null");
+    let output = child.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
+}
+
+/// A pending request, and the object that it became.
+fn decided(condition: &str) -> (SigningRequest, String) {
+    let request = SigningRequest {
+        name: "csr-1".to_owned(),
+        uid: "u-1".to_owned(),
+        resource_version: "7".to_owned(),
+        created: Timestamp::UNIX_EPOCH,
+        signer: "kubernetes.io/kube-apiserver-client-kubelet".to_owned(),
+        username: "kubelet-bootstrap".to_owned(),
+        groups: Vec::new(),
+        usages: vec!["client auth".to_owned()],
+        request: b"x".to_vec(),
+        expiration_seconds: None,
+        state: RequestState::Pending,
+        certificate: Vec::new(),
+    };
+    let object = format!(
+        r#"{{"kind":"CertificateSigningRequest","apiVersion":"certificates.k8s.io/v1","metadata":{{"name":"csr-1",
+        "uid":"u-1","resourceVersion":"8"}},"spec":{{"request":"eA==","signerName":"s/s"}},"status":{{"conditions":
+        [{condition}]}}}}"#
+    );
+    (request, object)
+}
+
+#[test]
+fn an_approval_whose_answer_was_lost_is_no_conflict() {
+    let ca = Ca::new("kubernetes");
+    let approve = Decision::Approve { message: "expected".to_owned() };
+    let ours = r#"{"type":"Approved","status":"True","reason":"KubemintApprove","message":"expected"}"#;
+    let by_another = r#"{"type":"Approved","status":"True","reason":"AutoApproved","message":"expected"}"#;
+    let denied = format!(r#"{ours},{{"type":"Denied","status":"True"}}"#);
+    for (condition, done) in [(ours, true), (by_another, false), ("", false), (denied.as_str(), false)] {
+        let (request, object) = decided(condition);
+        let conflict = Reply::of("409 Conflict", "", "{}");
+        let server = Answers::start(&ca, &[Reply::HangUp, conflict, Reply::json(&object)]);
+        let outcome = at(&ca, server.port).decide(&request, &approve);
+        assert!(if done { outcome.is_ok() } else { matches!(outcome, Err(Error::Conflict { .. })) }, "{condition}");
+        let asked: Vec<_> = server.requests().iter().map(|r| r.split(' ').next().unwrap().to_owned()).collect();
+        assert_eq!(asked, ["PUT", "PUT", "GET"]);
+        let put = &server.requests()[0];
+        assert!(put.contains(r#""resourceVersion":"7""#) && put.contains("/csr-1/approval "), "{put}");
+    }
+}
+
+#[test]
+fn a_creation_is_not_repeated_when_it_may_have_been_done() {
+    let ca = Ca::new("kubernetes");
+    let hour = SignedDuration::from_hours(1);
+    let secret = BootstrapTokenSecret::generate(&SeededEntropy::new(1), Timestamp::now(), hour, &[]).unwrap();
+    let server = Answers::start(&ca, &[Reply::HangUp, Reply::json("{}")]);
+    assert!(matches!(at(&ca, server.port).create_bootstrap_secret(&secret), Err(Error::Unreachable { .. })));
+    assert_eq!(server.requests().len(), 1);
+    let server = Answers::start(&ca, &[Reply::of("429 x", "", ""), Reply::of("201 Created", "", "{}")]);
+    at(&ca, server.port).create_bootstrap_secret(&secret).unwrap();
+    assert!(server.requests()[1].contains("bootstrap-token-"));
+}
+
+#[test]
 fn a_client_certificate_that_cannot_be_used_is_our_own_fault() {
     let ca = Ca::new("kubernetes");
     let server = Answers::start(&ca, &[Reply::json(ME)]);
     let key = Secret::from("-----BEGIN PRIVATE KEY-----\nY2FuYXJ5\n-----END PRIVATE KEY-----\n");
+    let other = Ca::new("canary");
+    let server_side = rcgen::KeyPair::generate().unwrap();
+    let mismatch = Credential::Certificate { chain: &other.pem, key: &Secret::from(server_side.serialize_pem()) };
+    assert!(matches!(at(&ca, server.port).whoami(mismatch), Err(Error::Access { .. })));
     for chain in [ca.pem.as_str(), "canary", ""] {
         let error = at(&ca, server.port).whoami(Credential::Certificate { chain, key: &key }).unwrap_err();
         assert!(matches!(error, Error::Access { .. }) && !format!("{error:?}").contains("canary"), "{error}");

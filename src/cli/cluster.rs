@@ -50,8 +50,18 @@ impl ClusterArgs {
         inventory: &Inventory,
         snapshot: &Snapshot,
     ) -> Result<Access, Failure> {
+        self.connect_with(context, inventory, snapshot, context.kubeconfig_of_environment())
+    }
+
+    fn connect_with(
+        &self,
+        context: &Context,
+        inventory: &Inventory,
+        snapshot: &Snapshot,
+        of_environment: Option<PathBuf>,
+    ) -> Result<Access, Failure> {
         let ca = snapshot.certificate(StoredFile::CaCertificate);
-        match self.kubeconfig.clone().or_else(|| context.kubeconfig_of_environment()) {
+        match self.kubeconfig.clone().or(of_environment) {
             Some(file) => self.with_kubeconfig(&file, context, ca),
             None => self.with_own_certificate(context, inventory, snapshot, ca),
         }
@@ -61,14 +71,18 @@ impl ClusterArgs {
         let text = context.read_input(file)?;
         let config = Kubeconfig::from_secret(&text).map_err(|e| Failure::from(e).in_file(file))?;
         let access = config.access(self.context.as_deref()).map_err(|e| Failure::from(e).in_file(file))?;
-        let source = FromKubeconfig::new(access, file, context)?;
+        let folder = context.path(file).parent().unwrap_or(Path::new("/")).to_owned();
+        let source = FromKubeconfig { access, folder };
         let ca_pem = match (&source.access.ca, stored_ca) {
             (Some(Material::Here(pem)), _) => pem.clone(),
             (Some(Material::File(ca)), _) => store::read_text(&source.folder.join(ca), LARGEST_MATERIAL)
                 .map_err(|e| Failure::bad_input("file_unreadable", e.to_string()).hint(e.hint()))?,
             (None, Some(pem)) => pem.to_owned(),
             (None, None) => {
-                return Err(Failure::bad_input("api_access", "it names no certificate-authority").in_file(file));
+                let message = "it names no certificate-authority, and no CA is in the credential directory";
+                return Err(Failure::bad_input("api_access", message)
+                    .hint("kubemint verifies every apiserver: add certificate-authority-data to its cluster")
+                    .in_file(file));
             }
         };
         // Read now: a file that is missing is said before anything is begun.
@@ -153,12 +167,6 @@ struct FromKubeconfig {
 }
 
 impl FromKubeconfig {
-    fn new(access: kubeconfig::Access, file: &Path, context: &Context) -> Result<Self, Failure> {
-        let path = context.path(file);
-        let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
-        Ok(Self { access, folder })
-    }
-
     /// `tls-server-name` is said of the kubeconfig's own server, and of no other.
     fn server_name(&self) -> Option<(ServerUrl, String)> {
         let server = self.access.server.as_ref()?.parse().ok()?;
@@ -198,3 +206,6 @@ impl AdminSource for FromKubeconfig {
         Ok(AdminCredential { certificate, token, expires })
     }
 }
+
+#[cfg(test)]
+mod tests;

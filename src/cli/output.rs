@@ -10,6 +10,7 @@ use comfy_table::{Table, presets};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// How and where to speak.
 #[derive(Debug, Clone)]
@@ -55,7 +56,9 @@ impl Output {
             (false, _) => LevelFilter::DEBUG,
         };
         let log = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(self.color_errors).with_max_level(level);
-        let _ = log.with_target(false).without_time().try_init();
+        // What libraries say is theirs: it may name what ours would not.
+        let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
+        let _ = log.with_target(false).without_time().finish().with(ours).try_init();
     }
 
     /// Says where a bug struck, and nothing that was in memory there.

@@ -24,11 +24,13 @@ impl Roots {
     /// # Errors
     /// [`Error::Access`] for text without a certificate.
     pub(super) fn parse(pem: &str) -> Result<Self, Error> {
-        let unreadable = || Error::Access { reason: "the cluster's CA is no PEM certificate".to_owned() };
+        let unreadable = || Error::Access { reason: "the cluster's CA is no certificate (PEM) of a CA".to_owned() };
         let blocks = pem::parse_many(pem).map_err(|_| unreadable())?;
         let certificates: Vec<_> =
             blocks.into_iter().filter(|b| b.tag() == "CERTIFICATE").map(pem::Pem::into_contents).collect();
-        if certificates.is_empty() { Err(unreadable()) } else { Ok(Self(certificates)) }
+        let mut store = rustls::RootCertStore::empty();
+        let fit = certificates.iter().all(|der| store.add(der.as_slice().into()).is_ok());
+        if certificates.is_empty() || !fit { Err(unreadable()) } else { Ok(Self(certificates)) }
     }
 }
 

@@ -120,13 +120,30 @@ fn state(conditions: &[CertificateSigningRequestCondition]) -> RequestState {
     }
 }
 
+/// Type, reason and message of the condition.
+fn condition(decision: &Decision) -> (&'static str, &'static str, &str) {
+    match decision {
+        Decision::Approve { message } => ("Approved", "KubemintApprove", message),
+        Decision::Deny { message } => ("Denied", "KubemintDeny", message),
+    }
+}
+
+/// Whether `body` is that very request with exactly our decision, and none that goes against it.
+pub(super) fn is_decided_so(body: &[u8], request: &SigningRequest, decision: &Decision) -> bool {
+    let Ok(object) = serde_json::from_slice::<CertificateSigningRequest>(body) else { return false };
+    let (kind, reason, message) = condition(decision);
+    let conditions = object.status.and_then(|status| status.conditions).unwrap_or_default();
+    let ours = conditions.iter().any(|found| {
+        found.type_ == kind && found.reason.as_deref() == Some(reason) && found.message.as_deref() == Some(message)
+    });
+    let denied = conditions.iter().any(|found| found.type_ == "Denied");
+    object.metadata.uid.as_deref() == Some(&request.uid) && ours && denied == (kind == "Denied")
+}
+
 /// The body for the approval subresource: it takes the conditions alone from it, and refuses it (409) where the object is
 /// not of this uid and resourceVersion any more.
 pub(super) fn render_decision(request: &SigningRequest, decision: &Decision, now: Timestamp) -> Zeroizing<String> {
-    let (kind, reason, message) = match decision {
-        Decision::Approve { message } => ("Approved", "KubemintApprove", message),
-        Decision::Deny { message } => ("Denied", "KubemintDeny", message),
-    };
+    let (kind, reason, message) = condition(decision);
     let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let body = json!({
         "apiVersion": "certificates.k8s.io/v1",

@@ -17,6 +17,9 @@ pub enum Material<T> {
     File(PathBuf),
 }
 
+/// A client certificate and its key, each PEM.
+pub type Pair = (Material<String>, Material<Secret>);
+
 /// What one context says.
 #[derive(Debug, Clone)]
 pub struct Access {
@@ -25,8 +28,7 @@ pub struct Access {
     pub tls_server_name: Option<String>,
     /// PEM.
     pub ca: Option<Material<String>>,
-    /// Certificate and key, PEM.
-    pub certificate: Option<(Material<String>, Material<Secret>)>,
+    pub certificate: Option<Pair>,
     /// A bearer token. One that stands in the kubeconfig counts before the file, as the kube crate has it.
     pub token: Option<Material<Secret>>,
 }
@@ -144,7 +146,7 @@ fn authority(cluster: &Cluster) -> Result<Option<Material<String>>, AccessError>
     }
 }
 
-fn certificate(user: &User, name: &str) -> Result<Option<(Material<String>, Material<Secret>)>, AccessError> {
+fn certificate(user: &User, name: &str) -> Result<Option<Pair>, AccessError> {
     let chain = match (&user.client_certificate_data, &user.client_certificate) {
         (Some(data), _) => Some(Material::Here(decode(data, "client-certificate-data")?)),
         (None, file) => file.as_ref().map(|file| Material::File(file.into())),
@@ -190,7 +192,7 @@ mod tests {
             access("server: 'https://a:6443', certificate-authority: ca.pem, tls-server-name: n", data).unwrap();
         let (chain, key) = found.certificate.unwrap();
         assert_eq!(chain, Material::Here("a".to_owned()));
-        assert!(matches!(key, Material::File(path) if path == PathBuf::from("k.pem")));
+        assert!(matches!(key, Material::File(path) if path.as_os_str() == "k.pem"));
         assert_eq!(found.ca, Some(Material::File("ca.pem".into())));
         assert_eq!((found.server.as_deref(), found.tls_server_name.as_deref()), (Some("https://a:6443"), Some("n")));
         let found =

@@ -8,7 +8,7 @@ use rustls::{
 };
 use std::{
     io::{Read, Write},
-    net::{IpAddr, Ipv4Addr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream},
     sync::{Arc, Mutex},
     thread,
     time::Duration,
@@ -50,6 +50,7 @@ impl Ca {
             Flaw::OtherName => SanType::DnsName("elsewhere.example".try_into().unwrap()),
             _ => SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         }];
+        params.subject_alt_names.push(SanType::IpAddress(IpAddr::V6(Ipv6Addr::LOCALHOST)));
         (params.not_before, params.not_after) = match flaw {
             Flaw::Expired => (now - day * 2, now - day),
             Flaw::NotYetValid => (now + day, now + day * 2),
@@ -108,8 +109,12 @@ impl Answers {
     }
 
     pub fn with_flaw(ca: &Ca, flaw: Flaw, replies: &[Reply]) -> Self {
+        Self::listening("127.0.0.1:0", ca, flaw, replies)
+    }
+
+    pub fn listening(address: &str, ca: &Ca, flaw: Flaw, replies: &[Reply]) -> Self {
         let config = ca.server_config(flaw);
-        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpListener::bind(address).unwrap();
         let port = socket.local_addr().unwrap().port();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&requests);
