@@ -142,6 +142,10 @@ fn two_keys_for_one_node_wait_for_a_person() {
         assert_eq!(condition(&cluster, name), "Pending");
     }
     // As the hint says.
+    let digest = "openssl pkey -in /var/lib/kubelet/pki/kubelet-client.key.tmp -pubout -outform DER | sha256sum";
+    let own = String::from_utf8(cluster.host("node-1").run(digest).stdout).unwrap();
+    assert_eq!(own.split(' ').next(), row(&said, &honest)["key_sha256"].as_str());
+    assert_ne!(own.split(' ').next(), row(&said, "thief")["key_sha256"].as_str());
     cluster.kubectl(&["certificate", "deny", "thief"]).expect(0);
     approve(&cluster, &[]).expect(0).says(&["node-1", "approved"]);
     eventually("node-1", || cluster.is_node_ready("node-1").then_some(()));

@@ -169,7 +169,11 @@ fn check_layout(der: &[u8]) -> Result<(), RequestError> {
     let info = parts(signed[0].data)?;
     count(4, &info)?;
     for rdn in parts(info[1].data)? {
-        for attribute in parts(rdn.data)? {
+        let attributes = parts(rdn.data)?;
+        if rdn.tag() != Tag::Set || attributes.is_empty() {
+            return Err(malformed("its subject"));
+        }
+        for attribute in attributes {
             count(2, &parts(attribute.data)?)?;
         }
     }

@@ -3,7 +3,7 @@
 use super::Args;
 use crate::{
     cli::{
-        hosts::{counted, listed},
+        hosts::{LONGEST_TABLE, counted, listed},
         output::{Output, Tone},
     },
     workflow::approve::{Judged, Outcome, Purpose, Verdict, Watched},
@@ -37,6 +37,9 @@ struct Row<'a> {
     /// Digest of the public key (SubjectPublicKeyInfo).
     key_sha256: Option<String>,
     verdict: &'static str,
+    /// What was done, or with `--dry-run` would be.
+    #[serde(skip)]
+    word: &'static str,
     /// What was done; null with `--dry-run`.
     outcome: Option<&'static str>,
     /// Why it was not approved, or could not be.
@@ -64,8 +67,8 @@ pub(super) struct Summary {
 
 impl<'a> Document<'a> {
     pub(super) fn of(args: &Args, server: &'a str, watched: &'a Watched) -> Self {
-        let rows: Vec<Row> = watched.judged.iter().map(|entry| Row::of(entry, args.dry_run)).collect();
-        let count = |word| rows.iter().filter(|row| row.word() == word).count();
+        let rows: Vec<Row> = watched.judged.iter().map(|entry| Row::of(entry, args)).collect();
+        let count = |word| rows.iter().filter(|row| row.word == word).count();
         let summary = Summary {
             requests: rows.len(),
             approved: count("approved"),
@@ -92,13 +95,21 @@ impl<'a> Document<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn of(entry: &'a Judged, dry_run: bool) -> Self {
+    fn of(entry: &'a Judged, args: &Args) -> Self {
         let (code, detail, hint) = match (&entry.outcome, entry.reason()) {
             (Outcome::Failed(error), _) => (Some(error.code()), Some(error.to_string()), Some(error.hint())),
             (_, Some((reason, detail))) => {
                 (Some(reason.code()), Some(detail.to_owned()), reason.hint().map(str::to_owned))
             }
             (_, None) => (None, None, None),
+        };
+        let word = match (&entry.outcome, &entry.verdict) {
+            (Outcome::Approved, _) => "approved",
+            (Outcome::Denied, _) => "denied",
+            (Outcome::Failed(_), _) => "failed",
+            (Outcome::Left, Verdict::Approve { .. }) if args.dry_run => "approved",
+            (Outcome::Left, Verdict::Deny { .. }) if args.dry_run && args.deny => "denied",
+            (Outcome::Left, _) => "left",
         };
         Self {
             name: &entry.name,
@@ -112,49 +123,28 @@ impl<'a> Row<'a> {
                 Verdict::Leave { .. } => "leave",
                 Verdict::Deny { .. } => "deny",
             },
-            outcome: (!dry_run).then_some(match entry.outcome {
-                Outcome::Approved => "approved",
-                Outcome::Denied => "denied",
-                Outcome::Left => "left",
-                Outcome::Failed(_) => "failed",
-            }),
+            word,
+            outcome: (!args.dry_run).then_some(word),
             code,
             detail,
             hint,
         }
     }
-
-    /// What was done, or with `--dry-run` would be.
-    fn word(&self) -> &'static str {
-        match (self.outcome, self.verdict) {
-            (Some(outcome), _) => outcome,
-            (None, "approve") => "approved",
-            (None, _) => "left",
-        }
-    }
 }
 
 pub(super) fn text(output: &Output, args: &Args, watched: &Watched, document: &Document) -> String {
-    let rows = document.requests.iter().map(|row| {
-        let tone = match row.word() {
-            "approved" => Tone::Good,
-            "denied" => Tone::Changed,
-            "failed" => Tone::Bad,
-            _ => Tone::Faint,
-        };
-        let word = match (args.dry_run, row.word()) {
-            (true, "approved") => "to approve".to_owned(),
-            (_, word) => row.code.map_or_else(|| word.to_owned(), |code| format!("{word}: {code}")),
-        };
-        let what = row.purpose.unwrap_or("-").to_owned();
-        let detail = row.detail.clone().unwrap_or_default();
-        [row.node.unwrap_or("-").to_owned(), row.name.to_owned(), what, output.paint(tone, &word), detail]
-    });
-    let rows: Vec<_> = rows.collect();
+    // What was done is shown whole; of what was left, as much as somebody may read.
+    let (left, done): (Vec<&Row>, Vec<&Row>) = document.requests.iter().partition(|row| row.word == "left");
+    let unseen = left.len().saturating_sub(LONGEST_TABLE);
+    let shown = done.into_iter().chain(left.into_iter().take(LONGEST_TABLE));
+    let rows: Vec<_> = shown.map(|row| cells(output, row, args.dry_run)).collect();
     let mut text = match rows.is_empty() {
         true => "nobody asks for a certificate\n".to_owned(),
-        false => Output::table(["NODE", "REQUEST", "FOR", "", ""], rows) + "\n",
+        false => Output::table(["NODE", "REQUEST", "FOR", "RESULT", ""], rows) + "\n",
     };
+    if unseen > 0 {
+        text += &format!("{unseen} more were left; `-o json` lists them\n");
+    }
     text += &hints(document);
     let s = &document.summary;
     let will = if args.dry_run { "would be " } else { "" };
@@ -173,6 +163,23 @@ pub(super) fn text(output: &Output, args: &Args, watched: &Watched, document: &D
         text += &format!("not joined yet: {}\n", listed(&names));
     }
     text
+}
+
+fn cells(output: &Output, row: &Row, dry_run: bool) -> [String; 5] {
+    let tone = match row.word {
+        "approved" => Tone::Good,
+        "denied" => Tone::Changed,
+        "failed" => Tone::Bad,
+        _ => Tone::Faint,
+    };
+    let done = match (dry_run, row.word) {
+        (true, "approved") => "to approve",
+        (true, "denied") => "to deny",
+        (_, word) => word,
+    };
+    let said = row.code.map_or_else(|| done.to_owned(), |code| format!("{done}: {code}"));
+    let (node, purpose) = (row.node.unwrap_or("-").to_owned(), row.purpose.unwrap_or("-").to_owned());
+    [node, row.name.to_owned(), purpose, output.paint(tone, &said), row.detail.clone().unwrap_or_default()]
 }
 
 /// One line for each kind of what was left.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     cluster::Cluster,
-    inventory::{self, Inventory, Role, TokenForm},
+    inventory::{self, Inventory, Role},
     workflow::approve::{self, Act, Expectations, Hostile, Outcome, Requester, Round, Serving, Watch, Watched},
 };
 use answer::Document;
@@ -76,11 +76,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let cluster = approve::connect_ready(clusters.as_ref(), &servers)?;
     let server = cluster.server().clone();
     context.output.note(&format!("asking {server} {note}"));
-    let stored = snapshot.state.as_ref().and_then(|state| state.token.as_ref());
-    let expectations = Expectations {
-        requesters: requesters(args, &inventory, stored.map(Requester::of_record), cluster.as_ref())?,
-        ..expectations
-    };
+    let mut requesters = approve::token_holders(&inventory, snapshot.state.as_ref().and_then(|s| s.token.as_ref()));
+    requesters.extend(secret_holders(args, cluster.as_ref())?);
+    let expectations = Expectations { requesters, ..expectations };
     let watched = if args.watch {
         context.signals.listen();
         let watch = Watch {
@@ -151,23 +149,16 @@ fn parse_token_id(text: &str) -> Result<String, String> {
     if fits { Ok(text.to_owned()) } else { Err("an id is the six characters before a token's dot".to_owned()) }
 }
 
-/// The holders of the token as it was made, as the inventory names them now, and those of the Secrets that are ours.
-fn requesters(
-    args: &Args,
-    inventory: &Inventory,
-    stored: Option<Requester>,
-    cluster: &dyn Cluster,
-) -> Result<Vec<Requester>, Failure> {
+/// The holders of the Secrets that are ours.
+fn secret_holders(args: &Args, cluster: &dyn Cluster) -> Result<Vec<Requester>, Failure> {
     let ids = args.token_id.iter().cloned().collect();
-    let (secrets, absent) = approve::find_secrets(cluster, &ids)?;
+    let (holders, absent) = approve::find_secrets(cluster, &ids)?;
     if !absent.is_empty() {
         let message = format!("the cluster has no Secret bootstrap-token-{} in kube-system", absent.join(", "));
         return Err(Failure::bad_input("token_unknown", message)
             .hint("`kubectl -n kube-system get secrets` lists them; an expired one is removed by itself"));
     }
-    let ours = Some(Requester::of_settings(&inventory.token)).filter(|_| inventory.token_form == TokenForm::Csv);
-    let stored = stored.filter(|stored| Some(stored) != ours.as_ref());
-    Ok(ours.into_iter().chain(stored).chain(secrets).collect())
+    Ok(holders)
 }
 
 /// While it waits: what was decided, as it is decided.

@@ -17,6 +17,8 @@ pub use watch::{Watch, Watched, connect_ready, find_secrets, servers};
 use crate::{
     cluster::{self, Cluster, Decision, RequestState, SigningRequest},
     digest::Digest,
+    inventory::{Inventory, TokenForm},
+    store::TokenRecord,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,6 +44,15 @@ pub struct Round {
     pub judged: Vec<Judged>,
     /// Of the selected nodes those that have not joined.
     pub missing: Vec<String>,
+}
+
+/// Who holds our token: of token.csv as the inventory names them, and of either form as they were when it was made.
+#[must_use]
+pub fn token_holders(inventory: &Inventory, stored: Option<&TokenRecord>) -> Vec<Requester> {
+    // Holders of a Secret are known by its id alone, which the record has.
+    let ours = Some(Requester::of_settings(&inventory.token)).filter(|_| inventory.token_form == TokenForm::Csv);
+    let stored = stored.map(Requester::of_record).filter(|stored| Some(stored) != ours.as_ref());
+    ours.into_iter().chain(stored).collect()
 }
 
 /// Judges every pending request and approves what is expected; denies what is hostile where the expectations say so.
@@ -107,7 +118,8 @@ pub fn judge_all(requests: &[SigningRequest], expectations: &Expectations) -> Ve
         let Some(node) = &entry.node else { continue };
         let several = keys.get(node).map_or(0, BTreeSet::len);
         if several > 1 {
-            let detail = format!("{several} different keys ask for {node}'s name");
+            let own = entry.spki_sha256.map(|key| key.to_string()).unwrap_or_default();
+            let detail = format!("{several} different keys ask for {node}'s name; the SHA-256 of this one is {own}");
             entry.verdict = Verdict::Leave { reason: Reason::Ambiguous, detail };
         }
     }

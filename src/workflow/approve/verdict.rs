@@ -80,8 +80,10 @@ impl Reason {
                  after what it was granted before); where it was not, somebody else holds the token: rotate it"
             }
             Self::Ambiguous => {
-                "compare the key with the node's own, then deny the other with `kubectl certificate deny NAME`; where \
-                 nobody installed the machine twice, somebody else holds the token: rotate it"
+                "find out which key is the node's (there: `openssl pkey -in \
+                 /var/lib/kubelet/pki/kubelet-client.key.tmp -pubout -outform DER | sha256sum`), then deny the other with \
+                 `kubectl certificate deny NAME`; where nobody installed the machine twice, somebody else holds the token: \
+                 rotate it"
             }
             Self::NotInInventory => "where the node is yours, add it to the inventory",
             Self::ServingNotAsked => "--serving approves serving certificates too",
