@@ -84,7 +84,7 @@ fn in_process(ca: &Authority, algorithm: Algorithm) {
         ca_pem: ca.certificate_pem().into(),
         token_user: "kubelet-bootstrap".into(),
         token: BootstrapToken::generate(&OsEntropy).unwrap(),
-        token_csv: Secret::from(""),
+        token_csv: Some(Secret::from("")),
         client_certificate_pem: issued.certificate_pem,
         client_key_pem: issued.key_pem,
         node_clients: std::collections::BTreeMap::new(),

@@ -18,6 +18,8 @@ const KUBE_PROXY_USER: &str = "kube-proxy";
 pub enum Error {
     #[error(transparent)]
     Kubeconfig(#[from] kubeconfig::EmitError),
+    #[error("there is no token.csv: the cluster keeps the token in a Secret")]
+    NoTokenFile,
     #[error("{} would hold a NUL byte", .0.relative_path())]
     NulByte(FileKind),
 }
@@ -36,8 +38,8 @@ pub struct CredentialSet {
     pub ca_pem: String,
     pub token_user: String,
     pub token: BootstrapToken,
-    /// token.csv whole, rows of other users included.
-    pub token_csv: Secret,
+    /// token.csv whole, rows of other users included; `None` where the cluster keeps the token in a Secret.
+    pub token_csv: Option<Secret>,
     /// kube-proxy's, for every node without one of its own.
     pub client_certificate_pem: String,
     pub client_key_pem: Secret,
@@ -49,7 +51,8 @@ impl CredentialSet {
     /// User and token fingerprint of every row of token.csv; empty if it cannot be read.
     #[must_use]
     pub fn token_rows(&self) -> Vec<(String, Fingerprint)> {
-        let rows = token::parse_token_file(self.token_csv.expose_secret().as_bytes())
+        let Some(text) = &self.token_csv else { return Vec::new() };
+        let rows = token::parse_token_file(text.expose_secret().as_bytes())
             .map(|file| file.rows().iter().map(|row| (row.user.clone(), row.fingerprint())).collect::<Vec<_>>());
         rows.unwrap_or_default()
     }
@@ -60,6 +63,12 @@ impl CredentialSet {
     pub fn client_of(&self, host: Option<&Host>) -> (&str, &Secret) {
         let own = host.and_then(|host| self.node_clients.get(host.name.as_str()));
         own.map_or((&self.client_certificate_pem, &self.client_key_pem), |own| (&own.certificate_pem, &own.key_pem))
+    }
+
+    /// Whether there is anything to put into such a file.
+    #[must_use]
+    pub fn has(&self, kind: FileKind) -> bool {
+        kind != FileKind::TokenCsv || self.token_csv.is_some()
     }
 
     /// When every certificate in a file holds; `None` where it has none, or one that cannot be read.
@@ -104,7 +113,7 @@ impl CredentialSet {
                 certificate,
                 key,
             ))?,
-            FileKind::TokenCsv => self.token_csv.clone(),
+            FileKind::TokenCsv => self.token_csv.clone().ok_or(Error::NoTokenFile)?,
             FileKind::CaCertificate => Secret::from(ca.as_str()),
         };
         if content.expose_secret().contains('\0') {

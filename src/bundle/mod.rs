@@ -67,6 +67,13 @@ pub struct HostFile {
 }
 
 impl HostFile {
+    /// The same file with another content.
+    #[must_use]
+    pub fn holding(&self, content: Secret) -> Self {
+        let sha256 = Digest::of(content.expose_secret());
+        Self { content: Arc::new(content), sha256, ..self.clone() }
+    }
+
     /// Bytes of its content.
     #[must_use]
     pub fn size(&self) -> u64 {
@@ -129,7 +136,7 @@ pub fn build_bundles<'a>(hosts: &[&'a Host], set: &CredentialSet) -> Result<Vec<
     let mut bundles = Vec::with_capacity(hosts.len());
     for &host in hosts {
         let mut files = Vec::new();
-        for (kind, path) in targets(host) {
+        for (kind, path) in targets(host).filter(|(kind, _)| set.has(*kind)) {
             if kind.is_own(host, set) {
                 let (content, sha256) = render(set, kind, &host.server, Some(host))?;
                 let validity = set.validity(kind, Some(host));

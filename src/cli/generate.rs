@@ -143,6 +143,11 @@ impl Locked {
         let Self { prepared: Prepared { store, snapshot, plan }, held } = self;
         let steps = plan.steps.clone();
         let (set, state) = plan.commit(&store, &held, &snapshot, &context.clock)?;
+        let is_new = steps.iter().any(|step| step.artifact == "token" && step.action == StepAction::Created);
+        if is_new && state.token.as_ref().is_some_and(|token| token.secret.is_some()) {
+            let next = "`kubemint token manifest | kubectl apply -f -`";
+            context.output.note(&format!("next: the cluster is to get the token's Secret: {next}"));
+        }
         Ok(Generated { set, steps, state, store, _held: held })
     }
 }

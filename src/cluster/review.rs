@@ -56,6 +56,7 @@ struct Spec<'a> {
 /// An empty name, group or namespace means all names, the core group, all namespaces.
 #[derive(Serialize)]
 struct Attributes<'a> {
+    namespace: &'a str,
     verb: &'a str,
     group: &'a str,
     resource: &'a str,
@@ -65,7 +66,9 @@ struct Attributes<'a> {
 
 pub(super) fn may_i(action: &Action) -> Call {
     let Action { verb, group, resource, subresource, name } = *action;
-    let resource_attributes = Attributes { verb, group, resource, subresource, name };
+    // Of what is asked for only Secrets have a namespace, and those of bootstrap tokens are in this one.
+    let namespace = if (group, resource) == ("", "secrets") { "kube-system" } else { "" };
+    let resource_attributes = Attributes { namespace, verb, group, resource, subresource, name };
     let question = Question {
         api_version: "authorization.k8s.io/v1",
         kind: "SelfSubjectAccessReview",

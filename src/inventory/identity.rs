@@ -26,3 +26,16 @@ pub fn is_reserved_group(group: &str) -> bool {
 pub(super) fn is_reserved_organization(organization: &str) -> bool {
     organization.starts_with(RESERVED) && organization != NODE_PROXIER
 }
+
+/// Whether kube-apiserver gives this group to the holders of a bootstrap-token Secret: `BootstrapGroupPattern` of
+/// `staging/src/k8s.io/cluster-bootstrap/token/api/types.go`, or the group that all of them are in anyway.
+#[must_use]
+pub fn is_bootstrap_group(group: &str) -> bool {
+    let Some(rest) = group.strip_prefix(BOOTSTRAP_SUBGROUPS) else {
+        return group == BOOTSTRAP_GROUPS[1];
+    };
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    (1..=256).contains(&rest.len())
+        && rest.bytes().all(|b| allowed(b) || matches!(b, b':' | b'-'))
+        && rest.bytes().last().is_some_and(allowed)
+}

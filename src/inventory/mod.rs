@@ -30,7 +30,7 @@ pub use address::{AddressError, JumpHost, parse_address};
 pub use amount::{Amount, AmountError};
 pub use diagnostics::{Diagnostic, Diagnostics};
 pub use glob::Glob;
-pub use identity::{is_reserved_group, is_reserved_user};
+pub use identity::{is_bootstrap_group, is_reserved_group, is_reserved_user};
 pub use model::*;
 pub use names::{NameError, UnknownRole};
 pub use range::RangeError;
@@ -86,6 +86,7 @@ pub fn parse_inventory(text: &str, location: &Location) -> Result<Inventory, Dia
 fn read_inventory(document: &DeTable<'_>, location: &Location, mistakes: &mut Mistakes<'_>) -> Inventory {
     let top = reader::Reader::open(document, mistakes);
     let cluster = settings::read_cluster(&top, mistakes);
+    let token_form = settings::read_token_form(&top, mistakes);
     let hosts = hosts::read_hosts(&top, &cluster.server, location, mistakes);
     unique::check_unique(&hosts, mistakes);
     Inventory {
@@ -93,8 +94,9 @@ fn read_inventory(document: &DeTable<'_>, location: &Location, mistakes: &mut Mi
         state_dir: settings::read_state_dir(&top, location, mistakes),
         cluster,
         ca: settings::read_ca(&top, location, mistakes),
-        token: settings::read_token(&top, mistakes),
-        token_form: settings::read_token_form(&top, mistakes),
+        token: settings::read_token(&top, token_form, mistakes),
+        token_form,
+        token_ttl: settings::read_token_ttl(&top, mistakes),
         token_per_node: settings::read_token_per_node(&top),
         kube_proxy: settings::read_kube_proxy(&top, mistakes),
         concurrency: pace::read_concurrency(&top, mistakes),

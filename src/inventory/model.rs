@@ -16,6 +16,8 @@ pub struct Inventory {
     pub ca: CaSource,
     pub token: TokenSettings,
     pub token_form: TokenForm,
+    /// How long the token of a Secret lives.
+    pub token_ttl: Duration,
     /// A token of its own for every node, so that one leaked token is revoked alone.
     pub token_per_node: bool,
     pub kube_proxy: CertificateSettings,

@@ -101,6 +101,7 @@ static TOKEN: Section = Section {
         key("uid", Kind::Text, r#""10001""#),
         key("groups", Kind::Texts, r#"["system:kubelet-bootstrap"]"#),
         key("form", Kind::Text, r#""csv""#),
+        key("ttl", Kind::Text, r#""24h""#),
         key("per_node", Kind::Flag, "true"),
     ],
 };

@@ -7,7 +7,7 @@ use super::{
     Location,
     choice::read_choice,
     diagnostics::{Mistake, Mistakes, did_you_mean, quoted},
-    identity::{is_reserved_group, is_reserved_organization, is_reserved_user},
+    identity::{is_bootstrap_group, is_reserved_group, is_reserved_organization, is_reserved_user},
     model::{CaSource, CertificateSettings, Cluster, KubeletRestart, ServerUrl, Services, TokenForm, TokenSettings},
     pace::read_timeout,
     paths::resolve_path,
@@ -25,6 +25,8 @@ const LONGEST_VALIDITY: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
 const LONGEST_NAME: usize = 64;
 /// Who is in this group is cluster admin, whatever RBAC says.
 const MASTERS: &str = "system:masters";
+const SECRET_GROUPS_HINT: &str =
+    "remove it, or write \"system:bootstrappers:NAME\", NAME of a-z 0-9 : - and not ending in : or -";
 const BOOTSTRAP_GROUPS_HINT: &str = "write \"system:kubelet-bootstrap\" or \"system:bootstrappers\"";
 
 pub(super) fn read_state_dir(top: &Reader<'_>, location: &Location, mistakes: &mut Mistakes<'_>) -> PathBuf {
@@ -121,12 +123,14 @@ fn read_name(table: &Reader<'_>, key: &str, default: &str, mistakes: &mut Mistak
 }
 
 fn read_validity(table: &Reader<'_>, default_days: u32, mistakes: &mut Mistakes<'_>) -> Duration {
-    let validity = table.text("validity").and_then(|text| {
-        let parsed = parse_validity(text.value)
-            .map_err(|e| Mistake::new(format!("bad validity {}: {e}", quoted(text.value))).hint(e.hint()));
-        mistakes.keep(text.at, parsed)
-    });
-    validity.unwrap_or(DAY * default_days)
+    read_span(table, "validity", mistakes).unwrap_or(DAY * default_days)
+}
+
+fn read_span(table: &Reader<'_>, key: &str, mistakes: &mut Mistakes<'_>) -> Option<Duration> {
+    let text = table.text(key)?;
+    let parsed = parse_validity(text.value)
+        .map_err(|e| Mistake::new(format!("bad {key} {}: {e}", quoted(text.value))).hint(e.hint()));
+    mistakes.keep(text.at, parsed)
 }
 
 /// Why text is no validity.
@@ -163,7 +167,8 @@ fn parse_validity(text: &str) -> Result<Duration, ValidityError> {
     }
 }
 
-pub(super) fn read_token(top: &Reader<'_>, mistakes: &mut Mistakes<'_>) -> TokenSettings {
+/// `form` decides which groups there may be.
+pub(super) fn read_token(top: &Reader<'_>, form: TokenForm, mistakes: &mut Mistakes<'_>) -> TokenSettings {
     let table = top.table("token");
     let text = |key, default: &str| table.text(key).map_or(default, |text| text.value).to_owned();
     if let Some(user) = table.text("user").filter(|user| is_reserved_user(user.value)) {
@@ -174,11 +179,15 @@ pub(super) fn read_token(top: &Reader<'_>, mistakes: &mut Mistakes<'_>) -> Token
     for (i, group) in groups.iter().enumerate() {
         if let Some(mistake) = group_mistake(group.value, groups[..i].iter().any(|other| other.value == group.value)) {
             mistakes.report(group.at, mistake);
+        } else if form == TokenForm::Secret && !is_bootstrap_group(group.value) {
+            let message = format!("the group {} is none that a token kept in a Secret may have", quoted(group.value));
+            mistakes.report(group.at, Mistake::new(message).hint(SECRET_GROUPS_HINT));
         }
     }
-    let groups = match table.place("groups") {
-        Some(_) => groups.into_iter().map(|group| group.value.to_owned()).collect(),
-        None => vec!["system:kubelet-bootstrap".to_owned()],
+    let groups = match (table.place("groups"), form) {
+        (Some(_), _) => groups.into_iter().map(|group| group.value.to_owned()).collect(),
+        (None, TokenForm::Csv) => vec!["system:kubelet-bootstrap".to_owned()],
+        (None, TokenForm::Secret) => Vec::new(),
     };
     TokenSettings { user: text("user", "kubelet-bootstrap"), uid: text("uid", "10001"), groups }
 }
@@ -202,6 +211,10 @@ fn group_mistake(group: &str, seen: bool) -> Option<Mistake> {
 
 pub(super) fn read_token_form(top: &Reader<'_>, mistakes: &mut Mistakes<'_>) -> TokenForm {
     read_choice(&top.table("token"), "form", TokenForm::ALL, TokenForm::name, mistakes).unwrap_or_default()
+}
+
+pub(super) fn read_token_ttl(top: &Reader<'_>, mistakes: &mut Mistakes<'_>) -> Duration {
+    read_span(&top.table("token"), "ttl", mistakes).unwrap_or(DAY)
 }
 
 pub(super) fn read_token_per_node(top: &Reader<'_>) -> bool {

@@ -9,7 +9,7 @@ mod rows;
 
 pub use course::{AbortError, Tokens};
 
-use crate::digest::Fingerprint;
+use crate::{digest::Fingerprint, token::SecretTerms};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -18,7 +18,8 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
-    /// token.csv, one control-plane host after the other. Forward: the new token is taken up; back: it is taken out.
+    /// Every apiserver gets to know the new token; back: to forget it. token.csv goes to one control-plane host after the
+    /// other; a Secret is made or deleted.
     Accept,
     /// bootstrap.kubeconfig to the nodes.
     Switch,
@@ -26,7 +27,7 @@ pub enum Stage {
     Approve,
     /// Every node and every apiserver is looked at.
     Verify,
-    /// token.csv without the old token, one control-plane host after the other.
+    /// Every apiserver is made to forget the old token.
     Retire,
 }
 
@@ -83,6 +84,37 @@ impl Mode {
     }
 }
 
+/// What makes an apiserver know the tokens of a rotation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Carrier {
+    /// Both are rows of token.csv, which kube-apiserver reads at its start.
+    TokenFile,
+    /// Both are Secrets in the cluster: nothing is restarted.
+    Secrets,
+    /// The old one is a row of token.csv, the new one a Secret.
+    Migration,
+}
+
+impl Carrier {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TokenFile => "token-file",
+            Self::Secrets => "secrets",
+            Self::Migration => "migration",
+        }
+    }
+}
+
+/// The Secrets of a rotation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretPair {
+    /// `None`: the old token is a row of token.csv.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old: Option<SecretTerms>,
+    pub new: SecretTerms,
+}
+
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Which {
@@ -103,6 +135,9 @@ pub struct Record {
     pub began: Timestamp,
     /// When the old token was made.
     pub old_created: Timestamp,
+    /// `None`: both tokens are rows of token.csv.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<SecretPair>,
     /// How long both tokens are to stay when everything else is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace: Option<SignedDuration>,
@@ -127,9 +162,29 @@ impl Record {
             new,
             began: now,
             old_created,
+            secrets: None,
             grace: None,
             grace_until: None,
             restarted: BTreeSet::new(),
+        }
+    }
+
+    #[must_use]
+    pub const fn carrier(&self) -> Carrier {
+        match &self.secrets {
+            None => Carrier::TokenFile,
+            Some(SecretPair { old: Some(_), .. }) => Carrier::Secrets,
+            Some(SecretPair { old: None, .. }) => Carrier::Migration,
+        }
+    }
+
+    /// The Secret of one of its tokens, where it has one.
+    #[must_use]
+    pub const fn secret_of(&self, which: Which) -> Option<&SecretTerms> {
+        match (&self.secrets, which) {
+            (Some(pair), Which::New) => Some(&pair.new),
+            (Some(pair), Which::Old) => pair.old.as_ref(),
+            (None, _) => None,
         }
     }
 

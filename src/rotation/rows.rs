@@ -1,29 +1,40 @@
 //! token.csv in each stage, out of the one file that has both tokens: so every set that hosts may hold can be made again
-//! byte for byte, whichever of them was written last.
+//! byte for byte, whichever of them was written last. A token that the cluster keeps in a Secret has a row there too, with
+//! the user and groups that kube-apiserver gives its holders; it is never a row of token.csv.
 
-use super::{Record, Tokens, Which};
-use crate::token::{BootstrapToken, TokenFile};
+use super::{Carrier, Record, Tokens, Which};
+use crate::token::{BootstrapToken, Row, TokenFile};
 
 impl Record {
     /// token.csv as it is in this stage; `both` has the rows of all users and both tokens.
     ///
-    /// `None` where `both` lacks one of them.
+    /// `None` where `both` lacks one of them, and where there is no token.csv.
     #[must_use]
     pub fn token_file(&self, both: &TokenFile) -> Option<TokenFile> {
         let (old, new) = (self.token(both, Which::Old)?, self.token(both, Which::New)?);
+        let rows = match self.carrier() {
+            Carrier::TokenFile => both.clone(),
+            Carrier::Migration => both.without_token(&new),
+            Carrier::Secrets => return None,
+        };
         Some(match self.tokens() {
-            Tokens::Both => both.clone(),
-            Tokens::Only(Which::Old) => both.without_token(&new),
-            Tokens::Only(Which::New) => both.without_token(&old),
+            Tokens::Both => rows,
+            Tokens::Only(Which::Old) => rows.without_token(&new),
+            Tokens::Only(Which::New) => rows.without_token(&old),
         })
+    }
+
+    /// The row of one of the two tokens.
+    #[must_use]
+    pub fn row<'a>(&self, both: &'a TokenFile, which: Which) -> Option<&'a Row> {
+        let wanted = self.fingerprint(which);
+        both.rows().iter().find(|row| row.fingerprint() == wanted)
     }
 
     /// One of the two tokens.
     #[must_use]
     pub fn token(&self, both: &TokenFile, which: Which) -> Option<BootstrapToken> {
-        let wanted = self.fingerprint(which);
-        let row = both.rows().iter().find(|row| row.fingerprint() == wanted)?;
-        BootstrapToken::from_secret(row.token.clone()).ok()
+        BootstrapToken::from_secret(self.row(both, which)?.token.clone()).ok()
     }
 }
 
@@ -31,9 +42,9 @@ impl Record {
 mod tests {
     use super::*;
     use crate::{
-        rotation::{Mode, Stage},
+        rotation::{Mode, SecretPair, Stage},
         secret::ExposeSecret,
-        token::parse_token_file,
+        token::{SecretTerms, parse_token_file},
     };
     use jiff::Timestamp;
 
@@ -61,6 +72,23 @@ mod tests {
         let retired = Record { stage: Stage::Retire, ..record.clone() };
         assert_eq!(text(&retired, &both), format!("aaaa,monitor,7\nbbbb,backup,8\n{ROW}"));
         assert_eq!(text(&Record { mode: Mode::RevokeNow, ..record }, &both), text(&retired, &both));
+    }
+
+    #[test]
+    fn a_migration_takes_only_our_row_out_of_token_csv_and_an_abort_gives_it_back() {
+        let (record, both) = rotation();
+        let terms = SecretTerms { id: "abcdef".into(), expiration: Timestamp::UNIX_EPOCH };
+        let pair = |old| Some(SecretPair { old, new: terms.clone() });
+        let record = Record { secrets: pair(None), ..record };
+        assert_eq!(record.carrier(), Carrier::Migration);
+        assert_eq!(text(&record, &both), BEFORE);
+        assert_eq!(text(&record.aborted().unwrap(), &both), BEFORE);
+        let retired = Record { stage: Stage::Retire, ..record.clone() };
+        assert_eq!(text(&retired, &both), "aaaa,monitor,7\nbbbb,backup,8\n");
+        let secrets = Record { secrets: pair(Some(terms.clone())), ..record };
+        assert_eq!((secrets.carrier(), secrets.token_file(&both).is_none()), (Carrier::Secrets, true));
+        let written = serde_json::to_string(&secrets).unwrap();
+        assert_eq!(serde_json::from_str::<Record>(&written).unwrap(), secrets);
     }
 
     #[test]

@@ -247,8 +247,8 @@ impl Store {
         next.updated = Some(clock.now());
         next.files.clone_from(&current.files);
         let extra = changes.removed_extra.iter().map(ExtraFile::path);
-        let removed: BTreeSet<String> =
-            changes.removed.iter().map(|file| file.path().to_owned()).chain(extra).collect();
+        // In the order that was asked for: a caller may go on by what is left.
+        let removed: Vec<String> = changes.removed.iter().map(|file| file.path().to_owned()).chain(extra).collect();
         next.files.retain(|path, _| !removed.contains(path));
         let files: Vec<_> = changes.files.iter().map(|(file, content)| (file.path().to_owned(), content)).collect();
         let extra: Vec<_> = changes.extra.iter().map(|(file, content)| (file.path(), content)).collect();

@@ -2,11 +2,13 @@
 //!
 //! It holds digests, dates and fingerprints, never a secret. A checksum over the document makes a flipped byte show.
 
-use super::Error;
+use super::{Error, StoredFile};
 use crate::{
     digest::{Digest, Fingerprint},
+    inventory::TokenForm,
     rotation,
     secret::{ExposeSecret, Secret},
+    token::SecretTerms,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -41,6 +43,24 @@ pub struct State {
     pub rotation: Option<rotation::Record>,
 }
 
+impl State {
+    /// What its token is to kube-apiserver; while one form gives way to the other, the one it had.
+    #[must_use]
+    pub fn token_form(&self) -> Option<TokenForm> {
+        let token = self.token.as_ref()?;
+        let is_migration =
+            self.rotation.as_ref().is_some_and(|record| record.carrier() == rotation::Carrier::Migration);
+        let is_secret = token.secret.is_some() && !is_migration;
+        Some(if is_secret { TokenForm::Secret } else { TokenForm::Csv })
+    }
+
+    /// Whether `file` belongs to a whole set.
+    #[must_use]
+    pub fn wants(&self, file: StoredFile) -> bool {
+        !file.is_passing() && (file != StoredFile::TokenCsv || self.token_form() != Some(TokenForm::Secret))
+    }
+}
+
 /// How the CA came here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -66,6 +86,9 @@ pub struct TokenRecord {
     pub uid: String,
     pub groups: Vec<String>,
     pub created: Timestamp,
+    /// The Secret that the cluster keeps it in; `None`: it is a row of token.csv.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<SecretTerms>,
     /// The rows of token.csv that are not ours: should the file be lost, they are missed.
     // Left out where empty: the checksum of a document without it stays what it was.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -6,18 +6,29 @@
 use super::{bootstrap::BootstrapToken, manifest::ManifestError};
 use crate::{
     entropy::{self, Entropy},
-    secret::Secret,
+    inventory::{TokenSettings, is_bootstrap_group},
+    secret::{ExposeSecret, Secret},
 };
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 /// How long a token lives unless told otherwise: kubeadm's own default.
 pub const DEFAULT_TTL: SignedDuration = SignedDuration::from_hours(24);
 
 /// The group every such token is in.
 pub(super) const BOOTSTRAPPERS: &str = "system:bootstrappers";
+const BOOTSTRAP_USER: &str = "system:bootstrap:";
 const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 const ID_LENGTH: usize = 6;
 const SECRET_LENGTH: usize = 16;
+
+/// The public side of a token that the cluster keeps in a Secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretTerms {
+    pub id: String,
+    /// In whole seconds.
+    pub expiration: Timestamp,
+}
 
 /// A bootstrap token with what its Secret says about it.
 #[derive(Clone)]
@@ -85,20 +96,34 @@ impl BootstrapTokenSecret {
         BootstrapToken::of_parts(&self.id, &self.secret)
     }
 
+    /// A token that was made before, with what its Secret says; `None` where it has not the shape of one.
+    #[must_use]
+    pub fn of_token(token: &BootstrapToken, expiration: Timestamp, groups: &[String]) -> Option<Self> {
+        let (id, secret) = token.secret().expose_secret().split_once('.')?;
+        let fits = |text: &str, length| text.len() == length && text.bytes().all(|byte| ALPHABET.contains(&byte));
+        if !fits(id, ID_LENGTH) || !fits(secret, SECRET_LENGTH) {
+            return None;
+        }
+        let groups = groups.iter().filter(|group| *group != BOOTSTRAPPERS).cloned().collect();
+        Some(Self { id: id.to_owned(), secret: secret.into(), expiration, groups })
+    }
+
+    /// Whom kube-apiserver takes its holders for; they have no uid.
+    #[must_use]
+    pub fn holder(&self) -> TokenSettings {
+        let groups = std::iter::once(BOOTSTRAPPERS.to_owned()).chain(self.groups.iter().cloned()).collect();
+        TokenSettings { user: format!("{BOOTSTRAP_USER}{}", self.id), uid: String::new(), groups }
+    }
+
+    /// What may be known of it.
+    #[must_use]
+    pub fn terms(&self) -> SecretTerms {
+        SecretTerms { id: self.id.clone(), expiration: self.expiration }
+    }
+
     pub(super) fn secret_part(&self) -> &Secret {
         &self.secret
     }
-}
-
-/// `BootstrapGroupPattern`, or the group all such tokens are in anyway.
-fn is_bootstrap_group(group: &str) -> bool {
-    let Some(rest) = group.strip_prefix("system:bootstrappers:") else {
-        return group == BOOTSTRAPPERS;
-    };
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    (1..=256).contains(&rest.len())
-        && rest.bytes().all(|b| allowed(b) || matches!(b, b':' | b'-'))
-        && rest.bytes().last().is_some_and(allowed)
 }
 
 /// Characters of [`ALPHABET`], each as likely as the others: bytes past the last whole multiple of 36 are drawn again.
@@ -147,6 +172,22 @@ mod tests {
         let (id, rest) = token.secret().expose_secret().split_once('.').unwrap();
         assert_eq!((id, id.len(), rest.len()), (secret.id(), 6, 16));
         assert!(rest.bytes().all(|b| ALPHABET.contains(&b)));
+    }
+
+    #[test]
+    fn a_token_is_taken_up_again_with_its_terms_and_no_other_shape_is() {
+        let made = generate(&["system:bootstrappers:a"], DEFAULT_TTL).unwrap();
+        let holder = made.holder();
+        let again = BootstrapTokenSecret::of_token(&made.token(), made.expiration(), &holder.groups).unwrap();
+        assert_eq!((again.terms(), again.token(), again.holder()), (made.terms(), made.token(), holder.clone()));
+        assert_eq!(holder.user, format!("system:bootstrap:{}", made.id()));
+        assert_eq!(holder.groups, ["system:bootstrappers", "system:bootstrappers:a"]);
+        for other in
+            ["0123456789abcdef0123456789abcdef", "abcdef.0123456789abcde", "ABCDEF.0123456789abcdef", "abcdef."]
+        {
+            let token = other.parse().unwrap();
+            assert!(BootstrapTokenSecret::of_token(&token, made.expiration(), &[]).is_none(), "{other}");
+        }
     }
 
     #[test]

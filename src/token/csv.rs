@@ -111,6 +111,12 @@ impl Row {
         bootstrap::fingerprint(&self.token)
     }
 
+    /// Whom apiservers take its token's holders for.
+    #[must_use]
+    pub fn holder(&self) -> TokenSettings {
+        TokenSettings { user: self.user.clone(), uid: self.uid.clone(), groups: self.groups.clone() }
+    }
+
     /// Whether the token is this text.
     #[must_use]
     pub fn token_is(&self, text: &str) -> bool {

@@ -104,10 +104,14 @@ impl RbacSubjects {
     /// its user, which lives only as long as the token.
     #[must_use]
     pub fn for_bootstrap_secret(secret: &BootstrapTokenSecret) -> Self {
-        let groups = match secret.extra_groups() {
-            [] => vec![BOOTSTRAPPERS.to_owned()],
-            extra => extra.to_vec(),
-        };
+        Self::for_bootstrap_groups(secret.extra_groups())
+    }
+
+    /// The same, of the groups alone.
+    #[must_use]
+    pub fn for_bootstrap_groups(groups: &[String]) -> Self {
+        let extra: Vec<String> = groups.iter().filter(|group| *group != BOOTSTRAPPERS).cloned().collect();
+        let groups = if extra.is_empty() { vec![BOOTSTRAPPERS.to_owned()] } else { extra };
         Self { bindings: OF_BOOTSTRAP_SECRETS, user: None, groups }
     }
 

@@ -15,7 +15,7 @@ mod record_table;
 mod strength;
 
 pub use bootstrap::{BootstrapToken, TokenError};
-pub use bootstrap_secret::{BootstrapTokenSecret, DEFAULT_TTL};
+pub use bootstrap_secret::{BootstrapTokenSecret, DEFAULT_TTL, SecretTerms};
 pub use csv::{MergeChange, Row, TokenFile, merge, parse_token_file};
 pub use lint::{Finding, Severity, lint_secret, lint_token_file};
 pub use manifest::{

@@ -24,6 +24,8 @@ pub enum Error {
     NothingGenerated,
     #[error("a rotation of the token is under way")]
     RotationUnderWay,
+    #[error("there is no token.csv: the cluster keeps the token in a Secret")]
+    NoTokenFile,
     #[error("our own token is lost: neither token.csv nor bootstrap.kubeconfig nor this file has it")]
     OwnTokenLost,
     #[error(transparent)]
@@ -41,6 +43,9 @@ impl Error {
             Self::NothingGenerated => "run `kubemint generate` first".into(),
             Self::RotationUnderWay => {
                 "finish it first: `kubemint rotate token --resume`, or --abort to go back to the old token".into()
+            }
+            Self::NoTokenFile => {
+                "rows of other users stay in token.csv on the hosts, which kubemint does not touch".into()
             }
             Self::OwnTokenLost => "restore the state directory from a backup".into(),
             Self::Token(error) => error.hint().unwrap_or_default().to_owned(),
@@ -126,6 +131,9 @@ pub fn plan_merge(inventory: &Inventory, snapshot: &Snapshot, existing: &Secret)
     let mut next = snapshot.state.clone().ok_or(Error::NothingGenerated)?;
     if next.rotation.is_some() {
         return Err(Error::RotationUnderWay);
+    }
+    if !next.wants(StoredFile::TokenCsv) {
+        return Err(Error::NoTokenFile);
     }
     let own = next.token.as_mut().ok_or(Error::NothingGenerated)?;
     let (existing, warnings) = refuse_misleading(existing)?;

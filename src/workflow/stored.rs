@@ -7,6 +7,7 @@ use crate::{
     secret::Secret,
     store::{ExtraFile, Snapshot, StoredFile},
     token::{BootstrapToken, TokenFile},
+    workflow::generate::recover,
 };
 use std::collections::BTreeMap;
 
@@ -22,9 +23,18 @@ pub struct Incomplete(pub StoredFile);
 pub fn read_stored_set(inventory: &Inventory, snapshot: &Snapshot) -> Result<CredentialSet, Incomplete> {
     let content = |file| snapshot.content(file).cloned().ok_or(Incomplete(file));
     let certificate = |file| snapshot.certificate(file).map(str::to_owned).ok_or(Incomplete(file));
-    let token_csv = content(StoredFile::TokenCsv)?;
-    let token = own_token(snapshot, &token_csv).ok_or(Incomplete(StoredFile::TokenCsv))?;
-    let token_user = snapshot.state.as_ref().and_then(|state| state.token.as_ref()).map(|record| record.user.clone());
+    let record = snapshot.state.as_ref().and_then(|state| state.token.as_ref());
+    let is_secret = record.is_some_and(|record| record.secret.is_some());
+    let token_csv = snapshot.content(StoredFile::TokenCsv).cloned();
+    let source = if is_secret { StoredFile::BootstrapKubeconfig } else { StoredFile::TokenCsv };
+    let token = match &token_csv {
+        _ if is_secret => recover(snapshot, record),
+        Some(text) => own_token(snapshot, text),
+        None => None,
+    };
+    let token = token.ok_or(Incomplete(source))?;
+    // The user of a Secret changes with each token; its name in the kubeconfig does not.
+    let token_user = record.filter(|_| !is_secret).map(|record| record.user.clone());
     let certificate_pem = certificate(StoredFile::KubeProxyCertificate)?;
     let key_pem = content(StoredFile::KubeProxyKey)?;
     let node_clients = match snapshot.state.as_ref().is_some_and(|state| state.per_node) {

@@ -6,9 +6,10 @@ use crate::{
     inventory::Inventory,
     kubeconfig::{self, Kubeconfig},
     pki::{self, CertificateInfo},
+    rotation::Carrier,
     secret::Secret,
     store::{ExtraFile, Snapshot, StoredFile},
-    token::{self, Severity, TokenFile},
+    token::{self, SecretTerms, Severity, TokenFile},
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -83,6 +84,12 @@ impl LocalSet<'_> {
         pki::parse_certificate(self.pem(file)?).map_err(|e| format!("{file}: {e}"))
     }
 
+    /// The Secret of our token, where token.csv has no part in it.
+    fn secret(&self) -> Option<&SecretTerms> {
+        let state = self.snapshot.state.as_ref()?;
+        if state.wants(StoredFile::TokenCsv) { None } else { state.token.as_ref()?.secret.as_ref() }
+    }
+
     fn kubeconfig(&self, file: StoredFile) -> Result<Kubeconfig, String> {
         Kubeconfig::from_secret(self.content(file)?).map_err(|e| format!("{file}: {e}"))
     }
@@ -93,9 +100,10 @@ impl LocalSet<'_> {
 }
 
 fn files_present(set: &LocalSet) -> Outcome {
+    let state = set.snapshot.state.as_ref();
+    let belongs = |file: &StoredFile| state.map_or(!file.is_passing(), |state| state.wants(*file));
     let external = matches!(set.inventory.ca, crate::inventory::CaSource::External { .. });
-    let wanted =
-        StoredFile::ALL.into_iter().filter(|file| !(file.is_passing() || external && *file == StoredFile::CaKey));
+    let wanted = StoredFile::ALL.into_iter().filter(|file| belongs(file) && !(external && *file == StoredFile::CaKey));
     let missing: Vec<_> = wanted.filter(|f| set.snapshot.content(*f).is_none()).map(StoredFile::path).collect();
     match missing.as_slice() {
         [] if set.snapshot.interrupted => Err("an earlier run was stopped while it was writing".into()),
@@ -129,6 +137,9 @@ fn ca_key(set: &LocalSet) -> Outcome {
 }
 
 fn token_csv(set: &LocalSet) -> Outcome {
+    if let Some(terms) = set.secret() {
+        return Ok(format!("none: the cluster keeps the token in Secret bootstrap-token-{}", terms.id));
+    }
     let findings = token::lint_secret(set.content(StoredFile::TokenCsv)?);
     let matters = |finding: &&token::Finding| finding.severity != Severity::Advice && !finding.is_about_policy();
     match findings.iter().find(matters) {
@@ -138,6 +149,18 @@ fn token_csv(set: &LocalSet) -> Outcome {
 }
 
 fn token_row(set: &LocalSet) -> Outcome {
+    if let Some(terms) = set.secret() {
+        let end = terms.expiration.strftime("%Y-%m-%d %H:%M:%S UTC");
+        return if terms.expiration <= set.now {
+            Err(format!("no row: a Secret that expired {end}"))
+        } else {
+            Ok(format!("no row: a Secret that expires {end}"))
+        };
+    }
+    let rotation = set.snapshot.state.as_ref().and_then(|state| state.rotation.as_ref());
+    if rotation.is_some_and(|record| record.carrier() == Carrier::Migration) {
+        return Ok("it gives way to a Secret: a migration is under way".to_owned());
+    }
     let wanted = &set.inventory.token;
     let file = set.rows()?;
     let row = file.rows().iter().find(|row| row.user == wanted.user);
@@ -193,6 +216,14 @@ fn node_certificates(set: &LocalSet) -> Outcome {
 fn bootstrap_kubeconfig(set: &LocalSet) -> Outcome {
     let config = points_right(set, StoredFile::BootstrapKubeconfig)?;
     let embedded = config.token_of_current_user().ok_or("it holds no token")?;
+    let record = set.snapshot.state.as_ref().and_then(|state| state.token.as_ref());
+    if let Some(record) = record.filter(|record| record.secret.is_some()) {
+        return if embedded.fingerprint() == record.fingerprint {
+            Ok(format!("token {} is the one of the Secret", record.fingerprint))
+        } else {
+            Err(format!("its token {} is not the recorded one, {}", embedded.fingerprint(), record.fingerprint))
+        };
+    }
     let user = &set.inventory.token.user;
     let file = set.rows()?;
     let row = file.rows().iter().find(|row| row.fingerprint() == embedded.fingerprint());

@@ -91,3 +91,49 @@ pub fn codes(document: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     document["pending"].as_array().unwrap().iter().map(|host| (text(&host["name"]), text(&host["code"]))).collect()
 }
+
+/// Names of the bootstrap-token Secrets, as kubectl lists them.
+pub fn secrets(cluster: &ControlPlane) -> Vec<String> {
+    let ran = cluster.kubectl(&["-n", "kube-system", "get", "secrets", "-o", "name"]).expect(0);
+    ran.stdout.lines().map(|line| line.trim_start_matches("secret/").to_owned()).collect()
+}
+
+/// Makes the Secret of the stored token in the cluster, as kubectl does it.
+pub fn create_secret(cluster: &ControlPlane) {
+    let manifest = cluster.run(&["token", "manifest"]).expect(0).stdout;
+    let secret = manifest.split("---\n").find(|document| document.contains("kind: Secret")).unwrap();
+    cluster.env().write("secret.yaml", secret);
+    cluster.kubectl(&["create", "--validate=false", "-f", "secret.yaml"]).expect(0);
+}
+
+/// A cluster that keeps its tokens in Secrets. Its nodes have not joined: they do when their kubelets are restarted.
+pub fn secret_cluster(control_planes: usize, nodes: usize) -> ControlPlane {
+    let names: Vec<String> = (1..=nodes).map(|n| format!("node-{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let builder = ControlPlane::builder().control_planes(control_planes).nodes(nodes).idle(&names);
+    let cluster = builder.settings("[token]\nform = \"secret\"\n").services(SOON).start();
+    create_secret(&cluster);
+    cluster
+}
+
+/// One token works everywhere, is in the only Secret and on every node; the other is refused.
+#[track_caller]
+pub fn assert_secret_rotated(cluster: &ControlPlane, old: &str) -> String {
+    let new = cluster.token_on(&cluster.nodes_by_name()[0]);
+    assert_ne!(new, old);
+    for node in cluster.nodes_by_name() {
+        assert_eq!(cluster.token_on(node), new, "{node}");
+    }
+    assert_all(cluster, &new, 201);
+    assert_all(cluster, old, 401);
+    let id = new.split('.').next().unwrap();
+    assert_eq!(secrets(cluster), [format!("bootstrap-token-{id}")]);
+    for name in ["state/rotation.csv", "state/token.csv"] {
+        assert!(!cluster.env().path(name).exists(), "{name}");
+    }
+    cluster.run(&["verify"]).expect(0);
+    let (_, shown) = cluster.env().json(&["token", "show"]);
+    assert_eq!((&shown["form"], &shown["secret"]["id"]), (&"secret".into(), &id.into()), "{shown:#}");
+    assert!(shown.get("rotation").is_none());
+    new
+}

@@ -65,7 +65,7 @@ def read_tokens(text):
 
 def bootstrap_user(store, token):
     match = BOOTSTRAP_TOKEN.fullmatch(token)
-    if not match:
+    if not match or store is None:
         return None
     try:
         secret = store.read("secrets", f"bootstrap-token-{match[1]}")

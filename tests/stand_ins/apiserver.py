@@ -69,6 +69,8 @@ class Server(socketserver.ThreadingTCPServer):
         if self.at_start.get("old_tokens") and os.path.exists(kept):
             with open(kept, newline="") as file:
                 return file.read()
+        if not self.options.token_file:
+            return ""
         with open(self.options.token_file, newline="") as file:
             text = file.read()
         with open(kept, "w", newline="") as file:
@@ -195,7 +197,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             faults = self.server.faults()
         self.user = api_auth.authenticate(
             self.server.tokens,
-            self.server.store,
+            None if faults.get("no_bootstrap_tokens") else self.server.store,
             self.certificate,
             self.faults_shown,
             self.headers.get("Authorization"),
@@ -204,6 +206,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.probe(split, faults)
         if faults.get("failing"):
             raise Refusal(500, "InternalError", "Internal error occurred: the stand-in was told to fail")
+        if faults.get("secrets_denied") and "/secrets" in split.path and self.command in ("POST", "DELETE"):
+            raise Refusal(403, "Forbidden", "secrets is forbidden: the stand-in was told to deny it")
         busy = faults.get("busy")
         if busy and self.server.busy_served.setdefault(busy["id"], 0) < busy["count"]:
             self.server.busy_served[busy["id"]] += 1
@@ -250,8 +254,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 def main():
     parser = argparse.ArgumentParser()
-    for flag in ("name", "address", "shared", "cert", "key", "client-ca", "token-file", "ca-key"):
+    for flag in ("name", "address", "shared", "cert", "key", "client-ca", "ca-key"):
         parser.add_argument(f"--{flag}", required=True)
+    parser.add_argument("--token-file")
     with open("/proc/self/comm", "w") as file:
         file.write("kube-apiserver")
     server = Server(parser.parse_args())

@@ -1,7 +1,7 @@
 //! `kubemint rotate …`: new credentials in the place of old ones, while everything goes on working.
 
 mod progress;
-mod token;
+pub(in crate::cli) mod token;
 
 use super::{
     context::Context,

@@ -2,7 +2,7 @@
 
 use crate::{
     cli::{hosts::counted, output::Output, progress::Progress},
-    rotation::{Direction, Stage},
+    rotation::{Carrier, Direction, Stage},
     workflow::{InterruptObserver, distribute, report::HostReport, rotate},
 };
 use std::cell::RefCell;
@@ -19,8 +19,17 @@ impl<'a> Steps<'a> {
 }
 
 impl rotate::Observer for Steps<'_> {
-    fn stage_begun(&self, stage: Stage, direction: Direction) {
+    fn stage_begun(&self, stage: Stage, direction: Direction, carrier: Carrier) {
         let what = match (stage, direction) {
+            (Stage::Accept, Direction::Forward) if carrier != Carrier::TokenFile => {
+                "a Secret with the new token, known to every apiserver"
+            }
+            (Stage::Accept, Direction::Back) if carrier != Carrier::TokenFile => {
+                "the Secret with the new token goes, and every apiserver refuses it"
+            }
+            (Stage::Retire, _) if carrier == Carrier::Secrets => {
+                "the Secret with the old token goes, and every apiserver refuses it"
+            }
             (Stage::Accept, Direction::Forward) => "token.csv with the old and the new token, one host after the other",
             (Stage::Accept, Direction::Back) => "token.csv without the new token, one host after the other",
             (Stage::Switch, Direction::Forward) => "bootstrap.kubeconfig with the new token to the nodes",

@@ -11,13 +11,13 @@ use crate::{
         hosts::{HostArgs, Told, counted, told_failures},
         limits::LimitArgs,
     },
-    inventory::{Host, Inventory, Role},
+    inventory::{Host, Inventory, Role, TokenForm, TokenSettings},
     remote::installer::ForeignPolicy,
-    rotation::{Direction, Mode, Record},
+    rotation::{Carrier, Direction, Mode, Record},
     store::{Lock, RunId, Snapshot, Store},
     workflow::{
         generate::StepAction,
-        rotate::{self, Begun, Bench, Gate, Refusal, RotationReport, State},
+        rotate::{self, Beginning, Begun, Bench, Gate, Refusal, RotationReport, State},
     },
 };
 use jiff::SignedDuration;
@@ -31,7 +31,9 @@ use jiff::SignedDuration;
         bootstrap.kubeconfig to the nodes. approve: what nodes ask for. verify: every node and every apiserver. retire: \
         token.csv without the old token, one by one again, until it is refused (401) everywhere.\n\n\
         Where something stands in the way it pauses (exit 5) with both tokens valid: --resume goes on when that is mended, \
-        --abort goes back, as long as no host has lost the old token.",
+        --abort goes back, as long as no host has lost the old token.\n\n\
+        With token.form = \"secret\" the same stages, and no restart: accept makes a Secret with the new token, retire \
+        deletes the old one. `kubemint token migrate` goes from token.csv to Secrets.",
     after_help = "\
 Examples:
   kubemint rotate token                    show the plan, ask, rotate
@@ -56,6 +58,13 @@ pub(super) struct Args {
     #[arg(long, value_name = "SPAN", value_parser = crate::cli::args::parse_duration, conflicts_with = "how")]
     grace: Option<SignedDuration>,
     #[command(flatten)]
+    reach: Reach,
+}
+
+/// How hosts and cluster are worked on.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Reach {
+    #[command(flatten)]
     hosts: HostArgs,
     #[command(flatten)]
     limits: LimitArgs,
@@ -63,50 +72,82 @@ pub(super) struct Args {
     cluster: ClusterArgs,
 }
 
+/// What was asked for.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cli) struct Wish {
+    pub(in crate::cli) turn: Turn,
+    pub(in crate::cli) grace: Option<SignedDuration>,
+}
+
+/// Which way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum Turn {
+    Begin,
+    /// From token.csv to Secrets.
+    Migrate,
+    Resume,
+    Abort,
+    RetireAnyway,
+    RevokeNow,
+}
+
 /// What is to be done.
 enum Task {
     Begin(Mode),
     /// The record to go on with: as it is, or turned.
-    Continue(Record),
+    Continue(Box<Record>),
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
+    let turn = match args {
+        Args { resume: true, .. } => Turn::Resume,
+        Args { abort: true, .. } => Turn::Abort,
+        Args { retire_anyway: true, .. } => Turn::RetireAnyway,
+        Args { revoke_now: true, .. } => Turn::RevokeNow,
+        _ => Turn::Begin,
+    };
+    run_turn(Wish { turn, grace: args.grace }, &args.reach, context)
+}
+
+pub(in crate::cli) fn run_turn(wish: Wish, reach: &Reach, context: &Context) -> Result<Exit, Failure> {
     refuse_choice(context)?;
     let inventory = context.inventory()?;
-    rotate::check_inventory(&inventory)?;
     let store = context.store(&inventory);
     let before = store.load()?;
-    let task = choose(args, &before, &store)?;
-    let access = args.cluster.connect(context, &inventory, &before)?;
+    let carrier = carrier(wish, &inventory, &before);
+    rotate::check_inventory(&inventory, carrier)?;
+    let task = choose(wish, &before, &store)?;
+    let current = current_inventory(&inventory, &before, &task, carrier);
+    let access = reach.cluster.connect(context, &inventory, &before)?;
     if let Task::Begin(mode) = &task {
-        confirm(args, context, &inventory, &before, *mode)?;
-    } else if args.revoke_now {
-        confirm(args, context, &inventory, &before, Mode::RevokeNow)?;
+        confirm(wish, context, (&inventory, carrier), &before, *mode)?;
+    } else if wish.turn == Turn::RevokeNow {
+        confirm(wish, context, (&inventory, carrier), &before, Mode::RevokeNow)?;
     }
     let hosts: Vec<&Host> = inventory.hosts.iter().collect();
-    let remote = context.remote(&inventory, &args.hosts, &hosts)?;
+    let remote = context.remote(&inventory, &reach.hosts, &hosts)?;
     context.output.note(&format!("the cluster is asked {}", access.note));
     let held = store.lock()?;
-    let snapshot = consistent(context, &inventory, &store, &held)?;
+    let snapshot = consistent(context, &current, &store, &held)?;
     // Another run may have come in between.
     let task = match task {
-        Task::Begin(mode) => choose(args, &snapshot, &store).map(|_| Task::Begin(mode))?,
-        Task::Continue(_) => choose(args, &snapshot, &store)?,
+        Task::Begin(mode) => choose(wish, &snapshot, &store).map(|_| Task::Begin(mode))?,
+        Task::Continue(_) => choose(wish, &snapshot, &store)?,
     };
     let fleet = context.fleet(
         &remote,
-        args.hosts.concurrency(&inventory),
+        reach.hosts.concurrency(&inventory),
         ForeignPolicy::Refuse,
-        args.limits.limits(&inventory),
+        reach.limits.limits(&inventory),
     );
     let id = RunId::new(context.now(), &context.entropy)?;
     let plan = match &task {
         Task::Begin(mode) => Some(rotate::plan_rotation(
             &fleet,
             access.clusters.as_ref(),
-            &inventory,
+            (&current, &inventory),
             &snapshot,
-            (id.as_str(), *mode, args.grace),
+            Beginning { id: id.as_str(), carrier, mode: *mode, grace: wish.grace },
         )?),
         Task::Continue(_) => None,
     };
@@ -123,11 +164,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         clusters: access.clusters.as_ref(),
         journal: &journal,
         observer: &steps,
-        gate: if args.retire_anyway { Gate::Overridden } else { Gate::Heeded },
+        gate: if wish.turn == Turn::RetireAnyway { Gate::Overridden } else { Gate::Heeded },
     };
     let begun = match (task, plan) {
         (_, Some(plan)) => rotate::begin_rotation(&bench, plan, &snapshot),
-        (Task::Continue(record), _) => rotate::turn_rotation(&bench, snapshot, record),
+        (Task::Continue(record), _) => rotate::turn_rotation(&bench, snapshot, *record),
         (Task::Begin(_), None) => return Err(none_under_way()),
     };
     let begun: Begun = match begun {
@@ -151,32 +192,61 @@ fn refuse_choice(context: &Context) -> Result<(), Failure> {
         .hint("--batch and --max-failures bound how it goes over the nodes"))
 }
 
-fn choose(args: &Args, snapshot: &Snapshot, store: &Store) -> Result<Task, Failure> {
+/// What carries the tokens: of a rotation under way, else of one that would begin.
+fn carrier(wish: Wish, inventory: &Inventory, snapshot: &Snapshot) -> Carrier {
+    match snapshot.state.as_ref().and_then(|state| state.rotation.as_ref()) {
+        Some(record) => record.carrier(),
+        None if wish.turn == Turn::Migrate => Carrier::Migration,
+        None => match inventory.token_form {
+            TokenForm::Csv => Carrier::TokenFile,
+            TokenForm::Secret => Carrier::Secrets,
+        },
+    }
+}
+
+/// The inventory that the stored set follows: one whose migration begins still has its row of token.csv.
+fn current_inventory(inventory: &Inventory, snapshot: &Snapshot, task: &Task, carrier: Carrier) -> Inventory {
+    let mut current = inventory.clone();
+    let own = snapshot.state.as_ref().and_then(|state| state.token.as_ref());
+    if let (Task::Begin(_), Carrier::Migration, Some(own)) = (task, carrier, own) {
+        current.token_form = TokenForm::Csv;
+        current.token = TokenSettings { user: own.user.clone(), uid: own.uid.clone(), groups: own.groups.clone() };
+    }
+    current
+}
+
+fn choose(wish: Wish, snapshot: &Snapshot, store: &Store) -> Result<Task, Failure> {
     let Some(state) = &snapshot.state else { return Err(Failure::nothing_generated(store.dir())) };
     let Some(record) = &state.rotation else {
-        return match (args.resume || args.abort || args.retire_anyway, args.revoke_now) {
-            (true, _) => Err(none_under_way()),
-            (false, true) => Ok(Task::Begin(Mode::RevokeNow)),
-            (false, false) => Ok(Task::Begin(Mode::Overlap)),
+        return match wish.turn {
+            Turn::Resume | Turn::Abort | Turn::RetireAnyway => Err(none_under_way()),
+            Turn::Migrate if state.token_form() == Some(TokenForm::Secret) => Err(migrated()),
+            Turn::RevokeNow => Ok(Task::Begin(Mode::RevokeNow)),
+            Turn::Begin | Turn::Migrate => Ok(Task::Begin(Mode::Overlap)),
         };
     };
-    if args.abort {
+    if wish.turn == Turn::Abort {
         let refused = |e: crate::rotation::AbortError| {
             Failure::refused("too_late_to_abort", format!("the rotation cannot be aborted: {e}"))
                 .hint("`kubemint rotate token --resume` brings it to its end")
         };
-        return record.aborted().map(Task::Continue).map_err(refused);
+        return record.aborted().map(Box::new).map(Task::Continue).map_err(refused);
     }
-    if args.revoke_now {
-        return Ok(Task::Continue(record.revoked()));
+    if wish.turn == Turn::RevokeNow {
+        return Ok(Task::Continue(Box::new(record.revoked())));
     }
-    if args.resume || args.retire_anyway {
-        return Ok(Task::Continue(record.clone()));
+    if matches!(wish.turn, Turn::Resume | Turn::RetireAnyway) {
+        return Ok(Task::Continue(Box::new(record.clone())));
     }
     let what = format!("a rotation is under way since {} (stage {})", record.began, record.stage.name());
     Err(Failure::refused("rotation_under_way", what).hint(
         "`kubemint rotate token --resume` goes on with it, `kubemint rotate token --abort` goes back to the old token",
     ))
+}
+
+fn migrated() -> Failure {
+    Failure::refused("already_migrated", "the cluster keeps the token in a Secret already")
+        .hint("`kubemint rotate token` puts a new one in its place")
 }
 
 fn none_under_way() -> Failure {
@@ -203,9 +273,9 @@ fn consistent(context: &Context, inventory: &Inventory, store: &Store, held: &Lo
 
 /// Says what will be done, and asks.
 fn confirm(
-    args: &Args,
+    wish: Wish,
     context: &Context,
-    inventory: &Inventory,
+    (inventory, carrier): (&Inventory, Carrier),
     snapshot: &Snapshot,
     mode: Mode,
 ) -> Result<(), Failure> {
@@ -214,21 +284,38 @@ fn confirm(
     let old = snapshot.state.as_ref().and_then(|state| state.token.as_ref()).map(|token| token.fingerprint.to_string());
     let say = |line: &str| context.output.note(line);
     say(&format!("to rotate: bootstrap token {} of user {}", old.unwrap_or_default(), inventory.token.user));
-    let accept = "  accept   token.csv with both tokens, kube-apiserver restarted and the new token probed";
-    let retire = "token.csv with the new token only, kube-apiserver restarted and the old token refused";
+    let restarted = |what: &str| format!("{what}, one by one");
+    let (accept, retire, on) = match carrier {
+        Carrier::TokenFile => (
+            "token.csv with both tokens, kube-apiserver restarted and the new token probed",
+            "token.csv with the new token only, kube-apiserver restarted and the old token refused",
+            [restarted(&masters), restarted(&masters)],
+        ),
+        Carrier::Secrets => (
+            "a Secret with the new token in kube-system, the new token probed",
+            "the old Secret deleted, the old token refused",
+            [masters.clone(), masters.clone()],
+        ),
+        Carrier::Migration => (
+            "a Secret with the new token in kube-system, the new token probed",
+            "token.csv without our row, kube-apiserver restarted and the old token refused",
+            [masters.clone(), restarted(&masters)],
+        ),
+    };
+    let [on_accept, on_retire] = on;
     match mode {
         Mode::Overlap => {
-            say(&format!("{accept}: {masters}, one by one"));
+            say(&format!("  accept   {accept}: {on_accept}"));
             say(&format!("  switch   bootstrap.kubeconfig with the new token: {nodes}"));
             say("  approve  what nodes ask for");
             say("  verify   every node, every apiserver");
-            if let Some(grace) = args.grace {
+            if let Some(grace) = wish.grace {
                 say(&format!("  grace    both tokens for {grace:#}"));
             }
-            say(&format!("  retire   {retire}: {masters}, one by one"));
+            say(&format!("  retire   {retire}: {on_retire}"));
         }
         Mode::RevokeNow => {
-            say(&format!("  retire   {retire}: {masters}, one by one; until then nodes cannot join"));
+            say(&format!("  retire   {retire}: {on_retire}; until then nodes cannot join"));
             say(&format!("  switch   bootstrap.kubeconfig with the new token: {nodes}"));
             say("  approve  what nodes ask for");
             say("  verify   every node, every apiserver");
@@ -241,6 +328,7 @@ fn confirm(
         return Err(Failure::bad_input("not_confirmed", "there is no terminal to ask on").hint("confirm it with --yes"));
     }
     let question = match mode {
+        Mode::Overlap if carrier == Carrier::Migration => "Migrate the bootstrap token to a Secret?",
         Mode::Overlap => "Rotate the bootstrap token?",
         Mode::RevokeNow => "Revoke the bootstrap token now?",
     };

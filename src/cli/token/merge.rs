@@ -45,6 +45,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         plan_merge(&inventory, snapshot, &existing).map_err(|error| match error {
             merge::Error::NothingGenerated => Failure::nothing_generated(store.dir()),
             lost @ merge::Error::OwnTokenLost => Failure::refused("token_lost", lost.to_string()).hint(lost.hint()),
+            none @ merge::Error::NoTokenFile => Failure::refused("token_form", none.to_string()).hint(none.hint()),
             busy @ merge::Error::RotationUnderWay => {
                 Failure::refused("rotation_under_way", busy.to_string()).hint(busy.hint())
             }
@@ -97,6 +98,7 @@ fn not_mergeable(error: &merge::Error, file: &Path) -> Failure {
         merge::Error::NothingGenerated
         | merge::Error::OwnTokenLost
         | merge::Error::RotationUnderWay
+        | merge::Error::NoTokenFile
         | merge::Error::Token(_) => failure(error.to_string()).in_file(file),
     }
 }

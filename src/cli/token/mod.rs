@@ -3,6 +3,8 @@
 mod lint;
 mod manifest;
 mod merge;
+#[cfg(feature = "k8s")]
+mod migrate;
 mod show;
 
 use super::{
@@ -10,7 +12,7 @@ use super::{
     failure::{Exit, Failure},
 };
 
-/// Show, check, merge and bind the bootstrap token
+/// Show, check, merge, bind and migrate the bootstrap token
 #[derive(Debug, clap::Args)]
 #[command(
     subcommand_required = true,
@@ -32,6 +34,8 @@ enum Command {
     Lint(lint::Args),
     Merge(merge::Args),
     Manifest(manifest::Args),
+    #[cfg(feature = "k8s")]
+    Migrate(migrate::Args),
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
@@ -40,5 +44,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         Command::Lint(args) => lint::run(args, context),
         Command::Merge(args) => merge::run(args, context),
         Command::Manifest(args) => manifest::run(args, context),
+        #[cfg(feature = "k8s")]
+        Command::Migrate(args) => migrate::run(args, context),
     }
 }

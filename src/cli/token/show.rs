@@ -8,9 +8,11 @@ use super::super::{
 };
 use crate::{
     digest::Fingerprint,
+    inventory::TokenForm,
     rotation::Record,
-    store::StoredFile,
-    token::{BootstrapToken, Row, TokenFile},
+    store::{Snapshot, StoredFile, TokenRecord},
+    token::{BootstrapToken, Row, SecretTerms, TokenFile},
+    workflow::generate::recover,
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -36,6 +38,10 @@ struct Document<'a> {
     uid: &'a str,
     groups: &'a [String],
     created: Timestamp,
+    /// `csv` or `secret`.
+    form: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<&'a SecretTerms>,
     /// Other rows of token.csv, kept for their users.
     other_rows: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,14 +72,15 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let Some(record) = snapshot.state.as_ref().and_then(|state| state.token.as_ref()) else {
         return Err(Failure::nothing_generated(store.dir()));
     };
-    let Some(text) = snapshot.content(StoredFile::TokenCsv) else {
+    let has_file = snapshot.state.as_ref().is_some_and(|state| state.wants(StoredFile::TokenCsv));
+    let Some(text) = snapshot.content(StoredFile::TokenCsv).cloned().or_else(|| (!has_file).then(|| "".into())) else {
         return Err(Failure::refused(
             "token_file_missing",
             format!("token.csv is missing in {}", store.dir().display()),
         )
         .hint("`kubemint generate` makes it again from bootstrap.kubeconfig"));
     };
-    let file = TokenFile::from_secret(text)?;
+    let file = TokenFile::from_secret(&text)?;
     let row = file.rows().iter().find(|row| row.fingerprint() == record.fingerprint);
     note_rotation(context, &snapshot);
     let rotation = snapshot.state.as_ref().and_then(|state| state.rotation.as_ref());
@@ -92,7 +99,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         created: record.created,
         other_rows: file.rows().len() - file.rows().iter().filter(own).count(),
         rotation: rotation.map(RotationPart::of),
-        token: row.filter(|_| args.reveal).and_then(reveal),
+        form: if record.secret.is_some() { TokenForm::Secret } else { TokenForm::Csv }.name(),
+        secret: record.secret.as_ref(),
+        token: if args.reveal { row.and_then(reveal).or_else(|| reveal_secret(&snapshot, record)) } else { None },
     };
     context.output.answer(&document, || text_of(&document))?;
     Ok(Exit::Done)
@@ -100,6 +109,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
 
 fn reveal(row: &Row) -> Option<String> {
     Some(BootstrapToken::from_secret(row.token.clone()).ok()?.reveal())
+}
+
+fn reveal_secret(snapshot: &Snapshot, record: &TokenRecord) -> Option<String> {
+    record.secret.as_ref()?;
+    Some(recover(snapshot, Some(record))?.reveal())
 }
 
 fn text_of(document: &Document) -> String {
@@ -111,6 +125,12 @@ fn text_of(document: &Document) -> String {
         ["created".to_owned(), document.created.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()],
         ["other rows".to_owned(), document.other_rows.to_string()],
     ];
+    rows.extend(document.secret.iter().flat_map(|terms| {
+        [
+            ["Secret".to_owned(), format!("kube-system/bootstrap-token-{}", terms.id)],
+            ["expires".to_owned(), terms.expiration.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()],
+        ]
+    }));
     rows.extend(document.rotation.as_ref().map(|rotation| {
         ["rotation".to_owned(), format!("{} -> {}, stage {}", rotation.old, rotation.new, rotation.stage)]
     }));

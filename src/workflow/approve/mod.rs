@@ -17,7 +17,7 @@ pub use watch::{Watch, Watched, connect_ready, find_secrets, servers};
 use crate::{
     cluster::{self, Cluster, Decision, RequestState, SigningRequest},
     digest::Digest,
-    inventory::Inventory,
+    inventory::{Inventory, TokenForm},
     store::TokenRecord,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,12 +46,13 @@ pub struct Round {
     pub missing: Vec<String>,
 }
 
-/// Who holds a token in token.csv: as the inventory names them, and as they were when the token was made.
+/// Who holds our token: of token.csv as the inventory names them, and of either form as they were when it was made.
 #[must_use]
 pub fn token_holders(inventory: &Inventory, stored: Option<&TokenRecord>) -> Vec<Requester> {
-    let ours = Requester::of_settings(&inventory.token);
-    let stored = stored.map(Requester::of_record).filter(|stored| *stored != ours);
-    std::iter::once(ours).chain(stored).collect()
+    // Holders of a Secret are known by its id alone, which the record has.
+    let ours = Some(Requester::of_settings(&inventory.token)).filter(|_| inventory.token_form == TokenForm::Csv);
+    let stored = stored.map(Requester::of_record).filter(|stored| Some(stored) != ours.as_ref());
+    ours.into_iter().chain(stored).collect()
 }
 
 /// Judges every pending request and approves what is expected; denies what is hostile where the expectations say so.

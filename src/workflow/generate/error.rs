@@ -1,6 +1,6 @@
 //! Why a credential set cannot be had, and what kind of refusal that is.
 
-use crate::{bundle, entropy, kubeconfig, pki, store, token};
+use crate::{bundle, entropy, inventory::TokenForm, kubeconfig, pki, store, token};
 use std::path::PathBuf;
 
 /// Why a credential set cannot be had.
@@ -28,6 +28,11 @@ pub enum Error {
     OtherRowsLost { users: Vec<String> },
     #[error("a rotation of the token is under way, and [token] of the inventory has changed")]
     RotationUnderWay,
+    /// The directory has the one, the inventory asks for the other.
+    #[error("the token is {}, and the inventory asks for form = {:?}", in_words(*stored), wanted.name())]
+    TokenForm { stored: TokenForm, wanted: TokenForm },
+    #[error(transparent)]
+    Manifest(#[from] token::ManifestError),
     #[error("a rotation of the token is under way, and rotation.csv, which holds its tokens, is missing or incomplete")]
     RotationTokensLost,
     #[error("the CA cannot be made: {0}")]
@@ -44,6 +49,13 @@ pub enum Error {
     Entropy(#[from] entropy::Error),
     #[error(transparent)]
     Store(#[from] store::Error),
+}
+
+const fn in_words(form: TokenForm) -> &'static str {
+    match form {
+        TokenForm::Csv => "a row of token.csv",
+        TokenForm::Secret => "kept by the cluster in a Secret",
+    }
 }
 
 /// Whether the operator's input or the stored state stands in the way.
@@ -63,6 +75,7 @@ impl Error {
             | Self::CaKeyAbsent { .. }
             | Self::Authority(_)
             | Self::Issue(_)
+            | Self::Manifest(_)
             | Self::Token(_) => ErrorKind::BadInput,
             Self::CaStored { .. }
             | Self::CaMissing { .. }
@@ -71,6 +84,7 @@ impl Error {
             | Self::TokenFile { .. }
             | Self::OtherRowsLost { .. }
             | Self::RotationUnderWay
+            | Self::TokenForm { .. }
             | Self::RotationTokensLost
             | Self::Store(_) => ErrorKind::Refused,
             Self::Bundle(_) | Self::Kubeconfig(_) | Self::Entropy(_) => ErrorKind::Unexpected,
@@ -110,6 +124,13 @@ impl Error {
             Self::RotationUnderWay => {
                 "set [token] back, and finish the rotation first: `kubemint rotate token --resume` or --abort".into()
             }
+            Self::TokenForm { wanted: TokenForm::Secret, .. } => {
+                "`kubemint token migrate` goes from token.csv to a Secret without locking a node out".into()
+            }
+            Self::TokenForm { wanted: TokenForm::Csv, .. } => {
+                "set form = \"secret\" again: there is no way back to token.csv but another state_dir".into()
+            }
+            Self::Manifest(error) => error.hint().unwrap_or("check [token] in the inventory").into(),
             Self::RotationTokensLost => "restore the whole directory from a backup".into(),
             Self::Authority(_) => "check [ca] in the inventory".into(),
             Self::Issue(error) => error.hint().unwrap_or("check [certificates.kube-proxy] in the inventory").into(),

@@ -16,7 +16,8 @@ pub(super) use client::{record, settings};
 pub use error::{Error, ErrorKind};
 pub use nodes::{ARTIFACT as NODES_ARTIFACT, is_per_node, nodes};
 pub use renewal::{Due, Form, KeyChoice, Renewal};
-pub(super) use token::{other_rows, record_of, recover};
+pub use token::recover;
+pub(super) use token::{kubeconfig_user, mint_secret, other_rows, record_of};
 
 use crate::{
     bundle::CredentialSet,
@@ -209,13 +210,13 @@ fn plan(
         replaced: BTreeMap::new(),
     };
     let (authority, ca_record) = authority::settle(&mut desk, given)?;
-    let (token, token_csv, token_record) = token::settle(&mut desk)?;
+    let token::Settled { token, token_csv, user, record } = token::settle(&mut desk)?;
     let (client, client_record) = client::settle(&mut desk, &authority)?;
     let node_clients = nodes::settle(&mut desk, &authority)?;
     let set = CredentialSet {
         cluster_name: inventory.cluster.name.clone(),
         ca_pem: authority.certificate_pem().to_owned(),
-        token_user: inventory.token.user.clone(),
+        token_user: user,
         token,
         token_csv,
         client_certificate_pem: client.certificate_pem,
@@ -230,7 +231,7 @@ fn plan(
     replaced.extend(desk.replaced);
     let next = State {
         ca: Some(ca_record),
-        token: Some(token_record),
+        token: Some(record),
         kube_proxy: Some(client_record),
         per_node: desk.per_node,
         replaced,

@@ -1,25 +1,82 @@
 //! The bootstrap token and token.csv: a token is made once and kept; its row follows the inventory; rows of other users
-//! stay as they are.
+//! stay as they are. A token that the cluster keeps in a Secret has no row: it is in bootstrap.kubeconfig alone.
 
 use super::{Desk, Error, StepAction, Stored};
 use crate::{
     digest::Fingerprint,
-    inventory::TokenSettings,
+    entropy::Entropy,
+    inventory::{Inventory, TokenForm, TokenSettings},
     kubeconfig::Kubeconfig,
-    rotation::Record,
+    rotation::{Carrier, Record, Which},
     secret::{Secret, scrub},
     store::{RowRecord, Snapshot, StoredFile, TokenRecord},
-    token::{BootstrapToken, Row, TokenFile},
+    token::{BootstrapToken, BootstrapTokenSecret, ManifestError, Row, TokenFile},
 };
+use jiff::{SignedDuration, Timestamp};
 
 const ARTIFACT: &str = "token";
 
-pub(super) fn settle(desk: &mut Desk) -> Result<(BootstrapToken, Secret, TokenRecord), Error> {
-    let wanted = desk.inventory.token.clone();
+/// The token as it is to be.
+pub(super) struct Settled {
+    pub token: BootstrapToken,
+    pub token_csv: Option<Secret>,
+    /// As bootstrap.kubeconfig names it.
+    pub user: String,
+    pub record: TokenRecord,
+}
+
+pub(super) fn settle(desk: &mut Desk) -> Result<Settled, Error> {
     let state = desk.snapshot.state.as_ref();
     if let Some((rotation, record)) = state.and_then(|state| Some((state.rotation.clone()?, state.token.clone()?))) {
         return keep(desk, &rotation, record);
     }
+    let wanted = desk.inventory.token_form;
+    match state.and_then(crate::store::State::token_form) {
+        Some(stored) if stored != wanted => Err(Error::TokenForm { stored, wanted }),
+        _ if wanted == TokenForm::Secret => settle_secret(desk),
+        _ => settle_row(desk),
+    }
+}
+
+fn settle_secret(desk: &mut Desk) -> Result<Settled, Error> {
+    let user = desk.inventory.token.user.clone();
+    let previous = desk.snapshot.state.as_ref().and_then(|state| state.token.clone());
+    if let Some((record, token)) = previous.clone().and_then(|record| {
+        let token = recover(desk.snapshot, Some(&record))?;
+        Some((record, token))
+    }) {
+        let ends = record.secret.as_ref().map(|terms| terms.expiration);
+        let ends = ends.map_or_else(String::new, |end| {
+            let tense = if end <= desk.now { "expired" } else { "expires" };
+            format!("; {tense} {}", end.strftime("%Y-%m-%d %H:%M:%S UTC"))
+        });
+        desk.note(ARTIFACT, StepAction::Kept, format!("fingerprint {}{ends}", record.fingerprint));
+        return Ok(Settled { token, token_csv: None, user, record });
+    }
+    let secret = mint_secret(desk.inventory, desk.now, desk.entropy)?;
+    let (token, TokenSettings { user: holder, uid, groups }) = (secret.token(), secret.holder());
+    let fingerprint = token.fingerprint();
+    let lost = previous.map(|old| format!("; token {}, which hosts may hold, is lost", old.fingerprint));
+    let ends = secret.expiration().strftime("%Y-%m-%d %H:%M:%S UTC");
+    let reason = format!("fingerprint {fingerprint}, expires {ends}{}", lost.unwrap_or_default());
+    desk.note(ARTIFACT, StepAction::Created, reason);
+    let (created, secret, other_rows) = (desk.now, Some(secret.terms()), Vec::new());
+    let record = TokenRecord { fingerprint, user: holder, uid, groups, created, secret, other_rows };
+    Ok(Settled { token, token_csv: None, user, record })
+}
+
+/// A token for a Secret, as the inventory asks for it.
+pub(in crate::workflow) fn mint_secret(
+    inventory: &Inventory,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Result<BootstrapTokenSecret, ManifestError> {
+    let ttl = SignedDuration::try_from(inventory.token_ttl).unwrap_or(SignedDuration::MAX);
+    BootstrapTokenSecret::generate(entropy, now, ttl, &inventory.token.groups)
+}
+
+fn settle_row(desk: &mut Desk) -> Result<Settled, Error> {
+    let wanted = desk.inventory.token.clone();
     let file = stored_rows(desk)?;
     let previous = desk.snapshot.state.as_ref().and_then(|state| state.token.clone());
     refuse_lost_rows(desk.snapshot)?;
@@ -50,32 +107,55 @@ pub(super) fn settle(desk: &mut Desk) -> Result<(BootstrapToken, Secret, TokenRe
         _ => desk.now,
     };
     let TokenSettings { user, uid, groups } = wanted;
-    Ok((token, text, TokenRecord { fingerprint, user, uid, groups, created, other_rows }))
+    let name = user.clone();
+    let record = TokenRecord { fingerprint, user, uid, groups, created, secret: None, other_rows };
+    Ok(Settled { token, token_csv: Some(text), user: name, record })
 }
 
 /// While a rotation is under way token.csv and the token are what its stage says, and nothing the inventory asks for.
-fn keep(
-    desk: &mut Desk,
-    rotation: &Record,
-    record: TokenRecord,
-) -> Result<(BootstrapToken, Secret, TokenRecord), Error> {
+fn keep(desk: &mut Desk, rotation: &Record, record: TokenRecord) -> Result<Settled, Error> {
     let TokenSettings { user, uid, groups } = &desk.inventory.token;
-    if (user, uid, groups) != (&record.user, &record.uid, &record.groups) {
+    let is_as_before = match rotation.carrier() {
+        Carrier::TokenFile => {
+            desk.inventory.token_form == TokenForm::Csv
+                && (user, uid, groups) == (&record.user, &record.uid, &record.groups)
+        }
+        Carrier::Secrets | Carrier::Migration => desk.inventory.token_form == TokenForm::Secret,
+    };
+    if !is_as_before {
         return Err(Error::RotationUnderWay);
     }
     let lost = || Error::RotationTokensLost;
     let both = desk.snapshot.content(StoredFile::RotationTokens).ok_or_else(lost)?;
     let both = TokenFile::from_secret(both)
         .map_err(|source| Error::TokenFile { path: StoredFile::RotationTokens.path().into(), source })?;
-    let text = rotation.token_file(&both).ok_or_else(lost)?.render();
     let token = rotation.token(&both, rotation.carried()).ok_or_else(lost)?;
+    let user = kubeconfig_user(desk.inventory, rotation, &both).ok_or_else(lost)?;
+    let token_csv = match rotation.carrier() {
+        Carrier::Secrets => None,
+        Carrier::TokenFile | Carrier::Migration => Some(rotation.token_file(&both).ok_or_else(lost)?.render()),
+    };
     let fingerprint = token.fingerprint();
-    let action = match desk.put(StoredFile::TokenCsv, &text) {
-        Stored::Same => StepAction::Kept,
-        Stored::Differs => StepAction::Rebuilt,
+    let action = match token_csv.as_ref().map(|text| desk.put(StoredFile::TokenCsv, text)) {
+        None | Some(Stored::Same) => StepAction::Kept,
+        Some(Stored::Differs) => StepAction::Rebuilt,
     };
     desk.note(ARTIFACT, action, format!("fingerprint {fingerprint}; a rotation is under way"));
-    Ok((token, text, TokenRecord { fingerprint, ..record }))
+    Ok(Settled { token, token_csv, user, record: TokenRecord { fingerprint, ..record } })
+}
+
+/// Under which name bootstrap.kubeconfig holds the token of a rotation's stage: that of its row, or the inventory's where
+/// it has none, since the user of a Secret changes with each token.
+pub(in crate::workflow) fn kubeconfig_user(
+    inventory: &Inventory,
+    rotation: &Record,
+    both: &TokenFile,
+) -> Option<String> {
+    let which: Which = rotation.carried();
+    match rotation.secret_of(which) {
+        Some(_) => Some(inventory.token.user.clone()),
+        None => rotation.row(both, which).map(|row| row.user.clone()),
+    }
 }
 
 /// Our own row can be made again; the tokens of other users nobody here knows.
@@ -139,7 +219,8 @@ pub(in crate::workflow) fn record_of(row: &Row) -> RowRecord {
 }
 
 /// The recorded token out of bootstrap.kubeconfig: a lost token.csv is no reason for a new token.
-pub(in crate::workflow) fn recover(snapshot: &Snapshot, previous: Option<&TokenRecord>) -> Option<BootstrapToken> {
+#[must_use]
+pub fn recover(snapshot: &Snapshot, previous: Option<&TokenRecord>) -> Option<BootstrapToken> {
     let text = snapshot.content(StoredFile::BootstrapKubeconfig)?;
     let kubeconfig = Kubeconfig::from_secret(text).ok()?;
     let token = kubeconfig.token_of_current_user()?;

@@ -40,10 +40,9 @@ pub(super) fn approve(course: &mut Course) -> Result<(), Stop> {
 
 /// One round; gives the nodes that were restarted and have not joined.
 fn look(course: &mut Course, told: &mut BTreeMap<String, String>) -> Result<BTreeSet<String>, String> {
-    let Some(record) = course.snapshot.state.as_ref().and_then(|state| state.token.as_ref()) else {
-        return Ok(BTreeSet::new());
-    };
-    let requesters = vec![Requester::of_record(record)];
+    let tokens = course.tokens().map_err(|stop| stop.why.message)?;
+    // A Secret's user has its token's id in its name: nodes may still ask as the old one.
+    let requesters = tokens.holders().iter().map(Requester::of_settings).collect();
     let expectations = Expectations::of_inventory(course.bench.inventory, requesters, course.bench.fleet.clock.now());
     let Round { judged, .. } = on_any(course, |cluster| run_round(cluster, &expectations, Act::Decide))?;
     told.clear();

@@ -9,13 +9,14 @@ use super::{
 use crate::{
     bundle::{Bundle, CredentialSet, FileKind, build_bundles},
     cluster::{Cluster, Clusters},
-    inventory::{Host, Inventory, Role},
-    rotation::{Direction, Mode, Record, Stage, Which},
+    inventory::{Host, Inventory, Role, TokenSettings},
+    rotation::{Carrier, Direction, Mode, Record, Stage, Which},
     secret::Secret,
     store::{self, Changes, Journal, Lock, Snapshot, Store, StoredFile},
     token::TokenFile,
     workflow::{
         distribute::{self, Fleet},
+        generate::kubeconfig_user,
         journal::Entry,
         kept_run::ROTATION,
         report::{ErrorReport, HostReport},
@@ -46,7 +47,7 @@ pub enum Gate {
 
 /// Who is told how a rotation comes along. Called on one thread.
 pub trait Observer: distribute::Observer {
-    fn stage_begun(&self, stage: Stage, direction: Direction);
+    fn stage_begun(&self, stage: Stage, direction: Direction, carrier: Carrier);
     /// A step on a control-plane host.
     fn step(&self, host: &str, what: &str);
     fn nodes_begun(&self, count: usize);
@@ -95,7 +96,7 @@ pub(super) struct Course<'a> {
 }
 
 impl<'a> Course<'a> {
-    pub fn new(bench: &'a Bench<'a>, Begun { snapshot, record }: Begun) -> Self {
+    pub fn new(bench: &'a Bench<'a>, Begun { snapshot, record, remarks }: Begun) -> Self {
         Self {
             bench,
             snapshot,
@@ -106,7 +107,7 @@ impl<'a> Course<'a> {
             nodes: BTreeMap::new(),
             pending: BTreeMap::new(),
             approved: Vec::new(),
-            remarks: Vec::new(),
+            remarks,
             is_over: false,
         }
     }
@@ -134,7 +135,7 @@ impl<'a> Course<'a> {
     pub fn enter(&mut self, stage: Stage) -> Result<(), Stop> {
         self.stop_if_interrupted()?;
         let (at, direction) = (self.bench.fleet.clock.now(), self.record.direction);
-        self.bench.observer.stage_begun(stage, direction);
+        self.bench.observer.stage_begun(stage, direction, self.record.carrier());
         self.bench.note(&Entry::Stage { at, stage: stage.name(), direction: direction.name() })?;
         if self.record.is_ahead(stage) {
             self.commit(Record { stage, ..self.record.clone() })?;
@@ -153,7 +154,17 @@ impl<'a> Course<'a> {
     }
 
     pub fn tokens(&self) -> Result<TokenPair, Stop> {
-        TokenPair::read(&self.snapshot, &self.record).ok_or_else(|| {
+        TokenPair::read(&self.snapshot, &self.record, self.bench.fleet.clock.now()).ok_or_else(|| {
+            Stop::new("state_damaged", "rotation.csv lacks a token of the rotation", "restore the whole directory")
+        })
+    }
+
+    /// token.csv as it was before anything was taken out of it.
+    pub fn token_file_before(&self) -> Result<Secret, Stop> {
+        let record =
+            Record { stage: Stage::Accept, direction: Direction::Forward, mode: Mode::Overlap, ..self.record.clone() };
+        let both = self.snapshot.content(StoredFile::RotationTokens).and_then(|text| TokenFile::from_secret(text).ok());
+        both.and_then(|both| record.token_file(&both)).map(|file| file.render()).ok_or_else(|| {
             Stop::new("state_damaged", "rotation.csv lacks a token of the rotation", "restore the whole directory")
         })
     }
@@ -215,7 +226,21 @@ impl<'a> Course<'a> {
         let mut next = snapshot.state.clone().unwrap_or_default();
         next.rotation = None;
         let bench = self.bench;
-        let changes = Changes { removed: vec![StoredFile::RotationTokens], ..Changes::default() };
+        let is_migrated = (self.record.carrier(), self.record.direction) == (Carrier::Migration, Direction::Forward);
+        let removed = if is_migrated {
+            if let Some(own) = &mut next.token {
+                let left = std::mem::take(&mut own.other_rows).len();
+                if left > 0 {
+                    let what = format!("{left} rows of other users stay in token.csv on the control-plane hosts");
+                    self.remarks.push(format!("{what}: kubemint keeps it no longer"));
+                }
+            }
+            // Where this is cut short the tokens are still there: it can be gone through again.
+            vec![StoredFile::TokenCsv, StoredFile::RotationTokens]
+        } else {
+            vec![StoredFile::RotationTokens]
+        };
+        let changes = Changes { removed, ..Changes::default() };
         bench
             .store
             .commit_changes(bench.held, snapshot, &changes, next, bench.fleet.clock)
@@ -254,20 +279,24 @@ pub(super) fn commit(
     };
     let both = TokenFile::from_secret(&both_text).map_err(|e| damaged(&format!("rotation.csv: {e}")))?;
     let lacks = || damaged("rotation.csv lacks a token of the rotation");
-    let token_csv = record.token_file(&both).ok_or_else(lacks)?.render();
+    let token_csv = match record.carrier() {
+        Carrier::Secrets => None,
+        Carrier::TokenFile | Carrier::Migration => Some(record.token_file(&both).ok_or_else(lacks)?.render()),
+    };
     let token = record.token(&both, record.carried()).ok_or_else(lacks)?;
     let mut set = read_stored_set(bench.inventory, snapshot).map_err(|e| damaged(&e.to_string()))?;
     set.token = token;
+    set.token_user = kubeconfig_user(bench.inventory, &record, &both).ok_or_else(lacks)?;
     let kubeconfig = set
         .render(FileKind::BootstrapKubeconfig, &bench.inventory.cluster.server)
         .map_err(|e| damaged(&e.to_string()))?;
     // The tokens first: without them the rest could not be told apart.
     for (file, content) in [
-        (StoredFile::RotationTokens, both_text),
+        (StoredFile::RotationTokens, Some(both_text)),
         (StoredFile::TokenCsv, token_csv),
-        (StoredFile::BootstrapKubeconfig, kubeconfig),
+        (StoredFile::BootstrapKubeconfig, Some(kubeconfig)),
     ] {
-        if !snapshot.holds(file, &content) {
+        if let Some(content) = content.filter(|content| !snapshot.holds(file, content)) {
             changes.push((file, content));
         }
     }
@@ -278,6 +307,11 @@ pub(super) fn commit(
             Which::Old => record.old_created,
             Which::New => record.began,
         };
+        if record.secrets.is_some() {
+            let holder = record.row(&both, record.carried()).ok_or_else(lacks)?.holder();
+            TokenSettings { user: own.user, uid: own.uid, groups: own.groups } = holder;
+            own.secret = record.secret_of(record.carried()).cloned();
+        }
     }
     next.rotation = Some(record.clone());
     bench.store.commit(bench.held, snapshot, &changes, next, bench.fleet.clock)?;

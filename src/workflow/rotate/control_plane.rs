@@ -7,14 +7,15 @@ use super::{
     tokens::TokenPair,
 };
 use crate::{
-    bundle::{Bundle, FileKind},
+    bundle::{Bundle, FileKind, HostFile},
     cluster::Cluster,
     inventory::Host,
     remote::{
         self,
-        installer::{self, Action, FileState},
+        installer::{self, Action, FileState, ForeignPolicy},
         service,
     },
+    rotation::Carrier,
     workflow::{
         distribute,
         journal::Entry,
@@ -80,15 +81,20 @@ fn bring_one(course: &Course, bundle: &Bundle, tokens: &TokenPair) -> Result<Hos
     };
     let cluster = bench.cluster(host).map_err(|stop| fail(plain(HostStatus::Failed), stop))?;
     let wanted = course.record.tokens();
-    let view = installer::probe_host(fleet.remote, host, &bundle.files, fleet.foreign, fleet.entropy)
+    // Without our row the file on the host looks like somebody else's; whether it is shows below.
+    let is_migration = course.record.carrier() == Carrier::Migration;
+    let looked_at = if is_migration { ForeignPolicy::Replace } else { fleet.foreign };
+    let view = installer::probe_host(fleet.remote, host, &bundle.files, looked_at, fleet.entropy)
         .map_err(|e| of_remote(&e))?;
     let is_right = view.files.iter().all(|file| file.state == FileState::Matches);
     if is_right && tokens.check(cluster.as_ref(), wanted).is_ok() {
         say("has it already");
         return Ok(plain(HostStatus::Unchanged));
     }
+    let foreign = if is_right { Ok(looked_at) } else { policy(course, bundle) };
+    let foreign = foreign.map_err(|stop| fail(plain(HostStatus::Failed), stop))?;
     others_are_ready(course, host).map_err(|stop| fail(plain(HostStatus::Failed), stop))?;
-    let outcome = installer::install_host(fleet.remote, host, &bundle.files, fleet.foreign, fleet.entropy)
+    let outcome = installer::install_host(fleet.remote, host, &bundle.files, foreign, fleet.entropy)
         .map_err(|e| of_remote(&e))?;
     let report = distribute::installed(bundle, &outcome, Duration::ZERO);
     let has_new_content = |action| matches!(action, Action::Created | Action::Updated);
@@ -107,6 +113,26 @@ fn bring_one(course: &Course, bundle: &Bundle, tokens: &TokenPair) -> Result<Hos
         }
         Err(ailment) => Err(fail(report, ailment.stop(restart.as_deref()))),
     }
+}
+
+/// A file that loses our row and keeps the others has no row of ours any more: it is put in the place of the very file
+/// that it came from, and of no other.
+fn policy(course: &Course, bundle: &Bundle) -> Result<ForeignPolicy, Stop> {
+    let (fleet, host) = (course.bench.fleet, bundle.host);
+    if course.record.carrier() != Carrier::Migration {
+        return Ok(fleet.foreign);
+    }
+    let before = course.token_file_before()?;
+    let files = bundle.files.iter().filter(|file| file.kind == FileKind::TokenCsv);
+    let files: Vec<HostFile> = files.map(|file| file.holding(before.clone())).collect();
+    let view = installer::probe_host(fleet.remote, host, &files, ForeignPolicy::Replace, fleet.entropy)
+        .map_err(|e| Stop::of_remote(&e))?;
+    if view.files.iter().all(|file| matches!(file.state, FileState::Matches | FileState::WrongAttributes)) {
+        return Ok(ForeignPolicy::Replace);
+    }
+    let hint = "somebody else writes there: put the earlier file back (`kubemint token show` names our token), then \
+                `kubemint rotate token --resume`";
+    Err(Stop::new("token_file_differs", "token.csv is not what it was when the migration began", hint))
 }
 
 /// Gives how it ended, where it may have come to something all the same: what counts is the apiserver itself.

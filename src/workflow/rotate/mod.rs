@@ -6,16 +6,18 @@
 
 mod approval;
 mod bench;
+mod carrier;
 mod control_plane;
 mod nodes;
 mod preflight;
 mod report;
+mod secrets;
 mod stop;
 mod tokens;
 mod verification;
 
 pub use bench::{Bench, Gate, Observer};
-pub use preflight::{Plan, Refusal, check_inventory, plan_rotation};
+pub use preflight::{Beginning, Plan, Refusal, check_inventory, plan_rotation};
 pub use report::{Pending, RotationReport, State};
 
 use crate::{
@@ -31,7 +33,7 @@ use stop::Stop;
 /// [`store::Error`]: then none is.
 pub fn begin_rotation(bench: &Bench, plan: Plan, snapshot: &Snapshot) -> Result<Begun, store::Error> {
     let (snapshot, record) = bench::commit(bench, snapshot, plan.record, Some(&plan.both))?;
-    Ok(Begun { snapshot, record })
+    Ok(Begun { snapshot, record, remarks: plan.remarks })
 }
 
 /// Turns one that is under way: back, or to drop the old token at once.
@@ -40,16 +42,18 @@ pub fn begin_rotation(bench: &Bench, plan: Plan, snapshot: &Snapshot) -> Result<
 /// As [`begin_rotation`]; it then goes on as before.
 pub fn turn_rotation(bench: &Bench, snapshot: Snapshot, record: Record) -> Result<Begun, store::Error> {
     if snapshot.state.as_ref().and_then(|state| state.rotation.as_ref()) == Some(&record) {
-        return Ok(Begun { snapshot, record });
+        return Ok(Begun { snapshot, record, remarks: Vec::new() });
     }
     let (snapshot, record) = bench::commit(bench, &snapshot, record, None)?;
-    Ok(Begun { snapshot, record })
+    Ok(Begun { snapshot, record, remarks: Vec::new() })
 }
 
 /// A rotation whose record is stored.
 pub struct Begun {
     pub snapshot: Snapshot,
     pub record: Record,
+    /// What was found that holds nothing up.
+    pub remarks: Vec<String>,
 }
 
 /// Goes through what is ahead of it, to its end or until something stands in the way.
@@ -67,7 +71,7 @@ fn run_stages(course: &mut Course) -> Result<(), Stop> {
         }
         course.enter(*stage)?;
         match stage {
-            Stage::Accept | Stage::Retire => control_plane::bring(course)?,
+            Stage::Accept | Stage::Retire => carrier::bring(course)?,
             Stage::Switch => nodes::switch(course)?,
             Stage::Approve => approval::approve(course)?,
             Stage::Verify => verification::verify(course)?,

@@ -10,7 +10,7 @@ use crate::{
     bundle::{Bundle, FileKind},
     inventory::{Host, KubeletRestart, Role, Services},
     remote::{self, service},
-    rotation::Record,
+    rotation::{Carrier, Record},
     workflow::{
         breaker::Breaker,
         distribute::{self, Fleet},
@@ -67,6 +67,9 @@ pub(super) fn switch(course: &mut Course) -> Result<(), Stop> {
 
 /// token.csv once more, without the retired token, for nodes that have a copy of it: nobody reads it there.
 pub(super) fn spread_token_file(course: &mut Course) -> Result<(), Stop> {
+    if course.record.carrier() == Carrier::Secrets {
+        return Ok(());
+    }
     let wants = |host: &&Host| host.token_csv_on_nodes && !host.roles.contains(Role::ControlPlane);
     let nodes: Vec<&Host> = course.bench.nodes().into_iter().filter(wants).collect();
     if nodes.is_empty() {

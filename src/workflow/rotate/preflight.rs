@@ -2,23 +2,24 @@
 
 use super::tokens::whoami;
 use crate::{
-    bundle::{FileKind, build_bundles},
+    bundle::{CredentialSet, FileKind, build_bundles},
     cluster::{self, Action, Clusters},
-    inventory::{Host, Inventory, KubeletRestart, Role, TokenForm},
+    inventory::{Host, Inventory, KubeletRestart, Role, TokenForm, TokenSettings},
     remote::installer::{self, FileState, FileView, ForeignPolicy, Found},
-    rotation::{Mode, Record},
+    rotation::{Carrier, Mode, Record, SecretPair},
     secret::Secret,
-    store::{Snapshot, StoredFile},
-    token::{BootstrapToken, TokenFile},
-    workflow::{distribute::Fleet, stored::read_stored_set},
+    store::{Snapshot, StoredFile, TokenRecord},
+    token::{BootstrapToken, BootstrapTokenSecret, TokenFile},
+    workflow::{distribute::Fleet, generate::mint_secret, stored::read_stored_set},
 };
 use jiff::SignedDuration;
 
 /// A rotation that may begin.
 pub struct Plan {
     pub record: Record,
-    /// token.csv with both tokens.
+    /// Both tokens, each in a row; where there is a token.csv, its other rows, too.
     pub(super) both: Secret,
+    pub(super) remarks: Vec<String>,
 }
 
 /// Why none may. Nothing was changed.
@@ -42,20 +43,31 @@ impl Refusal {
     }
 }
 
-/// Whether the inventory says enough to rotate the token in token.csv.
+/// How a rotation is to begin.
+#[derive(Debug, Clone, Copy)]
+pub struct Beginning<'a> {
+    /// The run that begins it.
+    pub id: &'a str,
+    pub carrier: Carrier,
+    pub mode: Mode,
+    pub grace: Option<SignedDuration>,
+}
+
+/// Whether the inventory says enough to rotate tokens that are carried so.
 ///
 /// # Errors
 /// [`Refusal`], of bad input.
-pub fn check_inventory(inventory: &Inventory) -> Result<(), Refusal> {
+pub fn check_inventory(inventory: &Inventory, carrier: Carrier) -> Result<(), Refusal> {
     let services = &inventory.services;
-    if inventory.token_form != TokenForm::Csv {
+    if carrier == Carrier::Migration && inventory.token_form != TokenForm::Secret {
         let what = format!("token.form is {:?}", inventory.token_form.name());
-        return Err(Refusal::input("token_form", what, "only tokens in token.csv are rotated this way"));
+        let hint = "write form = \"secret\" below [token]: that is where a migration goes";
+        return Err(Refusal::input("token_form", what, hint));
     }
     if inventory.token_per_node {
         return Err(Refusal::input("token_per_node", "token.per_node is set", "only one token for all is rotated"));
     }
-    if services.kube_apiserver.is_none() {
+    if carrier != Carrier::Secrets && services.kube_apiserver.is_none() {
         let hint = "kube-apiserver reads token.csv only at its start: write, below [services], kube-apiserver = \
                     \"systemctl restart kube-apiserver\"";
         return Err(Refusal::input("no_restart_command", "services.kube-apiserver is not set", hint));
@@ -72,39 +84,105 @@ pub fn check_inventory(inventory: &Inventory) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Looks at every control-plane host, and mints the new token.
+/// Looks at every control-plane host, and mints the new token. `inventory` is as the stored set is: for a migration, of
+/// the form that is left; `wanted` is the one that the new token follows.
 ///
 /// # Errors
 /// [`Refusal`]: a host or an apiserver is not as it must be.
 pub fn plan_rotation(
     fleet: &Fleet,
     clusters: &dyn Clusters,
-    inventory: &Inventory,
+    (inventory, wanted): (&Inventory, &Inventory),
     snapshot: &Snapshot,
-    (id, mode, grace): (&str, Mode, Option<SignedDuration>),
+    beginning: Beginning<'_>,
 ) -> Result<Plan, Refusal> {
+    let Beginning { id, carrier, mode, grace } = beginning;
     let damaged = |what: String| Refusal::found("not_current", what, "run `kubemint generate`, which makes it again");
     let set = read_stored_set(inventory, snapshot).map_err(|e| damaged(e.to_string()))?;
     let own = snapshot.state.as_ref().and_then(|state| state.token.clone());
     let own = own.ok_or_else(|| damaged("there is no record of the token".into()))?;
-    let text = snapshot.content(StoredFile::TokenCsv).ok_or_else(|| damaged("token.csv is missing".into()))?;
-    let file = TokenFile::from_secret(text).map_err(|e| damaged(format!("token.csv: {e}")))?;
-    if file.rows().len() - file.without_token(&set.token).rows().len() > 1 {
-        let hint = "give each user a token of its own: `kubemint token lint` names the rows";
-        return Err(Refusal::found("token_shared", "another row of token.csv has our token too", hint));
+    let rows = match carrier {
+        Carrier::TokenFile | Carrier::Migration => stored_rows(snapshot, &set).map_err(|fault| match fault {
+            RowFault::Missing(what) => damaged(what),
+            RowFault::Shared => {
+                let hint = "give each user a token of its own: `kubemint token lint` names the rows";
+                Refusal::found("token_shared", "another row of token.csv has our token too", hint)
+            }
+        })?,
+        Carrier::Secrets => TokenFile::default(),
+    };
+    if carrier != Carrier::Secrets {
+        check_hosts(fleet, inventory, &set)?;
     }
-    check_hosts(fleet, inventory, &set)?;
-    check_apiservers(clusters, inventory, &set.token, &own.user, mode)?;
-    check_rights(clusters, inventory)?;
+    let remarks = check_apiservers(clusters, inventory, &set.token, &own, mode)?;
+    check_rights(clusters, inventory, carrier)?;
     let failed = |e: crate::token::TokenError| Refusal::found("token", e.to_string(), e.hint().unwrap_or_default());
-    let new = BootstrapToken::generate(fleet.entropy).map_err(failed)?;
-    let both = file.with_row_at_end(&new, &inventory.token).map_err(failed)?.render();
-    let record = Record::begin(id, (own.fingerprint, own.created), new.fingerprint(), fleet.clock.now());
+    let now = fleet.clock.now();
+    let (new, holder, terms) = match carrier {
+        Carrier::TokenFile => (BootstrapToken::generate(fleet.entropy).map_err(failed)?, wanted.token.clone(), None),
+        Carrier::Secrets | Carrier::Migration => {
+            let secret = mint(fleet, clusters, wanted, grace)?;
+            (secret.token(), secret.holder(), Some(secret.terms()))
+        }
+    };
+    let rows = match carrier {
+        Carrier::TokenFile | Carrier::Migration => rows,
+        Carrier::Secrets => {
+            let (user, uid, groups) = (own.user.clone(), own.uid.clone(), own.groups.clone());
+            rows.with_row_at_end(&set.token, &TokenSettings { user, uid, groups }).map_err(failed)?
+        }
+    };
+    let both = rows.with_row_at_end(&new, &holder).map_err(failed)?.render();
+    let record = Record::begin(id, (own.fingerprint, own.created), new.fingerprint(), now);
+    let record = Record { secrets: terms.map(|new| SecretPair { old: own.secret.clone(), new }), ..record };
     let record = match mode {
         Mode::Overlap => Record { grace, ..record },
         Mode::RevokeNow => record.revoked(),
     };
-    Ok(Plan { record, both })
+    Ok(Plan { record, both, remarks })
+}
+
+enum RowFault {
+    Missing(String),
+    /// Another row has our token, too.
+    Shared,
+}
+
+fn stored_rows(snapshot: &Snapshot, set: &CredentialSet) -> Result<TokenFile, RowFault> {
+    let missing = || RowFault::Missing("token.csv is missing".into());
+    let text = snapshot.content(StoredFile::TokenCsv).ok_or_else(missing)?;
+    let file = TokenFile::from_secret(text).map_err(|e| RowFault::Missing(format!("token.csv: {e}")))?;
+    let count = file.rows().len() - file.without_token(&set.token).rows().len();
+    if count > 1 { Err(RowFault::Shared) } else { Ok(file) }
+}
+
+/// A token whose id no Secret has yet.
+fn mint(
+    fleet: &Fleet,
+    clusters: &dyn Clusters,
+    wanted: &Inventory,
+    grace: Option<SignedDuration>,
+) -> Result<BootstrapTokenSecret, Refusal> {
+    let ttl = SignedDuration::try_from(wanted.token_ttl).unwrap_or(SignedDuration::MAX);
+    if grace.is_some_and(|grace| grace >= ttl) {
+        let what = format!("both tokens are to stay for longer than the new one lives ({ttl:#})");
+        return Err(Refusal::input("grace_too_long", what, "give a shorter --grace, or a longer token.ttl"));
+    }
+    let host = control_plane(wanted).next();
+    let taken = match host {
+        Some(host) => {
+            let cluster = clusters.at(&host.apiserver).map_err(|e| of_cluster(&e))?;
+            cluster.bootstrap_secrets().map_err(|e| of_cluster(&e))?
+        }
+        None => Vec::new(),
+    };
+    loop {
+        let secret = mint_secret(wanted, fleet.clock.now(), fleet.entropy)
+            .map_err(|e| Refusal::found("token", e.to_string(), e.hint().unwrap_or_default()))?;
+        if taken.iter().all(|other| other.id != secret.id()) {
+            return Ok(secret);
+        }
+    }
 }
 
 fn control_plane(inventory: &Inventory) -> impl Iterator<Item = &Host> {
@@ -164,10 +242,11 @@ fn check_apiservers(
     clusters: &dyn Clusters,
     inventory: &Inventory,
     old: &BootstrapToken,
-    user: &str,
+    own: &TokenRecord,
     mode: Mode,
-) -> Result<(), Refusal> {
+) -> Result<Vec<String>, Refusal> {
     let (mut away, mut strange, mut hint) = (Vec::new(), Vec::new(), String::new());
+    let mut remarks = Vec::new();
     for host in control_plane(inventory) {
         let cluster = clusters.at(&host.apiserver).map_err(|e| of_cluster(&e))?;
         if let Err(error) = cluster.readyz() {
@@ -176,7 +255,12 @@ fn check_apiservers(
             continue;
         }
         match whoami(cluster.as_ref(), old) {
-            Ok(Some(found)) if found == user => {}
+            Ok(Some(found)) if found == own.user => {}
+            Ok(None) if own.secret.is_some() => remarks.push(format!(
+                "{}: token {} is not known any more: its Secret has expired or is gone",
+                host.name,
+                old.fingerprint()
+            )),
             // One that does not know a leaked token need not be told to forget it.
             _ if mode == Mode::RevokeNow => {}
             Ok(Some(_)) => strange.push(format!("{}: it takes our token for another user's", host.name)),
@@ -192,7 +276,7 @@ fn check_apiservers(
         return Err(Refusal::found("apiserver_not_ready", faults("not every kube-apiserver is ready", &away), hint));
     }
     if strange.is_empty() {
-        return Ok(());
+        return Ok(remarks);
     }
     let hint = "restart kube-apiserver there: it reads token.csv only at its start; check its --token-auth-file";
     Err(Refusal::found("token_unknown", faults("not every kube-apiserver knows the token in use", &strange), hint))
@@ -219,11 +303,19 @@ const ACTIONS: [Action; 4] = [
 ];
 const CERTIFICATES: &str = "certificates.k8s.io";
 
-fn check_rights(clusters: &dyn Clusters, inventory: &Inventory) -> Result<(), Refusal> {
+/// What Secrets ask for besides, in kube-system.
+const SECRET_ACTIONS: [Action; 3] = [
+    Action { verb: "list", group: "", resource: "secrets", subresource: "", name: "" },
+    Action { verb: "create", group: "", resource: "secrets", subresource: "", name: "" },
+    Action { verb: "delete", group: "", resource: "secrets", subresource: "", name: "" },
+];
+
+fn check_rights(clusters: &dyn Clusters, inventory: &Inventory, carrier: Carrier) -> Result<(), Refusal> {
     let Some(host) = control_plane(inventory).next() else { return Ok(()) };
     let cluster = clusters.at(&host.apiserver).map_err(|e| of_cluster(&e))?;
     let mut lacking = Vec::new();
-    for action in &ACTIONS {
+    let secrets: &[Action] = if carrier == Carrier::TokenFile { &[] } else { &SECRET_ACTIONS };
+    for action in ACTIONS.iter().chain(secrets) {
         if !cluster.may(action).map_err(|e| of_cluster(&e))? {
             let below = if action.subresource.is_empty() { "" } else { "/" };
             lacking.push(format!("{} {}{below}{}", action.verb, action.resource, action.subresource));

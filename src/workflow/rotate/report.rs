@@ -39,6 +39,8 @@ pub struct RotationReport {
     pub run_id: String,
     pub state: State,
     pub mode: &'static str,
+    /// `token-file`, `secrets` or `migration`.
+    pub carrier: &'static str,
     pub direction: &'static str,
     pub stage: &'static str,
     pub old: Fingerprint,
@@ -122,6 +124,7 @@ pub(super) fn close(course: &Course, stop: Option<Stop>) -> RotationReport {
         run_id: bench.journal.id().as_str().to_owned(),
         state,
         mode: record.mode.name(),
+        carrier: record.carrier().name(),
         direction: record.direction.name(),
         stage: record.stage.name(),
         old: record.old,

@@ -1,6 +1,6 @@
 //! Before a token is retired: every node holds the file that it should, every apiserver knows the token in it.
 
-use super::{bench::Course, nodes, stop::Stop};
+use super::{bench::Course, nodes, secrets::stop_of, stop::Stop};
 use crate::{
     bundle::FileKind,
     inventory::{Host, KubeletRestart},
@@ -55,9 +55,12 @@ fn look_at_nodes(course: &mut Course) -> Result<(), Stop> {
 
 fn look_at_apiservers(course: &Course) -> Result<(), Stop> {
     let tokens = course.tokens()?;
+    let (carrier, new) = (course.record.carrier(), course.record.new);
     for host in course.bench.control_plane() {
         let cluster = course.bench.cluster(host)?;
-        tokens.check(cluster.as_ref(), course.record.tokens()).map_err(|ailment| ailment.stop(None).at(host))?;
+        tokens
+            .check(cluster.as_ref(), course.record.tokens())
+            .map_err(|ailment| stop_of(carrier, new, &ailment).at(host))?;
     }
     Ok(())
 }

@@ -26,6 +26,10 @@ pub enum Fault {
     RefusesToStart,
     /// Knows the token file it read before, from its next start on until it is mended and started again.
     KeepsOldTokens,
+    /// Knows no bootstrap-token Secrets: started without --enable-bootstrap-token-auth.
+    NoBootstrapTokens,
+    /// Secrets may not be made nor deleted (403).
+    SecretsDenied,
     /// Is not ready for so long after its next start.
     StartsSlowly(Duration),
 }
@@ -40,6 +44,8 @@ impl Fault {
             Self::Hang => json!({"hang": true}),
             Self::RefusesToStart => json!({"refuse": true}),
             Self::KeepsOldTokens => json!({"old_tokens": true}),
+            Self::NoBootstrapTokens => json!({"no_bootstrap_tokens": true}),
+            Self::SecretsDenied => json!({"secrets_denied": true}),
             Self::StartsSlowly(time) => json!({"slow_start": time.as_secs_f64()}),
         }
     }

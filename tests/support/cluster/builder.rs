@@ -220,10 +220,12 @@ impl ControlPlane {
                 }
                 return;
             }
+            let has_file = !self.settings.contains("form = \"secret\"");
+            let token_file = if has_file { "--token-file /etc/kubernetes/token.csv" } else { "" };
             let command = format!(
                 "{python} {shared}/bin/apiserver.py --name {name} --address {}:{PORT} --shared {shared} --cert \
                  {pki}/server.pem --key {pki}/server-key.pem --client-ca {pki}/ca.pem --ca-key {pki}/ca-key.pem \
-                 --token-file /etc/kubernetes/token.csv",
+                 {token_file}",
                 host.address()
             );
             unit("kube-apiserver", &command, ENABLED);

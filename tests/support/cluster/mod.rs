@@ -82,6 +82,12 @@ impl ControlPlane {
         Ran::from(command.args(arguments).output().expect("kubectl"))
     }
 
+    /// Other tables of the inventory, and lines of its `[services]`, instead of those set before.
+    pub fn set_tables(&mut self, tables: &str, services: &str) {
+        tables.clone_into(&mut self.settings);
+        self.set_services(services);
+    }
+
     /// The commands in `[services]` with these lines beside them, instead of those set before.
     pub fn set_services(&mut self, lines: &str) {
         let mut text = format!("[cluster]\nserver = \"https://127.0.0.1:{}\"\n[services]\n", self.balancer.port);
