@@ -41,6 +41,9 @@ fn three_and_six_are_rotated_and_nobody_notices() {
     shown.says(&["rotate token", "stages: accept, switch, approve, verify, retire", "9 hosts: 9 changed"]);
     // Nothing of it can be put back: the old token is refused.
     cluster.run(&["rollback", document["run_id"].as_str().unwrap(), "--yes"]).expect(4).says(&["rotate once more"]);
+    // Nor by a host's name: what hosts keep beside their token files is the old token.
+    let rolled = cluster.run(&["rollback", "--host", "node-1", "--yes"]).expect(3);
+    rolled.says(&["bootstrap.kubeconfig stays as it is"]);
     assert_rotated(&cluster, &old);
 }
 

@@ -83,16 +83,24 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let inventory = context.inventory()?;
     let store = context.store(&inventory);
     let chosen = context.hosts(&inventory)?;
-    let rotation = store.load()?.state.and_then(|state| state.rotation);
+    let state = store.load()?.state;
+    let rotation = state.as_ref().and_then(|state| state.rotation.as_ref());
     let (plan, of) = match &args.run {
         Some(wanted) => {
             let retried = Retried::to_undo(context, &store, wanted, &args.runs)?;
-            refuse_rotation(rotation.as_ref(), Some(retried.run()))?;
+            refuse_rotation(rotation, Some(retried.run()))?;
             warn_of_gone(context, &inventory, retried.run().hosts.iter().map(|host| host.name.as_str()));
             (rollback::plan_rollback(retried.run(), &chosen), retried.id())
         }
-        None if rotation.is_some() => return refuse_rotation(rotation.as_ref(), None).map(|()| Exit::Done),
-        None => (rollback::plan_exchange(&named(args, context, &inventory, &chosen)?), None),
+        None if rotation.is_some() => return refuse_rotation(rotation, None).map(|()| Exit::Done),
+        None => {
+            let kept_back = rollback::kept_back(state.as_ref());
+            for kind in &kept_back {
+                let path = kind.relative_path();
+                context.output.note(&format!("{path} stays as it is: its earlier version may hold a token that is retired"));
+            }
+            (rollback::plan_exchange(&named(args, context, &inventory, &chosen)?, &kept_back), None)
+        }
     };
     let left = LeftAlone { unknown: &plan.unknown, repaired: &plan.repaired };
     if plan.targets.is_empty() {
@@ -108,6 +116,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let Some(state) = &snapshot.state else {
         return Err(Failure::nothing_generated(store.dir()));
     };
+    if state.rotation.as_ref() != rotation {
+        return refuse_rotation(state.rotation.as_ref(), None).map(|()| Exit::Done);
+    }
     let journal = args.runs.start(context, &store)?;
     let progress = Progress::new(context.output, plan.targets.len());
     let order = Order { command: "rollback", generation: state.generation, of: of.as_deref() };

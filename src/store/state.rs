@@ -41,6 +41,9 @@ pub struct State {
     // Left out where there is none: the checksum of a document without it stays what it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<rotation::Record>,
+    /// When the last rotation reached its end: the token that hosts keep in their earlier files is retired since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotated: Option<Timestamp>,
 }
 
 impl State {

@@ -16,7 +16,7 @@ use crate::{
         self, FileError, FileFault,
         installer::{self, Action, KeptFile, Undo},
     },
-    store::{self, Journal},
+    store::{self, Journal, State, StoredFile},
 };
 use std::{
     collections::HashMap,
@@ -63,6 +63,20 @@ pub struct Rollback<'a> {
     pub repaired: Vec<String>,
 }
 
+/// The files that no host is given an earlier version of without a run that says which: after a rotation that would be one
+/// with a token that was retired.
+#[must_use]
+pub fn kept_back(state: Option<&State>) -> Vec<FileKind> {
+    let mut kinds = Vec::new();
+    if state.is_some_and(|state| state.rotated.is_some()) {
+        kinds.push(FileKind::BootstrapKubeconfig);
+    }
+    if state.is_some_and(|state| state.rotated.is_some() || !state.wants(StoredFile::TokenCsv)) {
+        kinds.push(FileKind::TokenCsv);
+    }
+    kinds
+}
+
 /// What there is to put back of `run` on `hosts`.
 #[must_use]
 pub fn plan_rollback<'a>(run: &KeptRun, hosts: &[&'a Host]) -> Rollback<'a> {
@@ -90,14 +104,16 @@ pub fn plan_rollback<'a>(run: &KeptRun, hosts: &[&'a Host]) -> Rollback<'a> {
     plan
 }
 
-/// Every file that a host should hold, whatever it and its kept version hold.
+/// Every file that a host should hold, whatever it and its kept version hold; those of `kept_back` stay.
 #[must_use]
-pub fn plan_exchange<'a>(hosts: &[&'a Host]) -> Rollback<'a> {
+pub fn plan_exchange<'a>(hosts: &[&'a Host], kept_back: &[FileKind]) -> Rollback<'a> {
     let of_host = |host: &'a Host| {
-        let files = bundle::targets(host).map(|(kind, path)| KeptFile { kind, path, undo: Undo::ExchangeAny });
+        let due = bundle::targets(host).filter(|(kind, _)| !kept_back.contains(kind));
+        let files = due.map(|(kind, path)| KeptFile { kind, path, undo: Undo::ExchangeAny });
         Restoration { host, files: files.collect(), refusal: None }
     };
-    Rollback { targets: hosts.iter().map(|host| of_host(host)).collect(), ..Rollback::default() }
+    let targets = hosts.iter().map(|host| of_host(host)).filter(|target| !target.files.is_empty());
+    Rollback { targets: targets.collect(), ..Rollback::default() }
 }
 
 /// A path that the inventory does not put on the host is not touched, whatever a run's record says.

@@ -226,6 +226,9 @@ impl<'a> Course<'a> {
         let mut next = snapshot.state.clone().unwrap_or_default();
         next.rotation = None;
         let bench = self.bench;
+        if self.record.direction == Direction::Forward {
+            next.rotated = Some(bench.fleet.clock.now());
+        }
         let is_migrated = (self.record.carrier(), self.record.direction) == (Carrier::Migration, Direction::Forward);
         let removed = if is_migrated {
             if let Some(own) = &mut next.token {
