@@ -97,7 +97,6 @@ fn read_inventory(document: &DeTable<'_>, location: &Location, mistakes: &mut Mi
         token: settings::read_token(&top, token_form, mistakes),
         token_form,
         token_ttl: settings::read_token_ttl(&top, mistakes),
-        token_per_node: settings::read_token_per_node(&top),
         kube_proxy: settings::read_kube_proxy(&top, mistakes),
         concurrency: pace::read_concurrency(&top, mistakes),
         deadlines: pace::read_deadlines(&top, mistakes),

@@ -18,8 +18,6 @@ pub struct Inventory {
     pub token_form: TokenForm,
     /// How long the token of a Secret lives.
     pub token_ttl: Duration,
-    /// A token of its own for every node, so that one leaked token is revoked alone.
-    pub token_per_node: bool,
     pub kube_proxy: CertificateSettings,
     /// How many hosts are worked on at a time, at least 1.
     pub concurrency: usize,

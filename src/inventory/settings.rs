@@ -217,10 +217,6 @@ pub(super) fn read_token_ttl(top: &Reader<'_>, mistakes: &mut Mistakes<'_>) -> D
     read_span(&top.table("token"), "ttl", mistakes).unwrap_or(DAY)
 }
 
-pub(super) fn read_token_per_node(top: &Reader<'_>) -> bool {
-    top.table("token").flag("per_node").unwrap_or(false)
-}
-
 pub(super) fn read_services(top: &Reader<'_>, mistakes: &mut Mistakes<'_>) -> Services {
     let table = top.table("services");
     let command = |key| table.text(key).map(|text| text.value.to_owned());

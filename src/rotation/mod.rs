@@ -147,6 +147,13 @@ pub struct Record {
     /// The nodes whose kubelet was restarted since their file changed.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub restarted: BTreeSet<String>,
+    /// The nodes that were not done when the old token was retired all the same.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub left_behind: BTreeSet<String>,
+    /// Of a token that was revoked: when the last signing request was made before it was refused everywhere, by the
+    /// apiserver's clock. What is older may be of whoever has the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distrusted_until: Option<Timestamp>,
 }
 
 impl Record {
@@ -166,6 +173,8 @@ impl Record {
             grace: None,
             grace_until: None,
             restarted: BTreeSet::new(),
+            left_behind: BTreeSet::new(),
+            distrusted_until: None,
         }
     }
 

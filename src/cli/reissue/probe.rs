@@ -101,7 +101,12 @@ mod with_api {
     impl Answers {
         pub(super) fn told(&self) -> String {
             let known = self.servers.iter().filter(|probe| probe.verdict == Verdict::Known).count();
-            let mut text = format!("identity: {known} of {} apiservers know it\n", self.servers.len());
+            let unasked = self.servers.iter().filter(|probe| probe.verdict == Verdict::Unasked).count();
+            let mut text = format!("identity: {known} of {} apiservers know it", self.servers.len());
+            if unasked > 0 {
+                text += &format!(", {unasked} could not be asked");
+            }
+            text.push('\n');
             for probe in self.servers.iter().filter(|probe| probe.verdict == Verdict::Unasked) {
                 text += &format!("not probed on {}: {}\n", probe.host, probe.detail);
             }

@@ -130,9 +130,13 @@ pub(in crate::cli) fn run_turn(wish: Wish, reach: &Reach, context: &Context) -> 
     let held = store.lock()?;
     let snapshot = consistent(context, &current, &store, &held)?;
     // Another run may have come in between.
-    let task = match task {
-        Task::Begin(mode) => choose(wish, &snapshot, &store).map(|_| Task::Begin(mode))?,
-        Task::Continue(_) => choose(wish, &snapshot, &store)?,
+    let task = match (task, choose(wish, &snapshot, &store)?) {
+        (Task::Begin(_), Task::Begin(mode)) => Task::Begin(mode),
+        (Task::Continue(_), Task::Continue(record)) => Task::Continue(record),
+        (Task::Begin(_), Task::Continue(_)) | (Task::Continue(_), Task::Begin(_)) => {
+            let what = "another run has begun or ended a rotation in the meantime";
+            return Err(Failure::refused("rotation_changed", what).hint("run the command again: it then says what is"));
+        }
     };
     let fleet = context.fleet(
         &remote,
@@ -235,6 +239,12 @@ fn choose(wish: Wish, snapshot: &Snapshot, store: &Store) -> Result<Task, Failur
     if wish.turn == Turn::RevokeNow {
         return Ok(Task::Continue(Box::new(record.revoked())));
     }
+    if wish.turn == Turn::RetireAnyway && record.direction == Direction::Back {
+        let what = "the rotation is on its way back: the old token is the one that stays";
+        return Err(
+            Failure::refused("on_its_way_back", what).hint("`kubemint rotate token --resume` brings it to its end")
+        );
+    }
     if matches!(wish.turn, Turn::Resume | Turn::RetireAnyway) {
         return Ok(Task::Continue(Box::new(record.clone())));
     }
@@ -281,7 +291,9 @@ fn confirm(
 ) -> Result<(), Failure> {
     let of = |role| inventory.hosts.iter().filter(|host| host.roles.contains(role)).count();
     let (masters, nodes) = (counted(of(Role::ControlPlane), "control-plane host"), counted(of(Role::Node), "node"));
-    let old = snapshot.state.as_ref().and_then(|state| state.token.as_ref()).map(|token| token.fingerprint.to_string());
+    let state = snapshot.state.as_ref();
+    let under_way = state.and_then(|state| state.rotation.as_ref()).map(|record| record.old);
+    let old = under_way.or_else(|| Some(state?.token.as_ref()?.fingerprint)).map(|old| old.to_string());
     let say = |line: &str| context.output.note(line);
     say(&format!("to rotate: bootstrap token {} of user {}", old.unwrap_or_default(), inventory.token.user));
     let restarted = |what: &str| format!("{what}, one by one");

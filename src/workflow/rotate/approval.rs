@@ -4,8 +4,10 @@
 use super::{bench::Course, nodes, report::Approved, stop::Stop};
 use crate::{
     cluster::Cluster,
+    rotation::{Mode, Record},
     workflow::approve::{Act, Expectations, Outcome, Requester, Round, run_round},
 };
+use jiff::{SignedDuration, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
     thread,
@@ -38,12 +40,33 @@ pub(super) fn approve(course: &mut Course) -> Result<(), Stop> {
     course.stop_if_interrupted()
 }
 
+/// Notes which requests were made before a leaked token was refused everywhere: they are left to a person.
+pub(super) fn draw_line(course: &mut Course) {
+    if course.record.mode != Mode::RevokeNow || course.record.distrusted_until.is_some() {
+        return;
+    }
+    let drawn = on_any(course, |cluster| cluster.signing_requests()).and_then(|requests| {
+        let last = requests.iter().map(|request| request.created).max().unwrap_or(Timestamp::UNIX_EPOCH);
+        let record = Record { distrusted_until: Some(last), ..course.record.clone() };
+        course.commit(record).map_err(|stop| stop.why.message)
+    });
+    if let Err(what) = drawn {
+        course.remarks.push(format!("requests of nodes could not be looked at, and none is approved: {what}"));
+    }
+}
+
 /// One round; gives the nodes that were restarted and have not joined.
 fn look(course: &mut Course, told: &mut BTreeMap<String, String>) -> Result<BTreeSet<String>, String> {
     let tokens = course.tokens().map_err(|stop| stop.why.message)?;
     // A Secret's user has its token's id in its name: nodes may still ask as the old one.
     let requesters = tokens.holders().iter().map(Requester::of_settings).collect();
-    let expectations = Expectations::of_inventory(course.bench.inventory, requesters, course.bench.fleet.clock.now());
+    let mut expectations =
+        Expectations::of_inventory(course.bench.inventory, requesters, course.bench.fleet.clock.now());
+    if course.record.mode == Mode::RevokeNow {
+        let Some(line) = course.record.distrusted_until else { return Ok(BTreeSet::new()) };
+        // Times are whole seconds there.
+        expectations.since = expectations.since.max(line.saturating_add(SignedDuration::from_secs(1)).unwrap_or(line));
+    }
     let Round { judged, .. } = on_any(course, |cluster| run_round(cluster, &expectations, Act::Decide))?;
     told.clear();
     for entry in judged {

@@ -23,7 +23,7 @@ use crate::{
         stored::read_stored_set,
     },
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The adapters of a rotation.
 pub struct Bench<'a> {
@@ -97,15 +97,25 @@ pub(super) struct Course<'a> {
 
 impl<'a> Course<'a> {
     pub fn new(bench: &'a Bench<'a>, Begun { snapshot, record, remarks }: Begun) -> Self {
+        let left_behind = |name: &String| {
+            let why = ErrorReport {
+                code: "left_behind",
+                message: "it was not done when the old token was retired all the same".into(),
+                hint: format!(
+                    "`kubemint status --limit {name}` shows what it holds; `kubemint apply --limit {name}` mends it"
+                ),
+            };
+            (name.clone(), why)
+        };
         Self {
             bench,
+            pending: record.left_behind.iter().map(left_behind).collect(),
             snapshot,
             record,
             began: bench.fleet.clock.now(),
             control_plane: Vec::new(),
             reports: Vec::new(),
             nodes: BTreeMap::new(),
-            pending: BTreeMap::new(),
             approved: Vec::new(),
             remarks,
             is_over: false,
@@ -186,6 +196,10 @@ impl<'a> Course<'a> {
     pub fn pass_gate(&mut self) -> Result<(), Stop> {
         self.stop_if_interrupted()?;
         if self.bench.gate == Gate::Overridden {
+            let left: BTreeSet<String> = self.pending.keys().chain(&self.record.left_behind).cloned().collect();
+            if left != self.record.left_behind {
+                self.commit(Record { left_behind: left, ..self.record.clone() })?;
+            }
             return Ok(());
         }
         if !self.pending.is_empty() {

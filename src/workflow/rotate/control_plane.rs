@@ -9,13 +9,14 @@ use super::{
 use crate::{
     bundle::{Bundle, FileKind, HostFile},
     cluster::Cluster,
-    inventory::Host,
+    inventory::{Host, HostName},
     remote::{
         self,
         installer::{self, Action, FileState, ForeignPolicy},
         service,
     },
     rotation::Carrier,
+    rotation::Mode,
     workflow::{
         distribute,
         journal::Entry,
@@ -43,12 +44,15 @@ pub(super) fn bring(course: &mut Course) -> Result<(), Stop> {
     for host in &hosts {
         is_down.push((host.name.clone(), bench.cluster(host)?.readyz().is_err()));
     }
-    hosts.sort_by_key(|host| !is_down.iter().any(|(name, down)| *name == host.name && *down));
+    let down: Vec<HostName> = is_down.into_iter().filter(|(_, down)| *down).map(|(name, _)| name).collect();
+    // A leaked token is dropped first where that can be done: one that was down before is not down because of us.
+    let revokes = course.record.mode == Mode::RevokeNow;
+    hosts.sort_by_key(|host| down.contains(&host.name) == revokes);
     for bundle in course.bundles(&hosts, FileKind::TokenCsv)? {
         course.stop_if_interrupted()?;
         bench.note(&Entry::Begun { at: bench.fleet.clock.now(), host: bundle.host.name.as_str() })?;
         let began = Instant::now();
-        let (report, stop) = match bring_one(course, &bundle, &tokens) {
+        let (report, stop) = match bring_one(course, &bundle, &tokens, if revokes { &down } else { &[] }) {
             Ok(report) => (report, None),
             Err(failed) => (failed.0, Some(failed.1)),
         };
@@ -66,7 +70,12 @@ pub(super) fn bring(course: &mut Course) -> Result<(), Stop> {
 
 type Failed = Box<(HostReport, Stop)>;
 
-fn bring_one(course: &Course, bundle: &Bundle, tokens: &TokenPair) -> Result<HostReport, Failed> {
+fn bring_one(
+    course: &Course,
+    bundle: &Bundle,
+    tokens: &TokenPair,
+    given_up: &[HostName],
+) -> Result<HostReport, Failed> {
     let (bench, host) = (course.bench, bundle.host);
     let fleet = bench.fleet;
     let say = |what: &str| bench.observer.step(host.name.as_str(), what);
@@ -93,7 +102,7 @@ fn bring_one(course: &Course, bundle: &Bundle, tokens: &TokenPair) -> Result<Hos
     }
     let foreign = if is_right { Ok(looked_at) } else { policy(course, bundle) };
     let foreign = foreign.map_err(|stop| fail(plain(HostStatus::Failed), stop))?;
-    others_are_ready(course, host).map_err(|stop| fail(plain(HostStatus::Failed), stop))?;
+    others_are_ready(course, host, given_up).map_err(|stop| fail(plain(HostStatus::Failed), stop))?;
     let outcome = installer::install_host(fleet.remote, host, &bundle.files, foreign, fleet.entropy)
         .map_err(|e| of_remote(&e))?;
     let report = distribute::installed(bundle, &outcome, Duration::ZERO);
@@ -160,9 +169,14 @@ fn wait_until_well(cluster: &dyn Cluster, tokens: &TokenPair, course: &Course, u
 }
 
 /// Never two down because of us.
-fn others_are_ready(course: &Course, host: &Host) -> Result<(), Stop> {
+fn others_are_ready(course: &Course, host: &Host, given_up: &[HostName]) -> Result<(), Stop> {
     let until = Instant::now() + PATIENCE_WITH_OTHERS;
-    for other in course.bench.control_plane().into_iter().filter(|other| other.name != host.name) {
+    for other in course
+        .bench
+        .control_plane()
+        .into_iter()
+        .filter(|other| other.name != host.name && !given_up.contains(&other.name))
+    {
         let cluster = course.bench.cluster(other)?;
         while let Err(error) = cluster.readyz() {
             if Instant::now() >= until {

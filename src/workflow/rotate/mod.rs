@@ -70,6 +70,9 @@ fn run_stages(course: &mut Course) -> Result<(), Stop> {
             course.pass_gate()?;
         }
         course.enter(*stage)?;
+        if *stage == Stage::Switch {
+            approval::draw_line(course);
+        }
         match stage {
             Stage::Accept | Stage::Retire => carrier::bring(course)?,
             Stage::Switch => nodes::switch(course)?,

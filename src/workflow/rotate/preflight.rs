@@ -64,9 +64,6 @@ pub fn check_inventory(inventory: &Inventory, carrier: Carrier) -> Result<(), Re
         let hint = "write form = \"secret\" below [token]: that is where a migration goes";
         return Err(Refusal::input("token_form", what, hint));
     }
-    if inventory.token_per_node {
-        return Err(Refusal::input("token_per_node", "token.per_node is set", "only one token for all is rotated"));
-    }
     if carrier != Carrier::Secrets && services.kube_apiserver.is_none() {
         let hint = "kube-apiserver reads token.csv only at its start: write, below [services], kube-apiserver = \
                     \"systemctl restart kube-apiserver\"";
@@ -80,6 +77,24 @@ pub fn check_inventory(inventory: &Inventory, carrier: Carrier) -> Result<(), Re
     if !inventory.hosts.iter().any(|host| host.roles.contains(Role::ControlPlane)) {
         let hint = "list the hosts that run kube-apiserver with roles = [\"control-plane\"]";
         return Err(Refusal::input("no_control_plane", "the inventory has no control-plane host", hint));
+    }
+    refuse_shared_apiserver(inventory)
+}
+
+/// Behind one address there may be any apiserver: what one of them answers would count for all.
+fn refuse_shared_apiserver(inventory: &Inventory) -> Result<(), Refusal> {
+    let mut seen: Vec<((String, u16), &Host)> = Vec::new();
+    for host in control_plane(inventory) {
+        let Ok(url) = url::Url::parse(host.apiserver.as_str()) else { continue };
+        let place =
+            (url.host_str().unwrap_or_default().to_lowercase(), url.port_or_known_default().unwrap_or_default());
+        if let Some((_, other)) = seen.iter().find(|(known, _)| *known == place) {
+            let what = format!("{} and {} have the same apiserver, {}", other.name, host.name, host.apiserver);
+            let hint =
+                "give each control-plane host the address of its own kube-apiserver: apiserver = \"https://HOST:6443\"";
+            return Err(Refusal::input("apiserver_shared", what, hint));
+        }
+        seen.push((place, host));
     }
     Ok(())
 }
@@ -97,6 +112,10 @@ pub fn plan_rotation(
     beginning: Beginning<'_>,
 ) -> Result<Plan, Refusal> {
     let Beginning { id, carrier, mode, grace } = beginning;
+    if snapshot.state.as_ref().is_some_and(|state| state.rotation.is_some()) {
+        let hint = "`kubemint rotate token --resume` goes on with it";
+        return Err(Refusal::found("rotation_under_way", "a rotation is under way", hint));
+    }
     let damaged = |what: String| Refusal::found("not_current", what, "run `kubemint generate`, which makes it again");
     let set = read_stored_set(inventory, snapshot).map_err(|e| damaged(e.to_string()))?;
     let own = snapshot.state.as_ref().and_then(|state| state.token.clone());
@@ -271,6 +290,10 @@ fn check_apiservers(
                 hint = why.hint;
             }
         }
+    }
+    // A leaked token is dropped where that can be done; one that is down comes last, and the rotation waits for it.
+    if mode == Mode::RevokeNow && away.len() < control_plane(inventory).count() {
+        remarks.append(&mut away);
     }
     if !away.is_empty() {
         return Err(Refusal::found("apiserver_not_ready", faults("not every kube-apiserver is ready", &away), hint));
