@@ -1,6 +1,7 @@
 //! `kubemint rotate …`: new credentials in the place of old ones, while everything goes on working.
 
 mod progress;
+mod question;
 pub(in crate::cli) mod token;
 
 use super::{

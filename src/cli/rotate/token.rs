@@ -1,17 +1,16 @@
 //! `kubemint rotate token`: begin, resume, abort, or revoke at once; the plan, the question, and the end in words.
 
-use super::progress::Steps;
+use super::{progress::Steps, question::confirm};
 use crate::{
     cli::{
         cluster::ClusterArgs,
         context::Context,
-        distribute::{asks, declined},
         failure::{Exit, Failure},
         generate::Prepared,
-        hosts::{HostArgs, Told, counted, told_failures},
+        hosts::{HostArgs, Told, told_failures},
         limits::LimitArgs,
     },
-    inventory::{Host, Inventory, Role, TokenForm, TokenSettings},
+    inventory::{Host, Inventory, TokenForm, TokenSettings},
     remote::installer::ForeignPolicy,
     rotation::{Carrier, Direction, Mode, Record},
     store::{Lock, RunId, Snapshot, Store},
@@ -279,72 +278,6 @@ fn consistent(context: &Context, inventory: &Inventory, store: &Store, held: &Lo
                 .hint("run `kubemint apply`, which makes and installs them, first"))
         }
     }
-}
-
-/// Says what will be done, and asks.
-fn confirm(
-    wish: Wish,
-    context: &Context,
-    (inventory, carrier): (&Inventory, Carrier),
-    snapshot: &Snapshot,
-    mode: Mode,
-) -> Result<(), Failure> {
-    let of = |role| inventory.hosts.iter().filter(|host| host.roles.contains(role)).count();
-    let (masters, nodes) = (counted(of(Role::ControlPlane), "control-plane host"), counted(of(Role::Node), "node"));
-    let state = snapshot.state.as_ref();
-    let under_way = state.and_then(|state| state.rotation.as_ref()).map(|record| record.old);
-    let old = under_way.or_else(|| Some(state?.token.as_ref()?.fingerprint)).map(|old| old.to_string());
-    let say = |line: &str| context.output.note(line);
-    say(&format!("to rotate: bootstrap token {} of user {}", old.unwrap_or_default(), inventory.token.user));
-    let restarted = |what: &str| format!("{what}, one by one");
-    let (accept, retire, on) = match carrier {
-        Carrier::TokenFile => (
-            "token.csv with both tokens, kube-apiserver restarted and the new token probed",
-            "token.csv with the new token only, kube-apiserver restarted and the old token refused",
-            [restarted(&masters), restarted(&masters)],
-        ),
-        Carrier::Secrets => (
-            "a Secret with the new token in kube-system, the new token probed",
-            "the old Secret deleted, the old token refused",
-            [masters.clone(), masters.clone()],
-        ),
-        Carrier::Migration => (
-            "a Secret with the new token in kube-system, the new token probed",
-            "token.csv without our row, kube-apiserver restarted and the old token refused",
-            [masters.clone(), restarted(&masters)],
-        ),
-    };
-    let [on_accept, on_retire] = on;
-    match mode {
-        Mode::Overlap => {
-            say(&format!("  accept   {accept}: {on_accept}"));
-            say(&format!("  switch   bootstrap.kubeconfig with the new token: {nodes}"));
-            say("  approve  what nodes ask for");
-            say("  verify   every node, every apiserver");
-            if let Some(grace) = wish.grace {
-                say(&format!("  grace    both tokens for {grace:#}"));
-            }
-            say(&format!("  retire   {retire}: {on_retire}"));
-        }
-        Mode::RevokeNow => {
-            say(&format!("  retire   {retire}: {on_retire}; until then nodes cannot join"));
-            say(&format!("  switch   bootstrap.kubeconfig with the new token: {nodes}"));
-            say("  approve  what nodes ask for");
-            say("  verify   every node, every apiserver");
-        }
-    }
-    if context.global.yes {
-        return Ok(());
-    }
-    if !asks(context) {
-        return Err(Failure::bad_input("not_confirmed", "there is no terminal to ask on").hint("confirm it with --yes"));
-    }
-    let question = match mode {
-        Mode::Overlap if carrier == Carrier::Migration => "Migrate the bootstrap token to a Secret?",
-        Mode::Overlap => "Rotate the bootstrap token?",
-        Mode::RevokeNow => "Revoke the bootstrap token now?",
-    };
-    if context.output.ask(question)? { Ok(()) } else { Err(declined()) }
 }
 
 fn close(context: &Context, report: &RotationReport) -> Result<Exit, Failure> {

@@ -334,8 +334,17 @@ const SECRET_ACTIONS: [Action; 3] = [
 ];
 
 fn check_rights(clusters: &dyn Clusters, inventory: &Inventory, carrier: Carrier) -> Result<(), Refusal> {
-    let Some(host) = control_plane(inventory).next() else { return Ok(()) };
-    let cluster = clusters.at(&host.apiserver).map_err(|e| of_cluster(&e))?;
+    // One that is down may be let be: the others know as much.
+    let mut cluster = None;
+    for host in control_plane(inventory) {
+        let asked = clusters.at(&host.apiserver).map_err(|e| of_cluster(&e))?;
+        let answers = asked.readyz().is_ok();
+        cluster = Some(asked);
+        if answers {
+            break;
+        }
+    }
+    let Some(cluster) = cluster else { return Ok(()) };
     let mut lacking = Vec::new();
     let secrets: &[Action] = if carrier == Carrier::TokenFile { &[] } else { &SECRET_ACTIONS };
     for action in ACTIONS.iter().chain(secrets) {
