@@ -97,7 +97,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
             let kept_back = rollback::kept_back(state.as_ref());
             for kind in &kept_back {
                 let path = kind.relative_path();
-                context.output.note(&format!("{path} stays as it is: its earlier version may hold a token that is retired"));
+                context
+                    .output
+                    .note(&format!("{path} stays as it is: its earlier version may hold a token that is retired"));
             }
             (rollback::plan_exchange(&named(args, context, &inventory, &chosen)?, &kept_back), None)
         }
