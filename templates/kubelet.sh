@@ -4,7 +4,8 @@
 # Sent between braces, followed by one call, on standard input; needs nothing of install.sh. In each of the two directories
 # what is set aside moves into a directory of mode 0700, by renames alone: no byte of a key is read or copied. While that is
 # called .kubemint-rebootstrap-RUN.part, some files may still be in their places, and nothing else was changed; without
-# .part all of them are in it, and what stands in their places now is newer; with .kept it is only history.
+# .part all of them are in it, and what stands in their places now is newer; with .kept it is only history. What had come
+# since and had to make room is in .kubemint-rebootstrap-RUN.replaced.
 # So a kill at any moment leaves what km_back can put back, also one of km_back itself.
 # Must run under dash, bash and busybox.
 # shellcheck disable=SC2154 # the nonce is set by the line that follows
@@ -68,6 +69,9 @@ km_tell() { # WHAT
     km_say "$1" "$km_file"
   done
   for km_file in ./.kubemint-rebootstrap-*; do
+    case $km_file in
+      *.replaced) continue ;;
+    esac
     [ ! -d "$km_file" ] || [ -L "$km_file" ] || km_say backup "${km_file#./.kubemint-rebootstrap-}"
   done
 }
@@ -102,7 +106,7 @@ km_move() { # DIR
   km_backup=./.kubemint-rebootstrap-$km_run
   for km_file in ./.kubemint-rebootstrap-*; do
     case $km_file in
-      *.kept) continue ;;
+      *.kept | *.replaced) continue ;;
     esac
     [ ! -e "$km_file" ] || km_fail unfinished "$1"
   done
@@ -136,7 +140,7 @@ km_return() { # DIR [KUBECONFIG-NAME]
   shift
   for km_backup in ./.kubemint-rebootstrap-*; do
     case $km_backup in
-      *.kept) continue ;;
+      *.kept | *.replaced) continue ;;
     esac
     [ -d "$km_backup" ] || continue
     [ ! -L "$km_backup" ] || continue
@@ -148,10 +152,16 @@ km_return() { # DIR [KUBECONFIG-NAME]
     case $km_backup in
       *.part) ;;
       *)
-        # What has come since goes first: it has no name that the backup need have.
+        # What has come since goes first: it has no name that the backup need have. It may be the only key that works.
         km_list "$@"
         for km_file in $km_files; do
-          rm -f "$km_file" || km_fail remove "$km_dir/${km_file#./}"
+          [ ! -L "$km_backup.replaced" ] || km_fail unsafe "$km_dir"
+          [ -d "$km_backup.replaced" ] || mkdir -m 700 "$km_backup.replaced" || km_fail mkdir "$km_dir"
+          km_to=$km_backup.replaced/${km_file#./}
+          while [ -e "$km_to" ] || [ -L "$km_to" ]; do
+            km_to=$km_to~
+          done
+          mv "$km_file" "$km_to" || km_fail move "$km_dir/${km_file#./}"
         done
         mv "$km_backup" "$km_backup.part" || km_fail move "$km_dir"
         km_backup=$km_backup.part
@@ -190,7 +200,7 @@ km_settle() { # keep|drop RUN KUBECONFIG-DIRECTORY PKI-DIRECTORY
   for km_dir in "$3" "$4"; do
     km_enter "$km_dir" || continue
     km_backup=./.kubemint-rebootstrap-$2
-    for km_file in ./.kubemint-rebootstrap-*.kept; do
+    for km_file in ./.kubemint-rebootstrap-*.kept ./.kubemint-rebootstrap-*.replaced; do
       [ ! -d "$km_file" ] || [ -L "$km_file" ] || rm -rf "$km_file" || km_fail remove "$km_dir"
     done
     [ -d "$km_backup" ] || continue

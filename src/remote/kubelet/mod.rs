@@ -93,7 +93,7 @@ pub fn set_aside(
     call(remote, host, entropy, &format!("km_aside {} {}", quote_sh(run), paths.words(host)?.join(" ")))
 }
 
-/// Puts every backup back that a run was not done with, in place of what has come since. Says what came back.
+/// Puts every backup back that a run was not done with; what has come since moves into RUN.replaced beside it. Says what came back.
 ///
 /// # Errors
 /// [`Error`]; it can be called again.

@@ -5,6 +5,7 @@
 use super::{Rebootstrap, Trouble, connect};
 use crate::{
     cluster::{self, Cluster, ErrorClass, Node, RequestState, SigningRequest},
+    digest::Digest,
     pki,
     secret::printable,
     workflow::approve::{self, Act, CLIENT_SIGNER, DEFAULT_SINCE, Expectations, Judged, NODE_PREFIX, Outcome, Seen},
@@ -16,6 +17,8 @@ use std::{
 };
 
 const PAUSE: Duration = Duration::from_secs(1);
+/// For how long a key must be the only one that asks: a thief's request is not granted before the node's own is there.
+const ALONE: Duration = Duration::from_secs(3);
 /// The API counts in whole seconds.
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
@@ -27,6 +30,8 @@ pub(super) struct Arrival {
     /// The node's last heartbeat before its new certificate.
     heartbeat: Option<Timestamp>,
     cluster: Box<dyn Cluster>,
+    /// The key that asks alone, and since which look.
+    alone: Option<(Digest, Instant)>,
 }
 
 /// What a node was given.
@@ -65,7 +70,7 @@ impl Arrival {
             std::thread::sleep(wait);
         }
         let heartbeat = find(&nodes, node).and_then(|node| node.heartbeat);
-        Ok(Self { node: node.to_owned(), since, heartbeat, cluster })
+        Ok(Self { node: node.to_owned(), since, heartbeat, cluster, alone: None })
     }
 
     /// Approves what the node asks for, and waits until it is ready.
@@ -111,7 +116,8 @@ impl Arrival {
             rebootstrapped: BTreeSet::from([self.node.clone()]),
             ..run.expectations.clone().only(&BTreeSet::from([self.node.clone()]))
         };
-        let round = approve::run_round(self.cluster.as_ref(), &expectations, Act::Decide)?;
+        let act = self.count_alone(&glance);
+        let round = approve::run_round(self.cluster.as_ref(), &expectations, act)?;
         let own = |judged: &Judged| judged.node.as_deref() == Some(&self.node) && judged.created >= self.since;
         for judged in round.judged.into_iter().filter(own) {
             match judged.outcome {
@@ -121,6 +127,17 @@ impl Arrival {
             }
         }
         Ok(glance)
+    }
+
+    /// Nothing is decided before one key has been the only one that asks for a while.
+    fn count_alone(&mut self, glance: &Glance) -> Act {
+        let asking = glance.request.as_ref().filter(|_| !glance.has_rival).and_then(key);
+        let since = match (asking, self.alone) {
+            (Some(asking), Some((before, since))) if asking == before => since,
+            _ => Instant::now(),
+        };
+        self.alone = asking.map(|asking| (asking, since));
+        if self.alone.is_some() && since.elapsed() >= ALONE { Act::Decide } else { Act::Foresee }
     }
 
     fn glance(&self, run: &Rebootstrap) -> Result<Glance, cluster::Error> {
@@ -135,7 +152,6 @@ impl Arrival {
             .filter(|request| asks_for(request, &self.node) && request.created >= self.since)
             .collect();
         own.sort_by_key(|request| (request.state == RequestState::Approved, request.created));
-        let key = |request: &SigningRequest| pki::parse_request(&request.request).ok().map(|info| info.spki_sha256);
         let request = own.pop();
         let is_rival = |other: &SigningRequest| {
             other.state == RequestState::Pending && request.as_ref().is_some_and(|request| key(request) != key(other))
@@ -160,8 +176,9 @@ impl Arrival {
             RequestState::Denied => return Err(Trouble::RequestDenied { request: name() }),
             RequestState::Failed => return Err(Trouble::RequestFailed { request: name() }),
             RequestState::Pending if !glance.is_granted => {
-                let (code, detail) =
-                    left.and_then(Judged::reason).map_or(("pending", ""), |(reason, detail)| (reason.code(), detail));
+                let (code, detail) = left
+                    .and_then(Judged::reason)
+                    .map_or(("pending", "it was not the only one for 3 s"), |(reason, detail)| (reason.code(), detail));
                 return Err(Trouble::RequestLeft { request: name(), code, detail: detail.to_owned() });
             }
             RequestState::Pending | RequestState::Approved => {}
@@ -178,6 +195,10 @@ impl Arrival {
         let certificate = String::from_utf8_lossy(&request.certificate).into_owned();
         Ok(Granted { request: name(), certificate })
     }
+}
+
+fn key(request: &SigningRequest) -> Option<Digest> {
+    pki::parse_request(&request.request).ok().map(|info| info.spki_sha256)
 }
 
 fn find<'n>(nodes: &'n [Node], name: &str) -> Option<&'n Node> {

@@ -115,7 +115,7 @@ pub fn run_rebootstrap(
         let done = visit.rejoin(&mut node);
         match &done {
             Ok(()) => breaker.count_done(),
-            Err(Trouble::Host { error, .. }) => breaker.count_failed(error),
+            Err(Trouble::Host { error, .. } | Trouble::Ready { error, .. }) => breaker.count_failed(error),
             Err(_) => breaker.count_undone(),
         }
         let report = visit.report(&node, done, began.elapsed());
@@ -210,7 +210,8 @@ impl Visit<'_> {
             other => other?,
         };
         let joined = self.join_anew(node, arrival);
-        if joined.is_err() {
+        // A node that is ready keeps its new certificate: the old one may have expired.
+        if joined.as_ref().is_err_and(|trouble| !matches!(trouble, Trouble::Ready { .. })) {
             node.restored = Some(self.restore());
         }
         joined
@@ -236,6 +237,7 @@ impl Visit<'_> {
         let Fleet { remote, entropy, .. } = *fleet;
         let (host, paths, id) = (self.candidate.host, &self.candidate.paths, self.journal.id().as_str());
         let at = |step| move |error| Trouble::Host { step, error };
+        let ready = |step| move |error| Trouble::Ready { step, run: id.to_owned(), error };
         self.note("set-aside");
         let set_aside = kubelet::set_aside(remote, host, paths, id, entropy);
         node.set_aside = set_aside.map_err(at("setting its credentials aside"))?.files;
@@ -244,8 +246,8 @@ impl Visit<'_> {
         self.note("wait");
         let granted = arrival.wait(self.run)?;
         self.note("compare");
-        let found =
-            kubelet::read_certificate(remote, host, paths, entropy).map_err(at("reading its new certificate"))?;
+        let found = kubelet::read_certificate(remote, host, paths, entropy)
+            .map_err(ready("its certificate could not be compared"))?;
         let digest = |pem: &str| Some(pki::parse_certificates(pem).ok()?.first()?.sha256);
         let is_its_own = found.as_deref().and_then(digest).is_some_and(|own| digest(&granted.certificate) == Some(own));
         if !is_its_own {
@@ -254,7 +256,7 @@ impl Visit<'_> {
         node.request = Some(granted.request);
         self.note("settle");
         let settled = kubelet::settle_backup(remote, host, paths, (id, backup), entropy);
-        settled.map_err(at("ending its backup, though the node is ready again"))?;
+        settled.map_err(ready("its backup could not be ended"))?;
         node.backup_kept = backup == Backup::Keep;
         Ok(())
     }
@@ -321,6 +323,7 @@ fn host_report(
     };
     let untouched = node.restored.is_none()
         && node.found_unfinished.is_empty()
+        && !matches!(&trouble, Trouble::Ready { .. })
         && !matches!(&trouble, Trouble::Host { error, .. } if !error.leaves_host_untouched());
     let report = distribute::host_report(candidate.host, HostStatus::Failed, Vec::new(), Some(error), 1, took);
     HostReport { untouched, ..report }

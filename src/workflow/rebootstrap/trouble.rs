@@ -9,6 +9,8 @@ use crate::{
 pub enum Trouble {
     #[error("{step}: {error}")]
     Host { step: &'static str, error: remote::Error },
+    #[error("it is ready again with a new certificate, but {step}: {error}")]
+    Ready { step: &'static str, run: String, error: remote::Error },
     #[error("`{command}` {}", ended(.end, .said))]
     Restart { command: String, end: CommandEnd, said: String },
     #[error("{0}")]
@@ -49,7 +51,7 @@ impl Trouble {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Host { error, .. } => error.code(),
+            Self::Host { error, .. } | Self::Ready { error, .. } => error.code(),
             Self::Restart { end: CommandEnd::TimedOut, .. } => "restart_timed_out",
             Self::Restart { .. } => "restart_failed",
             Self::Api(error) => error.code(),
@@ -69,6 +71,13 @@ impl Trouble {
     pub fn hint(&self) -> String {
         match self {
             Self::Host { error, .. } => return error.hint(),
+            Self::Ready { run, .. } => {
+                return format!(
+                    "the node is fine, nothing was put back: rename .kubemint-rebootstrap-{run} to \
+                     .kubemint-rebootstrap-{run}.kept in both directories on the host, or the next `kubemint rebootstrap` of it \
+                     puts back what it had before"
+                );
+            }
             Self::Api(error) => return error.hint(),
             Self::Restart { .. } => {
                 "look at the service on the host (`systemctl status kubelet`, `journalctl -u kubelet`); services.kubelet and \
@@ -81,15 +90,20 @@ impl Trouble {
             }
             Self::RequestLeft { .. } => "`kubemint approve --dry-run` lists all requests with the reasons",
             Self::RequestDenied { .. } => "somebody denied it: ask who and why before it is tried again",
-            Self::RequestFailed { .. } | Self::NotIssued { .. } => {
+            Self::NotIssued { .. } => {
+                "look at kube-controller-manager: it signs, with --cluster-signing-cert-file and --cluster-signing-key-file; \
+                 what it issues yet lives until it expires: if the key is not the node's, rotate the token"
+            }
+            Self::RequestFailed { .. } => {
                 "look at kube-controller-manager: it signs, with --cluster-signing-cert-file and --cluster-signing-key-file"
             }
             Self::Rival { .. } => {
-                "one of the two is not this node's kubelet: somebody else has the bootstrap token; rotate it, and find out who"
+                "one of the two is not this node's kubelet: somebody else has the bootstrap token; \
+                 rotate it, and find out who; what was granted lives on until it expires"
             }
             Self::OtherCertificate { .. } => {
                 "unless the kubelet's --cert-dir is elsewhere (--kubelet-pki), somebody else has the bootstrap token and asked \
-                 in this node's name: rotate the token, and find out who has it"
+                 in this node's name: rotate the token, and find out who has it; what was granted lives on until it expires"
             }
             Self::NotReady { .. } => "`kubectl describe node` and the kubelet's log on the host say why",
         }
