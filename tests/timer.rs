@@ -42,9 +42,9 @@ fn systemd_accepts_the_units() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success() && !said.contains("kubemint-reissue"), "{said}");
     // It does find mistakes.
-    env.write(SERVICE, unit(SERVICE).replace("ProtectSystem", "ProtectSytem"));
+    env.write(SERVICE, unit(SERVICE).replace("ProtectSystem", "ProtectNothing"));
     let output = analyze(&env, &["verify", "--man=no", "./kubemint-reissue.service"]).unwrap();
-    assert!(String::from_utf8_lossy(&output.stderr).contains("ProtectSytem"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("ProtectNothing"));
 }
 
 #[test]
