@@ -17,7 +17,9 @@ pub use error::{Error, ErrorKind};
 pub use nodes::{ARTIFACT as NODES_ARTIFACT, is_per_node, nodes};
 pub use renewal::{Due, Form, KeyChoice, Renewal};
 pub use token::recover;
-pub(super) use token::{kubeconfig_user, mint_secret, other_rows, record_of};
+#[cfg(feature = "k8s")]
+pub(super) use token::{kubeconfig_user, mint_secret};
+pub(super) use token::{other_rows, record_of};
 
 use crate::{
     bundle::CredentialSet,
