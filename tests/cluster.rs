@@ -347,10 +347,11 @@ fn the_way_to_an_apiserver_leaves_no_connection_behind() {
             .count()
     };
     let before = sockets();
-    for _ in 0..20 {
+    for _ in 0..100 {
         cluster.readyz().unwrap();
     }
-    assert_eq!(sockets(), before);
+    // Other tests of this process may have some of their own.
+    assert!(sockets() < before + 50, "{} after {before}", sockets());
 }
 
 #[test]

@@ -20,8 +20,8 @@ use jiff::SignedDuration;
     after_help = "\
 Examples:
   kubemint token migrate                    show the plan, ask, migrate
-  kubemint token migrate --yes --grace 12h  leave both tokens for half a day
-  kubemint rotate token --resume            go on after a pause, a kill or a grace"
+  kubemint token migrate --yes --grace 12h  leave both tokens for half a day\n\n\
+    After a pause, a kill or a grace `kubemint rotate token --resume` goes on."
 )]
 pub(super) struct Args {
     /// Leave both tokens valid for so long, such as 12h, before `rotate token --resume` retires the old one
