@@ -43,7 +43,7 @@ fn runs(word: &str) -> bool {
 }
 
 /// A number of seconds that no other sleep on this machine has.
-fn own_sleep(digit: u32) -> String {
+fn idle_seconds(digit: u32) -> String {
     format!("{digit}{:07}", std::process::id())
 }
 
@@ -89,7 +89,7 @@ fn every_shell_says_the_same_and_nothing_is_ignored_that_a_daemon_would_inherit(
 #[test]
 fn a_command_that_hangs_is_ended_in_time_with_all_it_started() {
     for shell in SHELLS {
-        let sleep = own_sleep(1);
+        let sleep = idle_seconds(1);
         let started = Instant::now();
         let outcome = here(&LocalTree::remote_with(shell), &format!("sleep {sleep} & sleep {sleep}"), 1);
         assert_eq!(outcome.end, CommandEnd::TimedOut, "{shell:?} {outcome:?}");
@@ -98,7 +98,7 @@ fn a_command_that_hangs_is_ended_in_time_with_all_it_started() {
     }
     let (host, client) = met(TestHost::new("node-1"));
     // Children that heed no TERM are killed, also where the command itself goes.
-    let sleep = own_sleep(2);
+    let sleep = idle_seconds(2);
     let outcome = ran(&client, &host, &format!("(trap '' TERM; sleep {sleep}) & echo begun; wait"), 1).unwrap();
     assert_eq!((outcome.end, outcome.said.lines().next()), (CommandEnd::TimedOut, Some("begun")));
     eventually("the sleeper to be gone", || (!runs(&sleep)).then_some(()));
@@ -110,7 +110,7 @@ fn a_host_without_setsid_ends_a_hanging_command_too() {
     for program in ["dd", "tail", "tr", "sleep", "sh", "env"] {
         std::os::unix::fs::symlink(require(program), dir.path().join(program)).unwrap();
     }
-    let sleep = own_sleep(3);
+    let sleep = idle_seconds(3);
     for shell in ["dash", "bash", "busybox"] {
         let shell_path = require(shell);
         // PATH is what a host's may be, but for what the script adds: those are left out by their names.
@@ -132,7 +132,7 @@ fn a_host_without_setsid_ends_a_hanging_command_too() {
 
 #[test]
 fn a_daemon_that_keeps_the_output_open_is_not_waited_for_and_lives_on() {
-    let sleep = own_sleep(4);
+    let sleep = idle_seconds(4);
     for shell in SHELLS {
         let started = Instant::now();
         let outcome = here(&LocalTree::remote_with(shell), &format!("sleep {sleep} & echo started $!"), 30);
@@ -248,7 +248,7 @@ fn a_lost_connection_leaves_the_command_running_and_its_outcome_open() {
 #[test]
 fn the_limit_holds_on_a_host_that_has_lost_us() {
     let (host, client) = met(TestHost::new("node-1"));
-    let sleep = own_sleep(5);
+    let sleep = idle_seconds(5);
     let said = thread::scope(|scope| {
         let waits = scope.spawn(|| ran(&client, &host, &format!("sleep {sleep}"), 3));
         eventually("the command to begin", || runs(&sleep).then_some(()));

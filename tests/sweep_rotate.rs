@@ -56,7 +56,8 @@ fn under_way(cluster: &ControlPlane) -> Option<String> {
     let state: serde_json::Value = serde_json::from_str(&cluster.env().read("state/state.json")).unwrap();
     // A commit that was cut off may not have got as far as the record.
     let record = state.get("rotation")?;
-    let rows = cluster.env().read("state/rotation.csv");
+    // One that ends takes its tokens away before its record.
+    let rows = fs::read_to_string(cluster.env().path("state/rotation.csv")).ok()?;
     let token = |row: &str| row.split(',').next().unwrap().to_owned();
     let is_new = |token: &String| record["new"] == kubemint::digest::Digest::of(token).fingerprint().to_string();
     rows.lines().map(token).find(is_new)

@@ -151,7 +151,10 @@ fn serve(stream: TcpStream, config: Arc<ServerConfig>, reply: &Reply, heard: &Mu
         Reply::Slow(bytes, pause) => {
             let (first, rest) = bytes.split_at(bytes.len() / 2);
             let _ = tls.write_all(first).and_then(|()| tls.flush());
-            thread::sleep(*pause);
+            // Or until the client goes.
+            tls.sock.set_read_timeout(Some(*pause)).unwrap();
+            let _ = tls.sock.peek(&mut [0; 1]);
+            tls.sock.set_read_timeout(None).unwrap();
             let _ = tls.write_all(rest).and_then(|()| tls.flush());
         }
         Reply::Reset | Reply::HangUp => return,

@@ -24,6 +24,8 @@ import time
 
 SIGNER = "kubernetes.io/kube-apiserver-client-kubelet"
 CSRS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+# As kubelet/certificate/bootstrap has it; it is then started anew, as any service that fails.
+LONGEST_WAIT = 15 * 60
 
 
 def openssl(*arguments, stdin=None):
@@ -161,7 +163,10 @@ def request_certificate(options, api, current):
     # The request of an earlier attempt with the same key is waited for again.
     if status not in (201, 409):
         sys.exit(f"cannot create certificate signing request: {answer.get('message')}")
+    until = time.monotonic() + LONGEST_WAIT
     while True:
+        if time.monotonic() >= until:
+            sys.exit(f"timed out waiting for certificate signing request {name}")
         time.sleep(0.1)
         try:
             status, found = api.call("GET", f"{CSRS}/{name}")

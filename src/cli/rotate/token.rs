@@ -265,7 +265,7 @@ fn none_under_way() -> Failure {
 /// The stored set under the lock, as the inventory asks for it; what a killed run left half-written is put right.
 fn consistent(context: &Context, inventory: &Inventory, store: &Store, held: &Lock) -> Result<Snapshot, Failure> {
     let Prepared { snapshot, plan, .. } = Prepared::unannounced(context, inventory)?;
-    if snapshot.interrupted {
+    if snapshot.interrupted || !rotate::is_settled(&snapshot) {
         plan.commit(store, held, &snapshot, &context.clock)?;
         return Ok(store.load()?);
     }

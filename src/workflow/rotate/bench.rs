@@ -158,7 +158,7 @@ impl<'a> Course<'a> {
     }
 
     pub fn commit(&mut self, record: Record) -> Result<(), Stop> {
-        let (snapshot, record) = commit(self.bench, &self.snapshot, record, None).map_err(|e| Stop::of_store(&e))?;
+        let (snapshot, record) = commit(self.bench, &self.snapshot, record).map_err(|e| Stop::of_store(&e))?;
         (self.snapshot, self.record) = (snapshot, record);
         Ok(())
     }
@@ -279,22 +279,35 @@ impl<'a> Course<'a> {
     }
 }
 
-/// Stores the record with token.csv and bootstrap.kubeconfig of its stage. `both`: the tokens of one that begins.
-pub(super) fn commit(
+/// Stores the record of one that begins, and its tokens. The set comes after that: one commit of both that is cut off could
+/// leave files with the new token, and no record that says why.
+pub(super) fn commit_record(
     bench: &Bench,
     snapshot: &Snapshot,
     record: Record,
-    both: Option<&Secret>,
+    both: Secret,
 ) -> Result<(Snapshot, Record), store::Error> {
+    let next = store::State { rotation: Some(record.clone()), ..snapshot.state.clone().unwrap_or_default() };
+    bench.store.commit(bench.held, snapshot, &[(StoredFile::RotationTokens, both)], next, bench.fleet.clock)?;
+    Ok((bench.store.load()?, record))
+}
+
+/// Whether the stored token.csv, where there is to be one, is that of the record's stage.
+pub(super) fn holds_token_file(snapshot: &Snapshot, record: &Record) -> bool {
+    if record.carrier() == Carrier::Secrets {
+        return true;
+    }
+    let both = snapshot.content(StoredFile::RotationTokens).and_then(|text| TokenFile::from_secret(text).ok());
+    let file = both.and_then(|both| record.token_file(&both));
+    file.is_some_and(|file| snapshot.holds(StoredFile::TokenCsv, &file.render()))
+}
+
+/// Stores the record with token.csv and bootstrap.kubeconfig of its stage.
+pub(super) fn commit(bench: &Bench, snapshot: &Snapshot, record: Record) -> Result<(Snapshot, Record), store::Error> {
     let damaged = |what: &str| store::Error::Damaged { path: bench.store.dir().to_owned(), what: what.to_owned() };
     let mut changes: Vec<(StoredFile, Secret)> = Vec::new();
-    let both_text = match both {
-        Some(both) => both.clone(),
-        None => {
-            snapshot.content(StoredFile::RotationTokens).cloned().ok_or_else(|| damaged("rotation.csv is missing"))?
-        }
-    };
-    let both = TokenFile::from_secret(&both_text).map_err(|e| damaged(&format!("rotation.csv: {e}")))?;
+    let both = snapshot.content(StoredFile::RotationTokens).ok_or_else(|| damaged("rotation.csv is missing"))?;
+    let both = TokenFile::from_secret(both).map_err(|e| damaged(&format!("rotation.csv: {e}")))?;
     let lacks = || damaged("rotation.csv lacks a token of the rotation");
     let token_csv = match record.carrier() {
         Carrier::Secrets => None,
@@ -307,12 +320,7 @@ pub(super) fn commit(
     let kubeconfig = set
         .render(FileKind::BootstrapKubeconfig, &bench.inventory.cluster.server)
         .map_err(|e| damaged(&e.to_string()))?;
-    // The tokens first: without them the rest could not be told apart.
-    for (file, content) in [
-        (StoredFile::RotationTokens, Some(both_text)),
-        (StoredFile::TokenCsv, token_csv),
-        (StoredFile::BootstrapKubeconfig, Some(kubeconfig)),
-    ] {
+    for (file, content) in [(StoredFile::TokenCsv, token_csv), (StoredFile::BootstrapKubeconfig, Some(kubeconfig))] {
         if let Some(content) = content.filter(|content| !snapshot.holds(file, content)) {
             changes.push((file, content));
         }

@@ -27,25 +27,39 @@ use crate::{
 use bench::Course;
 use stop::Stop;
 
-/// Makes `record` the stored one, with the set of its stage: from here on a rotation is under way.
+/// Makes the plan's record the stored one, and then the set of its stage: from here on a rotation is under way.
 ///
 /// # Errors
-/// [`store::Error`]: then none is.
+/// [`store::Error`]: then none is, or it is with the set that was there.
 pub fn begin_rotation(bench: &Bench, plan: Plan, snapshot: &Snapshot) -> Result<Begun, store::Error> {
-    let (snapshot, record) = bench::commit(bench, snapshot, plan.record, Some(&plan.both))?;
-    Ok(Begun { snapshot, record, remarks: plan.remarks })
+    let (snapshot, record) = bench::commit_record(bench, snapshot, plan.record, plan.both)?;
+    Ok(Begun { remarks: plan.remarks, ..turn_rotation(bench, snapshot, record)? })
 }
 
 /// Turns one that is under way: back, or to drop the old token at once.
 ///
 /// # Errors
-/// As [`begin_rotation`]; it then goes on as before.
+/// [`store::Error`]; it then goes on as before.
 pub fn turn_rotation(bench: &Bench, snapshot: Snapshot, record: Record) -> Result<Begun, store::Error> {
-    if snapshot.state.as_ref().and_then(|state| state.rotation.as_ref()) == Some(&record) {
-        return Ok(Begun { snapshot, record, remarks: Vec::new() });
-    }
-    let (snapshot, record) = bench::commit(bench, &snapshot, record, None)?;
+    let stored = snapshot.state.as_ref().and_then(|state| state.rotation.as_ref());
+    let (snapshot, record) = if stored == Some(&record) && is_settled(&snapshot) {
+        (snapshot, record)
+    } else {
+        bench::commit(bench, &snapshot, record)?
+    };
     Ok(Begun { snapshot, record, remarks: Vec::new() })
+}
+
+/// Whether the stored set is that of the stage it is in; also where none is under way. One that was killed as it began may
+/// have left the set that was there.
+#[must_use]
+pub fn is_settled(snapshot: &Snapshot) -> bool {
+    let Some((state, record)) = snapshot.state.as_ref().and_then(|state| Some((state, state.rotation.as_ref()?)))
+    else {
+        return true;
+    };
+    let carried = record.fingerprint(record.carried());
+    state.token.as_ref().is_some_and(|own| own.fingerprint == carried) && bench::holds_token_file(snapshot, record)
 }
 
 /// A rotation whose record is stored.
