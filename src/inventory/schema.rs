@@ -102,6 +102,7 @@ static TOKEN: Section = Section {
         key("groups", Kind::Texts, r#"["system:kubelet-bootstrap"]"#),
         key("form", Kind::Text, r#""csv""#),
         key("ttl", Kind::Text, r#""24h""#),
+        key("per_node", Kind::Flag, "true"),
     ],
 };
 

@@ -2,39 +2,64 @@
 //! byte for byte, whichever of them was written last. A token that the cluster keeps in a Secret has a row there too, with
 //! the user and groups that kube-apiserver gives its holders; it is never a row of token.csv.
 
-use super::{Carrier, Record, Tokens, Which};
+use super::{Carrier, NodeToken, Record, Tokens, Which};
 use crate::token::{BootstrapToken, Row, TokenFile};
+use std::collections::BTreeMap;
 
 impl Record {
-    /// token.csv as it is in this stage; `both` has the rows of all users and both tokens.
+    /// token.csv as it is in this stage; `both` has the rows of all users and both tokens of each pair.
     ///
     /// `None` where `both` lacks one of them, and where there is no token.csv.
     #[must_use]
     pub fn token_file(&self, both: &TokenFile) -> Option<TokenFile> {
-        let (old, new) = (self.token(both, Which::Old)?, self.token(both, Which::New)?);
+        let (old, new) = (self.all_tokens(both, Which::Old)?, self.all_tokens(both, Which::New)?);
         let rows = match self.carrier() {
             Carrier::TokenFile => both.clone(),
-            Carrier::Migration => both.without_token(&new),
+            Carrier::Migration => both.without_tokens(&new),
             Carrier::Secrets => return None,
         };
         Some(match self.tokens() {
             Tokens::Both => rows,
-            Tokens::Only(Which::Old) => rows.without_token(&new),
-            Tokens::Only(Which::New) => rows.without_token(&old),
+            Tokens::Only(Which::Old) => rows.without_tokens(&new),
+            Tokens::Only(Which::New) => rows.without_tokens(&old),
         })
     }
 
-    /// The row of one of the two tokens.
+    /// The row of one of the two tokens that it is known by.
     #[must_use]
     pub fn row<'a>(&self, both: &'a TokenFile, which: Which) -> Option<&'a Row> {
         let wanted = self.fingerprint(which);
         both.rows().iter().find(|row| row.fingerprint() == wanted)
     }
 
-    /// One of the two tokens.
+    /// One of these two tokens.
     #[must_use]
     pub fn token(&self, both: &TokenFile, which: Which) -> Option<BootstrapToken> {
         BootstrapToken::from_secret(self.row(both, which)?.token.clone()).ok()
+    }
+
+    /// Every token that it takes out of use, or into it; the one it is known by first.
+    #[must_use]
+    pub fn all_tokens(&self, both: &TokenFile, which: Which) -> Option<Vec<BootstrapToken>> {
+        let rows = both.by_fingerprint();
+        let of_nodes = self.nodes.values().filter_map(|pair| pair.of(which)).map(|token| token.fingerprint);
+        let mut wanted = vec![self.fingerprint(which)];
+        wanted.extend(of_nodes.filter(|own| *own != self.fingerprint(which)));
+        let token = |fingerprint| BootstrapToken::from_secret(rows.get(&fingerprint)?.token.clone()).ok();
+        wanted.into_iter().map(token).collect()
+    }
+
+    /// The nodes' own tokens with those that change as they are to be; `stored` is as they are now.
+    #[must_use]
+    pub fn node_tokens(&self, stored: &BTreeMap<String, NodeToken>, which: Which) -> BTreeMap<String, NodeToken> {
+        let mut nodes = stored.clone();
+        for (node, pair) in &self.nodes {
+            match pair.of(which) {
+                Some(token) => drop(nodes.insert(node.clone(), token)),
+                None => drop(nodes.remove(node)),
+            }
+        }
+        nodes
     }
 }
 
@@ -95,6 +120,6 @@ mod tests {
     fn without_one_of_the_tokens_there_is_no_file() {
         let (record, both) = rotation();
         let new = record.token(&both, Which::New).unwrap();
-        assert!(record.token_file(&both.without_token(&new)).is_none());
+        assert!(record.token_file(&both.without_tokens(&[new])).is_none());
     }
 }

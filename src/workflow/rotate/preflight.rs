@@ -1,15 +1,15 @@
 //! What must hold before a rotation begins: nothing is changed here, and every fault is said at once.
 
-use super::tokens::whoami;
+use super::{exchange, tokens::whoami};
 use crate::{
     bundle::{CredentialSet, FileKind, build_bundles},
     cluster::{self, Action, Clusters},
-    inventory::{Host, Inventory, KubeletRestart, Role, TokenForm, TokenSettings},
+    inventory::{Host, Inventory, KubeletRestart, Role, TokenForm},
     remote::installer::{self, FileState, FileView, ForeignPolicy, Found},
     rotation::{Carrier, Mode, Record, SecretPair},
     secret::Secret,
     store::{Snapshot, StoredFile, TokenRecord},
-    token::{BootstrapToken, BootstrapTokenSecret, TokenFile},
+    token::{BootstrapToken, BootstrapTokenSecret, Row, TokenFile},
     workflow::{distribute::Fleet, generate::mint_secret, stored::read_stored_set},
 };
 use jiff::SignedDuration;
@@ -34,7 +34,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn found(code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(super) fn found(code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { code, message: message.into(), hint: hint.into(), is_bad_input: false }
     }
 
@@ -51,6 +51,16 @@ pub struct Beginning<'a> {
     pub carrier: Carrier,
     pub mode: Mode,
     pub grace: Option<SignedDuration>,
+    pub scope: Scope<'a>,
+}
+
+/// Whose tokens change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope<'a> {
+    /// All that kubemint knows.
+    All,
+    /// The own ones of these nodes; never empty.
+    Nodes(&'a [String]),
 }
 
 /// Whether the inventory says enough to rotate tokens that are carried so.
@@ -111,7 +121,7 @@ pub fn plan_rotation(
     snapshot: &Snapshot,
     beginning: Beginning<'_>,
 ) -> Result<Plan, Refusal> {
-    let Beginning { id, carrier, mode, grace } = beginning;
+    let Beginning { id, carrier, mode, grace, scope } = beginning;
     if snapshot.state.as_ref().is_some_and(|state| state.rotation.is_some()) {
         let hint = "`kubemint rotate token --resume` goes on with it";
         return Err(Refusal::found("rotation_under_way", "a rotation is under way", hint));
@@ -133,12 +143,17 @@ pub fn plan_rotation(
     if carrier != Carrier::Secrets {
         check_hosts(fleet, inventory, &set)?;
     }
-    let remarks = check_apiservers(clusters, inventory, &set.token, &own, mode)?;
+    let old = exchange::leaving(&set, &own, scope)?;
+    let remarks = check_apiservers(clusters, inventory, (&old.token, &old.holder.user), &own, mode)?;
     check_rights(clusters, inventory, carrier)?;
     let failed = |e: crate::token::TokenError| Refusal::found("token", e.to_string(), e.hint().unwrap_or_default());
     let now = fleet.clock.now();
+    let mut taken = rows.rows().iter().map(Row::fingerprint).collect();
     let (new, holder, terms) = match carrier {
-        Carrier::TokenFile => (BootstrapToken::generate(fleet.entropy).map_err(failed)?, wanted.token.clone(), None),
+        Carrier::TokenFile => {
+            let holder = if scope == Scope::All { wanted.token.clone() } else { old.holder.clone() };
+            (BootstrapToken::generate_unlike(fleet.entropy, &mut taken).map_err(failed)?, holder, None)
+        }
         Carrier::Secrets | Carrier::Migration => {
             let secret = mint(fleet, clusters, wanted, grace)?;
             (secret.token(), secret.holder(), Some(secret.terms()))
@@ -146,13 +161,19 @@ pub fn plan_rotation(
     };
     let rows = match carrier {
         Carrier::TokenFile | Carrier::Migration => rows,
-        Carrier::Secrets => {
-            let (user, uid, groups) = (own.user.clone(), own.uid.clone(), own.groups.clone());
-            rows.with_row_at_end(&set.token, &TokenSettings { user, uid, groups }).map_err(failed)?
-        }
+        Carrier::Secrets => rows.with_rows_at_end(&[(set.token.clone(), own.holder())]).map_err(failed)?,
     };
-    let both = rows.with_row_at_end(&new, &holder).map_err(failed)?.render();
-    let record = Record::begin(id, (own.fingerprint, own.created), new.fingerprint(), now);
+    let fingerprint = new.fingerprint();
+    let mut added = vec![(new, holder)];
+    let nodes = exchange::plan_nodes((inventory, wanted), &own, scope, fingerprint, now, |holder| {
+        let token = BootstrapToken::generate_unlike(fleet.entropy, &mut taken)?;
+        added.push((token.clone(), holder));
+        Ok(token.fingerprint())
+    });
+    let nodes = nodes.map_err(failed)?;
+    let both = rows.with_rows_at_end(&added).map_err(failed)?.render();
+    let record = Record::begin(id, (old.fingerprint, old.created), fingerprint, now);
+    let record = Record { of: old.node, nodes, ..record };
     let record = Record { secrets: terms.map(|new| SecretPair { old: own.secret.clone(), new }), ..record };
     let record = match mode {
         Mode::Overlap => Record { grace, ..record },
@@ -171,7 +192,7 @@ fn stored_rows(snapshot: &Snapshot, set: &CredentialSet) -> Result<TokenFile, Ro
     let missing = || RowFault::Missing("token.csv is missing".into());
     let text = snapshot.content(StoredFile::TokenCsv).ok_or_else(missing)?;
     let file = TokenFile::from_secret(text).map_err(|e| RowFault::Missing(format!("token.csv: {e}")))?;
-    let count = file.rows().len() - file.without_token(&set.token).rows().len();
+    let count = file.rows().len() - file.without_tokens(std::slice::from_ref(&set.token)).rows().len();
     if count > 1 { Err(RowFault::Shared) } else { Ok(file) }
 }
 
@@ -248,7 +269,7 @@ fn difference(host: &Host, file: &FileView, set: &crate::bundle::CredentialSet) 
                     regular.facts.token_rows.iter().map(|row| format!("{}={}", row.user, row.token)).collect();
                 let ours: Vec<_> =
                     set.token_rows().into_iter().map(|(user, token)| format!("{user}={token}")).collect();
-                format!("it has {}; ours has {}", there.join(" "), ours.join(" "))
+                format!("it has {}; ours has {}", listed(&there, &ours), listed(&ours, &there))
             }
             _ => "it differs".to_owned(),
         },
@@ -256,11 +277,23 @@ fn difference(host: &Host, file: &FileView, set: &crate::bundle::CredentialSet) 
     Some(format!("{}: {what}", host.name))
 }
 
+/// A few of the rows, those first that the other side has not.
+fn listed(rows: &[String], others: &[String]) -> String {
+    const MOST: usize = 8;
+    let (common, own): (Vec<&String>, Vec<&String>) = rows.iter().partition(|row| others.contains(row));
+    let mut shown: Vec<&str> = own.into_iter().chain(common).map(String::as_str).take(MOST).collect();
+    let rest = format!("and {} more", rows.len().saturating_sub(MOST));
+    if rows.len() > MOST {
+        shown.push(&rest);
+    }
+    shown.join(" ")
+}
+
 /// All are ready, and know the token that goes.
 fn check_apiservers(
     clusters: &dyn Clusters,
     inventory: &Inventory,
-    old: &BootstrapToken,
+    (old, holder): (&BootstrapToken, &str),
     own: &TokenRecord,
     mode: Mode,
 ) -> Result<Vec<String>, Refusal> {
@@ -274,7 +307,7 @@ fn check_apiservers(
             continue;
         }
         match whoami(cluster.as_ref(), old) {
-            Ok(Some(found)) if found == own.user => {}
+            Ok(Some(found)) if found == holder => {}
             Ok(None) if own.secret.is_some() => remarks.push(format!(
                 "{}: token {} is not known any more: its Secret has expired or is gone",
                 host.name,
