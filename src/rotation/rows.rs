@@ -67,7 +67,7 @@ impl Record {
 mod tests {
     use super::*;
     use crate::{
-        rotation::{Mode, SecretPair, Stage},
+        rotation::{Mode, NodePair, SecretPair, Stage},
         secret::ExposeSecret,
         token::{SecretTerms, parse_token_file},
     };
@@ -114,6 +114,39 @@ mod tests {
         assert_eq!((secrets.carrier(), secrets.token_file(&both).is_none()), (Carrier::Secrets, true));
         let written = serde_json::to_string(&secrets).unwrap();
         assert_eq!(serde_json::from_str::<Record>(&written).unwrap(), secrets);
+    }
+
+    #[test]
+    fn tokens_of_nodes_own_come_and_go_with_the_shared_one() {
+        let both = "s-old,u,1\na-old,u:a,1:a\nz,z,9\ns-new,u,1\na-new,u:a,1:a\nb-new,u:b,1:b\n";
+        let both = parse_token_file(both.as_bytes()).unwrap();
+        let now = Timestamp::UNIX_EPOCH;
+        let print = |token: &str| token.parse::<BootstrapToken>().unwrap().fingerprint();
+        let own = |token: &str| Some(NodeToken { fingerprint: print(token), created: now });
+        // One had a token of its own before, the other gets its first.
+        let nodes = BTreeMap::from([
+            ("a".to_owned(), NodePair { old: own("a-old"), new: own("a-new") }),
+            ("b".to_owned(), NodePair { old: None, new: own("b-new") }),
+        ]);
+        let record = Record { nodes, ..Record::begin("run", (print("s-old"), now), print("s-new"), now) };
+        assert_eq!(text(&record, &both), both.render().expose_secret());
+        assert_eq!(text(&record.aborted().unwrap(), &both), "s-old,u,1\na-old,u:a,1:a\nz,z,9\n");
+        let retired = Record { stage: Stage::Retire, ..record.clone() };
+        assert_eq!(text(&retired, &both), "z,z,9\ns-new,u,1\na-new,u:a,1:a\nb-new,u:b,1:b\n");
+        // Of a node alone: all other rows stay.
+        let nodes = BTreeMap::from([("a".to_owned(), NodePair { old: own("a-old"), new: own("a-new") })]);
+        let alone = Record::begin("run", (print("a-old"), now), print("a-new"), now).revoked();
+        let alone = Record { of: Some("a".into()), nodes, ..alone };
+        assert_eq!(text(&alone, &both), "s-old,u,1\nz,z,9\ns-new,u,1\na-new,u:a,1:a\nb-new,u:b,1:b\n");
+        let stored = BTreeMap::from([("a".to_owned(), own("a-old").unwrap()), ("c".to_owned(), own("c").unwrap())]);
+        let named = |which| -> Vec<_> { record.node_tokens(&stored, which).into_keys().collect() };
+        assert_eq!(
+            (named(Which::Old), named(Which::New)),
+            (vec!["a".into(), "c".into()], vec!["a".into(), "b".into(), "c".into()])
+        );
+        let written = serde_json::to_string(&alone).unwrap();
+        assert_eq!(serde_json::from_str::<Record>(&written).unwrap(), alone);
+        assert!(record.token_file(&parse_token_file(b"s-old,u,1\ns-new,u,1\n").unwrap()).is_none());
     }
 
     #[test]

@@ -29,7 +29,14 @@ pub(super) fn confirm(
     let old = under_way.or_else(|| Some(state?.token.as_ref()?.fingerprint)).map(|old| old.to_string());
     let say = |line: &str| context.output.note(line);
     if wish.nodes.is_empty() {
-        say(&format!("to rotate: bootstrap token {} of user {}", old.unwrap_or_default(), inventory.token.user));
+        let own = state.and_then(|state| state.token.as_ref()).is_some_and(|token| !token.nodes.is_empty());
+        let more = match (own, inventory.token_per_node) {
+            (true, true) => ", and each node's own",
+            (false, true) => "; each node gets a token of its own",
+            (true, false) => ", and each node's own: all share one after that",
+            (false, false) => "",
+        };
+        say(&format!("to rotate: bootstrap token {} of user {}{more}", old.unwrap_or_default(), inventory.token.user));
     } else {
         let own = state.and_then(|state| state.token.as_ref()).map(|token| &token.nodes);
         let named = |node: &String| match own.and_then(|nodes| nodes.get(node)) {

@@ -324,6 +324,10 @@ fn text(report: &RotationReport) -> String {
         text.push('\n');
     }
     text += &match report.state {
+        State::Done if !report.own_tokens_of.is_empty() => {
+            let nodes = report.own_tokens_of.join(", ");
+            format!("revoked: {nodes} with a new token, the old one is refused on every control-plane host\n")
+        }
         State::Done => {
             format!("rotated: token {} works on every control-plane host, {} is refused\n", report.new, report.old)
         }

@@ -22,8 +22,8 @@ use crate::inventory::Role;
     after_help = "\
 Examples:
   kubemint token revoke node-7           show the plan, ask, revoke
-  kubemint token revoke node-7 'rack3-*' --yes
-  kubemint rotate token --resume         go on after a pause or a kill"
+  kubemint token revoke node-7 'rack3-*' --yes\n\n\
+    After a pause or a kill `kubemint rotate token --resume` goes on."
 )]
 pub(super) struct Args {
     /// The nodes, by name or pattern

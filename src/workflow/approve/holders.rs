@@ -68,3 +68,103 @@ fn shared_scope(inventory: &Inventory, state: Option<&State>) -> Option<Scope> {
     shares.extend(halves.map(|(node, _)| node.clone()));
     if shares.is_empty() { None } else { Some(Scope::Only(shares)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        digest::Digest,
+        inventory::{Location, parse_inventory},
+        rotation::{NodePair, NodeToken, SecretPair},
+        store::TokenRecord,
+    };
+    use jiff::Timestamp;
+    use std::collections::BTreeMap;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn inventory(token: &str) -> Inventory {
+        let host = |name: &str, roles: &str| {
+            format!("[[hosts]]\nname = \"{name}\"\nconnection = \"local\"\nroot = \"{name}\"\nroles = [{roles}]\n")
+        };
+        let hosts = host("cp", "\"control-plane\"") + &host("a", "\"node\"") + &host("b", "\"node\"");
+        let text = format!("[cluster]\nserver = \"https://10.0.0.1:6443\"\n[token]\n{token}\n{hosts}");
+        let location = Location { path: "i.toml".into(), folder: "/".into(), home: None };
+        parse_inventory(&text, &location).unwrap()
+    }
+
+    fn own(token: &str) -> NodeToken {
+        NodeToken { fingerprint: Digest::of(token).fingerprint(), created: NOW }
+    }
+
+    fn state(nodes: &[&str], rotation: Option<Record>) -> State {
+        let nodes = nodes.iter().map(|node| ((*node).to_owned(), own(node))).collect();
+        let token = TokenRecord {
+            fingerprint: own("shared").fingerprint,
+            user: "kubelet-bootstrap".into(),
+            uid: "10001".into(),
+            groups: vec!["system:kubelet-bootstrap".into()],
+            created: NOW,
+            secret: None,
+            other_rows: Vec::new(),
+            nodes,
+        };
+        State { token: Some(token), rotation, ..State::default() }
+    }
+
+    fn begun(nodes: BTreeMap<String, NodePair>) -> Record {
+        Record { nodes, ..Record::begin("run", (own("old").fingerprint, NOW), own("new").fingerprint, NOW) }
+    }
+
+    /// Users, and for whom they may ask: `*` for every node.
+    fn found(inventory: &Inventory, state: &State) -> Vec<(String, String)> {
+        let scope = |requester: &Requester| match &requester.scope {
+            Scope::AllNodes => "*".to_owned(),
+            Scope::Only(nodes) => nodes.iter().cloned().collect::<Vec<_>>().join(" "),
+        };
+        let holders = token_holders(inventory, Some(state));
+        holders.iter().map(|requester| (requester.username.clone(), scope(requester))).collect()
+    }
+
+    #[track_caller]
+    fn assert_found(inventory: &Inventory, state: &State, expected: &[(&str, &str)]) {
+        let found = found(inventory, state);
+        assert_eq!(found.iter().map(|(user, scope)| (user.as_str(), scope.as_str())).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_shared_token_asks_for_all_and_an_own_one_for_its_node() {
+        let shared = inventory("");
+        assert_found(&shared, &state(&[], None), &[("kubelet-bootstrap", "*")]);
+        let own = inventory("per_node = true");
+        let each = [("kubelet-bootstrap:a", "a"), ("kubelet-bootstrap:b", "b")];
+        assert_found(&own, &state(&["a", "b"], None), &each);
+        // A node without one has nothing but the shared token.
+        let expected = [("kubelet-bootstrap", "b"), ("kubelet-bootstrap:a", "a")];
+        assert_found(&own, &state(&["a"], None), &expected);
+    }
+
+    #[test]
+    fn while_nodes_come_to_own_tokens_either_is_taken() {
+        let pair = |token: &str| NodePair { old: None, new: Some(own(token)) };
+        let record = begun(BTreeMap::from([("a".to_owned(), pair("a")), ("b".to_owned(), pair("b"))]));
+        let each = [("kubelet-bootstrap", "a b"), ("kubelet-bootstrap:a", "a"), ("kubelet-bootstrap:b", "b")];
+        let inventory = inventory("per_node = true");
+        for stored in [&[][..], &["a", "b"]] {
+            assert_found(&inventory, &state(stored, Some(record.clone())), &each);
+        }
+    }
+
+    #[test]
+    fn of_two_secrets_both_holders_may_ask() {
+        let terms = |id: &str| SecretTerms { id: id.into(), expiration: NOW };
+        let pair = SecretPair { old: Some(terms("aaaaaa")), new: terms("bbbbbb") };
+        let record = Record { secrets: Some(pair), ..begun(BTreeMap::new()) };
+        let mut state = state(&[], Some(record));
+        if let Some(token) = &mut state.token {
+            (token.user, token.secret) = ("system:bootstrap:aaaaaa".into(), Some(terms("aaaaaa")));
+        }
+        let expected = [("system:bootstrap:aaaaaa", "*"), ("system:bootstrap:bbbbbb", "*")];
+        assert_found(&inventory("form = \"secret\""), &state, &expected);
+    }
+}

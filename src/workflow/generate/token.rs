@@ -32,7 +32,7 @@ pub(super) struct Settled {
 pub(super) fn settle(desk: &mut Desk) -> Result<Settled, Error> {
     let state = desk.snapshot.state.as_ref();
     if let Some((rotation, record)) = state.and_then(|state| Some((state.rotation.clone()?, state.token.clone()?))) {
-        return keep(desk, &rotation, record);
+        return keep(desk, &rotation, &record);
     }
     let wanted = desk.inventory.token_form;
     match state.and_then(crate::store::State::token_form) {
@@ -124,7 +124,7 @@ fn settle_row(desk: &mut Desk) -> Result<Settled, Error> {
 }
 
 /// While a rotation is under way token.csv and the token are what its stage says, and nothing the inventory asks for.
-fn keep(desk: &mut Desk, rotation: &Record, record: TokenRecord) -> Result<Settled, Error> {
+fn keep(desk: &mut Desk, rotation: &Record, record: &TokenRecord) -> Result<Settled, Error> {
     let TokenSettings { user, uid, groups } = &desk.inventory.token;
     let is_as_before = match rotation.carrier() {
         Carrier::TokenFile => {
@@ -140,7 +140,7 @@ fn keep(desk: &mut Desk, rotation: &Record, record: TokenRecord) -> Result<Settl
     let both = desk.snapshot.content(StoredFile::RotationTokens).ok_or_else(lost)?;
     let both = TokenFile::from_secret(both)
         .map_err(|source| Error::TokenFile { path: StoredFile::RotationTokens.path().into(), source })?;
-    let record = stage_record(&record, rotation, &both).ok_or_else(lost)?;
+    let record = stage_record(record, rotation, &both).ok_or_else(lost)?;
     refuse_nodes_without(desk.inventory, &record, rotation)?;
     let Tokens { shared: token, nodes: node_tokens } = Tokens::of(&record, &both).ok_or_else(lost)?;
     let user = kubeconfig_user(desk.inventory, rotation, &record, &both).ok_or_else(lost)?;

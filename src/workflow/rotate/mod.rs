@@ -14,6 +14,7 @@ mod preflight;
 mod report;
 mod secrets;
 mod stop;
+mod token_files;
 mod tokens;
 mod verification;
 

@@ -1,11 +1,10 @@
 //! What must hold before a rotation begins: nothing is changed here, and every fault is said at once.
 
-use super::{exchange, tokens::whoami};
+use super::{exchange, token_files::check_hosts, tokens::whoami};
 use crate::{
-    bundle::{CredentialSet, FileKind, build_bundles},
+    bundle::CredentialSet,
     cluster::{self, Action, Clusters},
     inventory::{Host, Inventory, KubeletRestart, Role, TokenForm},
-    remote::installer::{self, FileState, FileView, ForeignPolicy, Found},
     rotation::{Carrier, Mode, Record, SecretPair},
     secret::Secret,
     store::{Snapshot, StoredFile, TokenRecord},
@@ -225,68 +224,8 @@ fn mint(
     }
 }
 
-fn control_plane(inventory: &Inventory) -> impl Iterator<Item = &Host> {
+pub(super) fn control_plane(inventory: &Inventory) -> impl Iterator<Item = &Host> {
     inventory.hosts.iter().filter(|host| host.roles.contains(Role::ControlPlane))
-}
-
-/// All can be reached, and all have the stored token.csv.
-fn check_hosts(fleet: &Fleet, inventory: &Inventory, set: &crate::bundle::CredentialSet) -> Result<(), Refusal> {
-    let hosts: Vec<&Host> = control_plane(inventory).collect();
-    let unexpected = |e: crate::bundle::Error| Refusal::found("unexpected", e.to_string(), "please report it");
-    let mut bundles = build_bundles(&hosts, set).map_err(unexpected)?;
-    let (mut away, mut differing, mut hint) = (Vec::new(), Vec::new(), String::new());
-    for bundle in &mut bundles {
-        bundle.files.retain(|file| file.kind == FileKind::TokenCsv);
-        let (host, files) = (bundle.host, &bundle.files);
-        // Only looked at: what rows of others there are is to be said, too.
-        match installer::probe_host(fleet.remote, host, files, ForeignPolicy::Replace, fleet.entropy) {
-            Err(error) => {
-                away.push(format!("{}: {} ({})", host.name, error, error.code()));
-                hint = error.hint();
-            }
-            Ok(view) => differing.extend(view.files.iter().filter_map(|file| difference(host, file, set))),
-        }
-    }
-    if !away.is_empty() {
-        return Err(Refusal::found("host_unreachable", faults("control-plane hosts cannot be worked on", &away), hint));
-    }
-    if differing.is_empty() {
-        return Ok(());
-    }
-    let hint = "`kubemint apply --limit role:control-plane` installs the stored one (kube-apiserver reads it at its next \
-                start); rows that only a host has are taken over with `kubemint token merge`";
-    Err(Refusal::found("token_file_differs", faults("token.csv is not the same everywhere", &differing), hint))
-}
-
-fn difference(host: &Host, file: &FileView, set: &crate::bundle::CredentialSet) -> Option<String> {
-    let what = match &file.state {
-        FileState::Matches | FileState::WrongAttributes => return None,
-        FileState::Missing => "it is missing".to_owned(),
-        FileState::Blocked(error) => error.to_string(),
-        FileState::Differs => match &file.found {
-            Found::Regular(regular) => {
-                let there: Vec<_> =
-                    regular.facts.token_rows.iter().map(|row| format!("{}={}", row.user, row.token)).collect();
-                let ours: Vec<_> =
-                    set.token_rows().into_iter().map(|(user, token)| format!("{user}={token}")).collect();
-                format!("it has {}; ours has {}", listed(&there, &ours), listed(&ours, &there))
-            }
-            _ => "it differs".to_owned(),
-        },
-    };
-    Some(format!("{}: {what}", host.name))
-}
-
-/// A few of the rows, those first that the other side has not.
-fn listed(rows: &[String], others: &[String]) -> String {
-    const MOST: usize = 8;
-    let (common, own): (Vec<&String>, Vec<&String>) = rows.iter().partition(|row| others.contains(row));
-    let mut shown: Vec<&str> = own.into_iter().chain(common).map(String::as_str).take(MOST).collect();
-    let rest = format!("and {} more", rows.len().saturating_sub(MOST));
-    if rows.len() > MOST {
-        shown.push(&rest);
-    }
-    shown.join(" ")
 }
 
 /// All are ready, and know the token that goes.
@@ -397,6 +336,6 @@ fn of_cluster(error: &cluster::Error) -> Refusal {
     Refusal::found(error.code(), error.to_string(), error.hint())
 }
 
-fn faults(heading: &str, each: &[String]) -> String {
+pub(super) fn faults(heading: &str, each: &[String]) -> String {
     each.iter().fold(format!("{heading}:"), |text, line| text + "\n  " + line)
 }
