@@ -96,17 +96,17 @@ impl<'h> Planned<'h> {
         let plan = plan_renewal(inventory, given, &snapshot, now, entropy, &renewal)?;
         refuse_other_work(&plan)?;
         warn_of_ca(args, context, &snapshot);
-        let rest = reissue::find_rest(newest_first(&store));
-        let owed = rest.hosts();
+        let rest = reissue::find_rest(newest_first(&store), nodes.iter().map(|host| host.name.as_str()));
+        let owed = rest.hosts;
         let is_made = plan.steps.iter().any(|step| is_ours(step.artifact) && step.action != StepAction::Kept);
         let (work, hosts, of) = match (is_made || snapshot.interrupted, args.if_expiring) {
             (true, _) => (Work::Renewal, touched(&plan, nodes, &owed), None),
             (false, None) => (Work::Renewal, Vec::new(), None),
             (false, Some(_)) => {
-                let is_left = |host: &&Host| rest.may_be_everywhere || owed.contains(host.name.as_str());
+                let is_left = |host: &&Host| [&owed, &rest.unsure].iter().any(|left| left.contains(host.name.as_str()));
                 let hosts: Vec<&Host> = nodes.into_iter().filter(is_left).collect();
                 let work = if hosts.is_empty() { Work::NothingDue } else { Work::Rest };
-                (work, hosts, rest.run.and_then(|run| run.id))
+                (work, hosts, rest.run)
             }
         };
         Ok(Self { store, snapshot, plan, work, hosts, owed, of })
