@@ -89,7 +89,7 @@ fn a_timer_finds_nothing_due_and_then_names_what_has_to_be_signed() {
     let env = applied();
     let before = env.tree_hash("");
     env.ok(&["reissue", "kube-proxy", "--if-expiring", "30d", "--yes"]).says(&["nothing is due", "valid until"]);
-    assert_eq!((env.tree_hash(""), restarts(&env)), (before.clone(), 0));
+    assert_eq!((env.tree_hash(""), restarts(&env)), (before, 0));
     let (code, failed) = env.json(&["reissue", "kube-proxy", "--if-expiring", "400d"]);
     assert_eq!((code, &failed["error"]["code"]), (4, &"certificate_unsigned".into()), "{failed}");
     assert!(failed["error"]["message"].as_str().unwrap().contains("ends on"), "{failed}");
@@ -121,6 +121,9 @@ fn what_was_imported_reaches_the_nodes_with_the_care_of_a_reissue() {
     }
     env.ok(&timer).says(&["nothing is due"]);
     env.ok(&["status", "--exit-code"]);
+    let ran = env.run(&["cert", "list", "--check", "400d"]).expect(6);
+    let ran = ran.says(&["kubemint cert csr", "kubemint cert import", "kubemint reissue kube-proxy --imported"]);
+    assert!(!ran.stdout.contains("--if-expiring"), "{}", ran.stdout);
     env.ok(&["rollback", "last"]).says(&["2 changed"]);
     assert_eq!(on_host(&env, "node-2"), old);
 }
@@ -170,6 +173,15 @@ fn nodes_with_their_own_do_without_the_one_they_would_share() {
     assert_eq!((code, hosts_that_are(&report, "changed").len(), restarts(&env)), (0, 3, 3), "{report}");
     // The shared one ends within 30 days, and nobody has it.
     env.ok(&["reissue", "kube-proxy", "--if-expiring", "30d"]).says(&["nothing is due"]);
+    env.ok(&["cert", "list", "--check"]).says(&[
+        "0 of 4 due",
+        "kubeconfigs/kube-proxy.kubeconfig, which no host gets: nodes have their own",
+        "kube-proxy.kubeconfig, on node-2 only",
+    ]);
+    let (code, list) = env.json(&["cert", "list", "--check", "400d"]);
+    let told = |row: &serde_json::Value| (row["in_use"].as_bool().unwrap(), row["due"].as_bool().unwrap());
+    let told: Vec<_> = list["certificates"].as_array().unwrap().iter().map(told).collect();
+    assert_eq!((code, &told[1], &told[2..]), (6, &(false, false), &[(true, true); 3][..]), "{list}");
     // One node's is renewed alone: the others are looked at, and left.
     env.ok(&["cert", "csr", "--limit", "node-1", "--out", "one"]);
     ca(&env).sign("one/kube-proxy.node-1.csr", "one.pem");
