@@ -141,6 +141,14 @@ fn a_node_that_an_import_could_not_reach_is_made_up_for() {
     let (code, again) = env.json(&["reissue", "kube-proxy", "--if-expiring", "30d"]);
     assert_eq!((code, &again["of"], hosts_that_are(&again, "changed")), (0, &report["run_id"], vec!["node-1"]));
     assert_eq!(restarts(&env), 3);
+    // A restart that failed is owed, though the file is right then.
+    let working = env.read("inventory.toml");
+    env.write("inventory.toml", working.replace("echo restarted", "exit 5; echo restarted"));
+    renew(&env, "other.pem");
+    env.run(&["reissue", "kube-proxy", "--imported"]).expect(3).says(&["exit 5; echo", "ended with status 5"]);
+    env.write("inventory.toml", working);
+    let (code, again) = env.json(&["reissue", "kube-proxy", "--imported"]);
+    assert_eq!((code, hosts_that_are(&again, "unchanged").len(), restarts(&env)), (0, 3, 6), "{again}");
     // A new import is not what a retry of the earlier run brings.
     renew(&env, "third.pem");
     env.run(&["reissue", "kube-proxy", "--retry", "last"]).expect(4).says(&["reissue kube-proxy --imported"]);
