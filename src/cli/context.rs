@@ -214,7 +214,7 @@ impl<'a> Context<'a> {
     }
 
     fn read_text(&self, path: &Path, cap: u64) -> Result<String, Failure> {
-        let bytes = std::mem::take(&mut *self.read_up_to(path, cap)?);
+        let bytes = std::mem::take(&mut *self.read_up_to(path, cap).map_err(|e| unreadable(&e))?);
         String::from_utf8(bytes).map_err(|e| {
             let at = e.utf8_error().valid_up_to();
             drop(Zeroizing::new(e.into_bytes()));
@@ -235,25 +235,28 @@ impl<'a> Context<'a> {
 
     /// The same, before anything is known of its encoding.
     pub(super) fn read_bytes(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        self.read_one_of_many(path).map_err(|e| unreadable(&e))
+    }
+
+    /// The same, for who tells of all files at once.
+    pub(super) fn read_one_of_many(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, store::Error> {
         self.read_up_to(path, LARGEST_INPUT)
     }
 
-    fn read_up_to(&self, path: &Path, cap: u64) -> Result<Zeroizing<Vec<u8>>, Failure> {
-        let bytes = match path.to_str() {
+    fn read_up_to(&self, path: &Path, cap: u64) -> Result<Zeroizing<Vec<u8>>, store::Error> {
+        match path.to_str() {
             Some("-") => store::read_stream(std::io::stdin().lock(), path, cap),
             // What a shell writes for <(command): a pipe, but one that somebody writes to.
             Some(pipe) if pipe.starts_with("/dev/fd/") => match std::fs::File::open(pipe) {
                 Ok(file) => store::read_stream(file, path, cap),
-                Err(e) => return Err(Failure::bad_input("file_unreadable", format!("cannot read {pipe}: {e}"))),
+                Err(source) => Err(store::Error::Io { action: "read", path: path.to_owned(), source }),
             },
             _ => store::read_bytes(&self.folder.join(path), cap),
-        };
-        bytes.map_err(|e| unreadable(&e))
+        }
     }
 
     /// The first file of KUBECONFIG that is there. (kubectl merges them all.)
     #[cfg(feature = "k8s")]
-    #[allow(dead_code, reason = "until a command asks an apiserver")]
     pub(super) fn kubeconfig_of_environment(&self) -> Option<PathBuf> {
         let list = env::var_os("KUBECONFIG")?;
         env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).find(|path| self.path(path).exists())

@@ -112,7 +112,13 @@ impl Error {
                 "replacing a CA locks out every node that trusts the old one: set [ca] back, or use another state_dir"
                     .into()
             }
-            Self::CaKeyAbsent { .. } | Self::Unsigned { .. } => {
+            Self::CaKeyAbsent { .. } => {
+                "`kubemint cert csr` writes requests to be signed where the CA's key is, `kubemint cert import` takes what \
+                 comes back, `kubemint reissue kube-proxy --imported` brings it to the hosts; or set ca.key beside ca.cert \
+                 in the inventory"
+                    .into()
+            }
+            Self::Unsigned { .. } => {
                 "`kubemint cert csr` writes requests to be signed where the CA's key is, `kubemint cert import` takes what \
                  comes back; or set ca.key beside ca.cert in the inventory"
                     .into()

@@ -181,7 +181,8 @@ pub fn plan_generation(
 /// The same, with certificates made anew as `renewal` asks.
 ///
 /// # Errors
-/// As [`plan_generation`]; [`Error::CaKeyAbsent`] where nothing can be signed here.
+/// As [`plan_generation`]; [`Error::CaKeyAbsent`] where all are to be made anew and nothing can be signed here. What falls
+/// due there is [`Error::Unsigned`].
 pub fn plan_renewal(
     inventory: &Inventory,
     given: GivenAuthority,
@@ -190,7 +191,7 @@ pub fn plan_renewal(
     entropy: &dyn Entropy,
     renewal: &Renewal,
 ) -> Result<Generation, Error> {
-    if let CaSource::External { cert } = &inventory.ca {
+    if let (CaSource::External { cert }, Due::Now) = (&inventory.ca, renewal.due) {
         return Err(Error::CaKeyAbsent { path: cert.clone() });
     }
     plan(inventory, given, snapshot, now, entropy, Some(renewal))
@@ -204,6 +205,7 @@ fn plan(
     entropy: &dyn Entropy,
     renewal: Option<&Renewal>,
 ) -> Result<Generation, Error> {
+    let is_asked_for = renewal.is_some_and(|renewal| renewal.form == Form::PerNode);
     let mut desk = Desk {
         inventory,
         snapshot,
@@ -212,7 +214,7 @@ fn plan(
         steps: Vec::new(),
         changes: Changes::default(),
         renewal,
-        per_node: false,
+        per_node: is_asked_for || is_per_node(inventory, snapshot.state.as_ref()),
         replaced: BTreeMap::new(),
     };
     let (authority, ca_record) = authority::settle(&mut desk, given)?;
