@@ -59,7 +59,7 @@ pub(super) fn survey(
     let progress = Progress::new(context.output, hosts.len());
     let fleet = context.fleet(&remote, args.concurrency(inventory), ForeignPolicy::Refuse, Limits::default());
     // Tokens are not looked at: whether two are being exchanged does not matter.
-    let scope = Scope::Upkeep(Outlook { within, now: context.now(), exchange: None });
+    let scope = Scope::Upkeep(Outlook { within, now: context.now(), exchanges: None });
     let surveys = survey::survey_hosts(&fleet, &bundles, &set, Unmade::default(), scope, &progress);
     progress.finish();
     Ok(surveys.into_iter().map(row).collect())
