@@ -462,7 +462,10 @@ km_read() { # INDEX NAME KIND
   km_other=
   km_rows=0
   km_cr=$(printf '\r')
-  if [ "$km_size" -ge 1048576 ]; then
+  km_most=1048576
+  # A row for each of ten thousand nodes, and in a rotation two.
+  [ "$3" != tokens ] || km_most=16777216
+  if [ "$km_size" -ge "$km_most" ]; then
     # In doubt it is.
     [ "$3" = tokens ] && km_other=rows || km_other=authority
   else

@@ -100,6 +100,27 @@ fn nodes_come_and_go_and_the_tokens_of_the_others_stay() {
 }
 
 #[test]
+fn ten_thousand_nodes_fit() {
+    let nodes = |last: u32| {
+        format!(
+            "[[hosts]]\nname = \"cp-1\"\nconnection = \"local\"\nroot = \"hosts/cp-1\"\nroles = [\"control-plane\"]\n\
+             [[hosts]]\nname = \"node-[00001-{last:05}]\"\nconnection = \"local\"\nroot = \"hosts/node-[00001-{last:05}]\"\n"
+        )
+    };
+    let top = "state_dir = \"state\"\n[cluster]\nserver = \"https://10.0.0.1:6443\"\n";
+    let inventory = |last| format!("{top}{PER_NODE}{}", nodes(last));
+    let env = TestEnv::with_inventory(&inventory(10_000));
+    env.ok(&["apply", "--yes", "--limit", "cp-1"]);
+    let before = env.read("hosts/cp-1/etc/kubernetes/token.csv");
+    assert!(before.len() > 1 << 20 && before.lines().count() == 10_001);
+    // Its rows are known for ours also where there are so many, and some of them go.
+    env.write("inventory.toml", inventory(9_999));
+    env.ok(&["apply", "--yes", "--limit", "cp-1"]);
+    assert_eq!(env.read("hosts/cp-1/etc/kubernetes/token.csv").lines().count(), 10_000);
+    env.ok(&["status", "--exit-code", "--limit", "cp-1"]);
+}
+
+#[test]
 fn rows_of_somebody_else_are_as_safe_as_ever() {
     let env = applied();
     for row in ["0123456789abcdef,monitor,7\n", "0123456789abcdef,kubelet-bootstrap:A B,7\n"] {

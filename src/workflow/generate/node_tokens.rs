@@ -86,6 +86,9 @@ fn drop_of(
 }
 
 fn note(desk: &mut Desk, all: usize, made: usize, left: usize) {
+    // The first of all are known when it is first started.
+    let is_running = desk.snapshot.state.is_some();
+    let known = if is_running { "; kube-apiserver knows them after its next start" } else { "" };
     let dropped = match left {
         0 => String::new(),
         1 => "; 1 row dropped".to_owned(),
@@ -96,8 +99,8 @@ fn note(desk: &mut Desk, all: usize, made: usize, left: usize) {
         (0, ..) => (StepAction::Rebuilt, "the inventory asks for one token that all nodes share".to_owned()),
         (_, 0, 0) => (StepAction::Kept, format!("{all} nodes")),
         (_, 0, _) => (StepAction::Rebuilt, format!("{all} nodes{dropped}")),
-        _ if made == all => (StepAction::Created, format!("{made} of {all} made{dropped}")),
-        _ => (StepAction::Rebuilt, format!("{made} of {all} made{dropped}")),
+        _ if made == all => (StepAction::Created, format!("{made} of {all} made{dropped}{known}")),
+        _ => (StepAction::Rebuilt, format!("{made} of {all} made{dropped}{known}")),
     };
     desk.note(ARTIFACT, action, reason);
 }
