@@ -48,6 +48,30 @@ fn an_apiserver_that_is_down_does_not_keep_a_leaked_token_alive_on_the_others() 
 }
 
 #[test]
+fn a_host_that_ssh_does_not_reach_does_not_keep_a_leaked_token_alive_on_the_others() {
+    need_root!();
+    let mut cluster = cluster(3, 1);
+    let old = cluster.token_on("node-1");
+    // One is down as a whole; of the first only the login fails.
+    cluster.stop_host("cp-3");
+    let keys = "/root/.ssh/authorized_keys";
+    let authorized = cluster.host("cp-1").read(keys);
+    cluster.host("cp-1").forget_authorized_keys();
+    let document = rotate(&cluster, &["--revoke-now"], 5);
+    assert_eq!(
+        (&document["stage"], &document["pending"][0]["name"], &document["pending"][0]["code"]),
+        (&"retire".into(), &"cp-1".into(), &"auth_failed".into()),
+        "{document:#}"
+    );
+    let status = |host: &str| cluster.status_of_token(host, &old);
+    assert_eq!((status("cp-1"), status("cp-2")), (201, 401));
+    cluster.host("cp-1").write(keys, &authorized);
+    cluster.start_host("cp-3");
+    rotate(&cluster, &["--resume"], 0);
+    assert_rotated(&cluster, &old);
+}
+
+#[test]
 fn nodes_that_were_left_behind_are_named_to_the_end() {
     need_root!();
     let mut cluster = cluster(2, 2);

@@ -48,6 +48,7 @@ pub(super) fn bring(course: &mut Course) -> Result<(), Stop> {
     // A leaked token is dropped first where that can be done: one that was down before is not down because of us.
     let revokes = course.record.mode == Mode::RevokeNow;
     hosts.sort_by_key(|host| down.contains(&host.name) == revokes);
+    let mut held_up = None;
     for bundle in course.bundles(&hosts, FileKind::TokenCsv)? {
         course.stop_if_interrupted()?;
         bench.note(&Entry::Begun { at: bench.fleet.clock.now(), host: bundle.host.name.as_str() })?;
@@ -60,12 +61,16 @@ pub(super) fn bring(course: &mut Course) -> Result<(), Stop> {
         let report = HostReport { duration_ms: took, ..report };
         bench.note(&Entry::Host { at: bench.fleet.clock.now(), host: &report })?;
         course.control_plane.retain(|other| other.name != report.name);
+        let is_untouched = report.untouched;
         course.control_plane.push(report);
-        if let Some(stop) = stop {
-            return Err(stop);
+        match stop {
+            None => {}
+            // A leaked token is dropped where that can be done, and this host is as it was.
+            Some(stop) if revokes && is_untouched => drop(held_up.get_or_insert(stop)),
+            Some(stop) => return Err(stop),
         }
     }
-    Ok(())
+    held_up.map_or(Ok(()), Err)
 }
 
 type Failed = Box<(HostReport, Stop)>;

@@ -139,11 +139,12 @@ pub fn plan_rotation(
         })?,
         Carrier::Secrets => TokenFile::default(),
     };
+    let mut remarks = Vec::new();
     if carrier != Carrier::Secrets {
-        check_hosts(fleet, inventory, &set)?;
+        remarks.extend(check_hosts(fleet, inventory, &set, mode)?);
     }
     let old = exchange::leaving(&set, &own, scope)?;
-    let remarks = check_apiservers(clusters, inventory, (&old.token, &old.holder.user), &own, mode)?;
+    remarks.extend(check_apiservers(clusters, inventory, (&old.token, &old.holder.user), &own, mode)?);
     check_rights(clusters, inventory, carrier)?;
     let failed = |e: crate::token::TokenError| Refusal::found("token", e.to_string(), e.hint().unwrap_or_default());
     let now = fleet.clock.now();

@@ -6,12 +6,21 @@ use crate::{
     bundle::{self, CredentialSet, FileKind, build_bundles},
     inventory::{Host, Inventory},
     remote::installer::{self, FileState, FileView, ForeignPolicy, Found},
+    rotation::Mode,
     workflow::distribute::Fleet,
 };
 use std::collections::HashSet;
 
 /// All can be reached, and all have the stored token.csv.
-pub(super) fn check_hosts(fleet: &Fleet, inventory: &Inventory, set: &CredentialSet) -> Result<(), Refusal> {
+///
+/// Where a leaked token is dropped, that is done where it can be: gives what is said of the others, for which the rotation
+/// then waits.
+pub(super) fn check_hosts(
+    fleet: &Fleet,
+    inventory: &Inventory,
+    set: &CredentialSet,
+    mode: Mode,
+) -> Result<Vec<String>, Refusal> {
     let hosts: Vec<&Host> = control_plane(inventory).collect();
     let unexpected = |e: bundle::Error| Refusal::found("unexpected", e.to_string(), "please report it");
     let mut bundles = build_bundles(&hosts, set).map_err(unexpected)?;
@@ -28,11 +37,12 @@ pub(super) fn check_hosts(fleet: &Fleet, inventory: &Inventory, set: &Credential
             Ok(view) => differing.extend(view.files.iter().filter_map(|file| difference(host, file, set))),
         }
     }
-    if !away.is_empty() {
+    let is_borne = mode == Mode::RevokeNow && away.len() < hosts.len();
+    if !away.is_empty() && !is_borne {
         return Err(Refusal::found("host_unreachable", faults("control-plane hosts cannot be worked on", &away), hint));
     }
     if differing.is_empty() {
-        return Ok(());
+        return Ok(away);
     }
     let hint = "`kubemint apply --limit role:control-plane` installs the stored one (kube-apiserver reads it at its next \
                 start); rows that only a host has are taken over with `kubemint token merge`";
