@@ -172,6 +172,27 @@ fn time_alone_makes_the_certificates_fail() {
 }
 
 #[test]
+fn the_pair_that_no_node_gets_may_have_ended() {
+    let env = TestEnv::with_inventory(&format!("{LOCAL_HOSTS}[certificates.kube-proxy]\nvalidity = \"20d\"\n"));
+    env.ok(&["generate"]);
+    let text = format!("{LOCAL_HOSTS}[certificates.kube-proxy]\nper_node = true\n");
+    let failing_at = |text: &str, days: i64| {
+        let location = Location { path: "inventory.toml".into(), folder: env.dir().to_owned(), home: None };
+        let inventory = parse_inventory(text, &location).unwrap();
+        let snapshot = Store::at(&env.path("state")).load().unwrap();
+        let now = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * days);
+        let set = LocalSet { inventory: &inventory, snapshot: &snapshot, wide_modes: Vec::new(), now };
+        let findings = run_checks(&set).into_iter().filter(|finding| !finding.ok);
+        findings.map(|finding| finding.check).collect::<Vec<_>>()
+    };
+    assert_eq!(failing_at(LOCAL_HOSTS, 21), ["kube-proxy certificate", "kube-proxy.kubeconfig"]);
+    env.write("inventory.toml", &text);
+    env.ok(&["generate"]);
+    assert_eq!(failing_at(&text, 21), [""; 0]);
+    assert_eq!(failing_at(&text, 366), ["node certificates"]);
+}
+
+#[test]
 fn without_a_state_directory_it_says_what_is_missing_and_makes_none() {
     let env = TestEnv::with_local_hosts();
     env.run(&["verify"]).expect(4).says(&["there are no credentials in", "kubemint generate"]);

@@ -12,7 +12,7 @@ pub use validity::Validity;
 
 use crate::{
     digest::Digest,
-    inventory::{Connection, Host, Role, ServerUrl},
+    inventory::{Connection, Host, Role, ServerUrl, TokenForm},
     secret::{ExposeSecret, Secret},
     token::node_user_prefix,
 };
@@ -90,16 +90,19 @@ impl HostFile {
     }
 }
 
-/// What the files of these hosts will be, before there is anything to put into them: no content, no dates.
+/// What the files of these hosts will be, before there is anything to put into them: no content, no dates. A token that the
+/// cluster keeps in a Secret has no token.csv.
 #[must_use]
-pub fn build_outlines<'a>(hosts: &[&'a Host]) -> Vec<Bundle<'a>> {
+pub fn build_outlines<'a>(hosts: &[&'a Host], form: TokenForm) -> Vec<Bundle<'a>> {
     let (content, sha256) = (Arc::new(Secret::from(String::new())), Digest::of(""));
     let outline = |host: &Host, kind| {
         let (content, path) = (Arc::clone(&content), target_path(host, kind));
         HostFile { kind, path, content, sha256, validity: None, own_users_below: None }
     };
     let files = |host: &Host| {
-        FileKind::ALL.into_iter().filter(|kind| kind.is_wanted_on(host)).map(|kind| outline(host, kind)).collect()
+        let is_made = |kind: &FileKind| *kind != FileKind::TokenCsv || form == TokenForm::Csv;
+        let kinds = FileKind::ALL.into_iter().filter(|kind| kind.is_wanted_on(host)).filter(is_made);
+        kinds.map(|kind| outline(host, kind)).collect()
     };
     hosts.iter().map(|host| Bundle { host, files: files(host) }).collect()
 }

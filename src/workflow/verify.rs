@@ -42,6 +42,8 @@ pub struct Finding {
 }
 
 const REGENERATE: &str = "run `kubemint generate`: it makes again what is missing or differs, and keeps the rest";
+const ROTATE: &str = "run `kubemint rotate token`: it puts a new one in its place, on the nodes and in the cluster";
+const TOKEN_ROW: &str = "token row";
 const RESTORE: &str = "restore the credential directory from a backup";
 
 /// Every check, in the order they are run and shown.
@@ -51,7 +53,7 @@ pub const CHECKS: [Check; 12] = [
     Check { name: "CA certificate", hint: RESTORE, run: ca_certificate },
     Check { name: "CA key", hint: RESTORE, run: ca_key },
     Check { name: "token.csv", hint: "see `kubemint token lint`", run: token_csv },
-    Check { name: "token row", hint: REGENERATE, run: token_row },
+    Check { name: TOKEN_ROW, hint: REGENERATE, run: token_row },
     Check { name: "kube-proxy certificate", hint: REGENERATE, run: client_certificate },
     Check { name: "kube-proxy key", hint: REGENERATE, run: client_key },
     Check { name: "node certificates", hint: REGENERATE, run: node_certificates },
@@ -65,7 +67,10 @@ pub const CHECKS: [Check; 12] = [
 pub fn run_checks(set: &LocalSet) -> Vec<Finding> {
     let one = |check: &Check| match (check.run)(set) {
         Ok(detail) => Finding { check: check.name, ok: true, detail, hint: None },
-        Err(detail) => Finding { check: check.name, ok: false, detail, hint: Some(check.hint) },
+        Err(detail) => {
+            let hint = if set.has_expired_token() && check.name == TOKEN_ROW { ROTATE } else { check.hint };
+            Finding { check: check.name, ok: false, detail, hint: Some(hint) }
+        }
     };
     CHECKS.iter().map(one).collect()
 }
@@ -89,6 +94,15 @@ impl LocalSet<'_> {
     fn secret(&self) -> Option<&SecretTerms> {
         let state = self.snapshot.state.as_ref()?;
         if state.wants(StoredFile::TokenCsv) { None } else { state.token.as_ref()?.secret.as_ref() }
+    }
+
+    fn has_expired_token(&self) -> bool {
+        self.secret().is_some_and(|terms| terms.expiration <= self.now)
+    }
+
+    /// When the certificate that nodes share has to hold: where every node has its own, nobody gets it, and it may have ended.
+    fn shared_now(&self, info: &CertificateInfo) -> Timestamp {
+        if is_per_node(self.inventory, self.snapshot.state.as_ref()) { self.now.min(info.not_after) } else { self.now }
     }
 
     fn kubeconfig(&self, file: StoredFile) -> Result<Kubeconfig, String> {
@@ -175,7 +189,8 @@ fn token_row(set: &LocalSet) -> Outcome {
 fn client_certificate(set: &LocalSet) -> Outcome {
     let file = StoredFile::KubeProxyCertificate;
     let info = set.certificate(file)?;
-    pki::verify_chain(set.pem(file)?, set.pem(StoredFile::CaCertificate)?, set.now).map_err(|e| e.to_string())?;
+    let now = set.shared_now(&info);
+    pki::verify_chain(set.pem(file)?, set.pem(StoredFile::CaCertificate)?, now).map_err(|e| e.to_string())?;
     if info.common_name.as_deref() != Some(pki::KUBE_PROXY.common_name) {
         return Err(format!("its CN is {}", info.common_name.unwrap_or_default()));
     }
@@ -186,7 +201,7 @@ fn client_certificate(set: &LocalSet) -> Outcome {
     if info.organizations != [set.inventory.kube_proxy.organization.clone()] {
         return Err(format!("its organization is {:?}, not the inventory's", info.organizations));
     }
-    dates(&info, set.now)
+    dates(&info, now)
 }
 
 fn client_key(set: &LocalSet) -> Outcome {
@@ -239,7 +254,7 @@ fn node_tokens(set: &LocalSet) -> Outcome {
 }
 
 fn bootstrap_kubeconfig(set: &LocalSet) -> Outcome {
-    let config = points_right(set, StoredFile::BootstrapKubeconfig)?;
+    let config = points_right(set, StoredFile::BootstrapKubeconfig, set.now)?;
     let embedded = config.token_of_current_user().ok_or("it holds no token")?;
     let record = set.snapshot.state.as_ref().and_then(|state| state.token.as_ref());
     if let Some(record) = record.filter(|record| record.secret.is_some()) {
@@ -260,7 +275,8 @@ fn bootstrap_kubeconfig(set: &LocalSet) -> Outcome {
 }
 
 fn kube_proxy_kubeconfig(set: &LocalSet) -> Outcome {
-    let config = points_right(set, StoredFile::KubeProxyKubeconfig)?;
+    let shared = set.certificate(StoredFile::KubeProxyCertificate)?;
+    let config = points_right(set, StoredFile::KubeProxyKubeconfig, set.shared_now(&shared))?;
     let (certificate, key) = config.client_pair_of_current_user().ok_or("it embeds no certificate and key")?;
     if certificate != set.pem(StoredFile::KubeProxyCertificate)? {
         return Err("its certificate is not certs/kube-proxy.pem".into());
@@ -270,9 +286,9 @@ fn kube_proxy_kubeconfig(set: &LocalSet) -> Outcome {
 }
 
 /// Server, CA and names of one kubeconfig.
-fn points_right(set: &LocalSet, file: StoredFile) -> Result<Kubeconfig, String> {
+fn points_right(set: &LocalSet, file: StoredFile, now: Timestamp) -> Result<Kubeconfig, String> {
     let config = set.kubeconfig(file)?;
-    if let Some(problem) = kubeconfig::inspect_kubeconfig(&config, set.now).problems.first() {
+    if let Some(problem) = kubeconfig::inspect_kubeconfig(&config, now).problems.first() {
         return Err(format!("{}: {}", problem.subject, problem.message));
     }
     let server = set.inventory.cluster.server.as_str();

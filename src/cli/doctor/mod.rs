@@ -166,7 +166,7 @@ fn examine_hosts(
     let (bundles, credentials, foreign) = match set {
         Some(set) => (bundle::build_bundles(hosts, set)?, Credentials::Stored, args.install.foreign()),
         // With nothing of ours to compare with, nothing is another cluster's.
-        None => (bundle::build_outlines(hosts), Credentials::NotMade, ForeignPolicy::Replace),
+        None => (bundle::build_outlines(hosts, inventory.token_form), Credentials::NotMade, ForeignPolicy::Replace),
     };
     let preflight = Preflight {
         ssh: remote.ssh(),
