@@ -1,6 +1,6 @@
 //! Reads what a host says of its kubelet's credentials. The host is not trusted: nothing it says may panic.
 
-use super::KubeletFiles;
+use super::{AskingKey, KubeletFiles};
 use crate::{
     inventory::Host,
     remote::{
@@ -37,6 +37,7 @@ pub(super) fn parse(reply: &Reply, nonce: &str, host: &Host) -> Result<KubeletFi
                 (None, run) => files.unfinished.push(scrub(run.unwrap_or(name))),
             },
             ("pem", line) => files.certificate.push(line.to_owned()),
+            ("asking", key) => files.asking = Some(asking_key(key)),
             ("fail", rest) => {
                 let (step, path) = rest.split_once(' ').unwrap_or((rest, ""));
                 return Err(Error::Files(vec![failure(step, scrub(path), &said)]));
@@ -59,6 +60,14 @@ pub(super) fn parse(reply: &Reply, nonce: &str, host: &Host) -> Result<KubeletFi
         }),
         (Exit::Status(_), _, false) => Err(no_reply(&text, &reply.exit, host)),
         (Exit::Status(_), _, true) => Err(garbled("it ends too early", reply, nonce)),
+    }
+}
+
+/// What is no digest tells nothing of the key.
+fn asking_key(told: &str) -> AskingKey {
+    match told {
+        "none" => AskingKey::Absent,
+        other => other.parse().map_or(AskingKey::Unread, AskingKey::Known),
     }
 }
 
@@ -104,6 +113,21 @@ mod tests {
         let files = parsed(text, Exit::Status(0)).unwrap();
         assert_eq!(files.files, ["kubelet.kubeconfig", "kubelet-client-current.pem"]);
         assert_eq!((files.unfinished, files.kept), (vec!["R1".to_owned()], vec!["R0".to_owned()]));
+    }
+
+    #[test]
+    fn what_is_no_digest_tells_nothing_of_a_key() {
+        let digest = "0123456789abcdef".repeat(4);
+        for (told, key) in [
+            (digest.as_str(), AskingKey::Known(digest.parse().unwrap())),
+            ("none", AskingKey::Absent),
+            ("unread", AskingKey::Unread),
+            (&digest[1..], AskingKey::Unread),
+            ("", AskingKey::Unread),
+        ] {
+            let files = parsed(&format!("@ begin\n@ asking {told}\n@ end\n"), Exit::Status(0)).unwrap();
+            assert_eq!(files.asking, Some(key), "{told}");
+        }
     }
 
     #[test]

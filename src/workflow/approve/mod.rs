@@ -26,6 +26,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client-kubelet";
 /// Signs the certificates of kubelets' HTTPS ports.
 pub const SERVING_SIGNER: &str = "kubernetes.io/kubelet-serving";
+/// The O of every kubelet's client certificate.
+pub const NODES_GROUP: &str = "system:nodes";
 /// What a node's user name begins with.
 pub const NODE_PREFIX: &str = "system:node:";
 

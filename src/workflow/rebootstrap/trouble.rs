@@ -73,9 +73,8 @@ impl Trouble {
             Self::Host { error, .. } => return error.hint(),
             Self::Ready { run, .. } => {
                 return format!(
-                    "the node is fine, nothing was put back: rename .kubemint-rebootstrap-{run} to \
-                     .kubemint-rebootstrap-{run}.kept in both directories on the host, or the next `kubemint rebootstrap` of it \
-                     puts back what it had before"
+                    "the node is fine, nothing was put back: what it had before is in .kubemint-rebootstrap-{run} on the host; \
+                     `kubemint rebootstrap HOST --restore` sees that the node is ready, and keeps it aside"
                 );
             }
             Self::Api(error) => return error.hint(),
