@@ -112,9 +112,10 @@ fn a_restart_that_fails_or_hangs_is_reported_and_nothing_is_lost() {
     cluster.set_services("restart_timeout = \"2s\"\n");
     let host = cluster.host("node-1");
     let before = belongings(host);
-    for (word, code, said) in
-        [("fail", "restart_failed", "failed with status 1: See"), ("hang", "restart_timed_out", "took too long")]
-    {
+    for (word, code, said) in [
+        ("fail", "restart_failed", "failed with status 1: Job for kubelet.service failed"),
+        ("hang", "restart_timed_out", "took too long"),
+    ] {
         cluster.set_systemctl("node-1", "kubelet", Some(word));
         let (exit, report) = rebootstrap(&cluster, &["node-1"]);
         assert_eq!(exit, 3, "{report}");

@@ -10,6 +10,7 @@ use crate::{
         hosts::{HostArgs, Told, told_failures},
         limits::LimitArgs,
     },
+    clock::to_the_second,
     inventory::{Host, Inventory, TokenForm, TokenSettings},
     remote::installer::ForeignPolicy,
     rotation::{Carrier, Direction, Mode, Record},
@@ -247,7 +248,8 @@ fn choose(wish: Wish, snapshot: &Snapshot, store: &Store) -> Result<Task, Failur
     if matches!(wish.turn, Turn::Resume | Turn::RetireAnyway) {
         return Ok(Task::Continue(Box::new(record.clone())));
     }
-    let what = format!("a rotation is under way since {} (stage {})", record.began, record.stage.name());
+    let since = to_the_second(record.began);
+    let what = format!("a rotation is under way since {since} (stage {})", record.stage.name());
     Err(Failure::refused("rotation_under_way", what).hint(
         "`kubemint rotate token --resume` goes on with it, `kubemint rotate token --abort` goes back to the old token",
     ))

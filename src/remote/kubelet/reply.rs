@@ -4,27 +4,26 @@ use super::{AskingKey, KubeletFiles};
 use crate::{
     inventory::Host,
     remote::{
-        Error, Exit, FileError, FileFault, Reply,
-        installer::{failed_step, garbled, no_reply},
+        Error, FileError, FileFault, Reply,
+        frame::{self, Line, Script},
+        installer::{failed_step, garbled},
     },
     secret::scrub,
 };
 
 pub(super) fn parse(reply: &Reply, nonce: &str, host: &Host) -> Result<KubeletFiles, Error> {
     let text = String::from_utf8_lossy(&reply.output);
-    let mark = format!("{nonce} ");
-    let (mut begun, mut ended, mut said, mut files) = (false, false, String::new(), KubeletFiles::default());
-    for line in text.lines() {
-        let Some((noise, frame)) = line.split_once(&mark) else {
-            said.push_str(line);
+    let (mut script, mut said, mut files) = (Script::Unseen, String::new(), KubeletFiles::default());
+    let mut ended = false;
+    for Line { noise, frame } in frame::lines(&text, nonce) {
+        said.push_str(noise);
+        let Some(frame) = frame else {
             said.push('\n');
             continue;
         };
-        said.push_str(noise);
-        let frame = frame.trim_end_matches('\r');
-        match frame.split_once(' ').unwrap_or((frame, "")) {
+        match frame {
             ("begin", "") => {
-                begun = true;
+                script = Script::Begun;
                 // Whatever the login had to say.
                 said.clear();
             }
@@ -45,22 +44,15 @@ pub(super) fn parse(reply: &Reply, nonce: &str, host: &Host) -> Result<KubeletFi
             _ => return Err(garbled("a line of it makes no sense", reply, nonce)),
         }
     }
-    match (&reply.exit, ended, begun) {
-        (_, true, _) => {
-            // Both directories may hold the backup of one run.
-            for runs in [&mut files.unfinished, &mut files.kept] {
-                runs.sort();
-                runs.dedup();
-            }
-            Ok(files)
-        }
-        (Exit::Signal(signal), ..) => Err(Error::ConnectionLost {
-            during: "while the script ran",
-            reason: format!("the remote shell was killed by signal {}", scrub(signal)),
-        }),
-        (Exit::Status(_), _, false) => Err(no_reply(&text, &reply.exit, host)),
-        (Exit::Status(_), _, true) => Err(garbled("it ends too early", reply, nonce)),
+    if !ended {
+        return Err(frame::cut_short(reply, nonce, host, script, "while the script ran"));
     }
+    // Both directories may hold the backup of one run.
+    for runs in [&mut files.unfinished, &mut files.kept] {
+        runs.sort();
+        runs.dedup();
+    }
+    Ok(files)
 }
 
 /// What is no digest tells nothing of the key.
@@ -88,22 +80,13 @@ fn failure(step: &str, path: String, said: &str) -> FileError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::{Connection, HostName, Privilege, Role, Roles, ServerUrl};
+    use crate::remote::{
+        Exit,
+        frame::tests::{NONCE, host, reply},
+    };
 
     fn parsed(text: &str, exit: Exit) -> Result<KubeletFiles, Error> {
-        let host = Host {
-            name: HostName::new_unchecked("h"),
-            connection: Connection::Local { root: "/".into() },
-            privilege: Privilege::AsLoggedIn,
-            roles: Roles::new(&[Role::Node]).unwrap(),
-            labels: std::collections::BTreeMap::new(),
-            server: ServerUrl::new_unchecked("https://h"),
-            apiserver: ServerUrl::new_unchecked("https://h"),
-            directory: "/etc/kubernetes".into(),
-            install_ca: false,
-            token_csv_on_nodes: false,
-        };
-        parse(&Reply::new(text.replace('@', "0f0f").into_bytes(), exit), "0f0f", &host)
+        parse(&reply(text, exit), NONCE, &host())
     }
 
     #[test]

@@ -9,11 +9,12 @@ use super::{
     verdict::{Purpose, Reason, Verdict, listed, shown},
 };
 use crate::{
+    clock::to_the_second,
     cluster::{RequestState, SigningRequest},
     digest::Digest,
     pki::{self, RequestError, RequestInfo},
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use std::collections::BTreeSet;
 
 /// kube-controller-manager's default `--cluster-signing-duration`: a kubelet asks for no time at all.
@@ -292,8 +293,4 @@ fn check_usages(usages: &[String], info: &RequestInfo, is_serving: bool) -> Resu
     let key = if info.is_rsa { "" } else { " without key encipherment" };
     let detail = format!("its usages are [{asked}]; a kubelet asks for digital signature and {purpose}{key}");
     Err((Reason::WrongUsages, detail))
-}
-
-fn to_the_second(at: Timestamp) -> Timestamp {
-    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }

@@ -4,6 +4,7 @@
 
 mod expectations;
 mod judge;
+mod rights;
 mod verdict;
 mod watch;
 
@@ -11,6 +12,7 @@ pub use expectations::{
     DEFAULT_SINCE, Expectations, ExpectedNode, Grant, Hostile, Requester, Scope, Seen, Selection, Serving,
 };
 pub use judge::judge;
+pub use rights::{TO_APPROVE, find_lacking};
 pub use verdict::{Judged, Outcome, Purpose, Reason, Verdict};
 pub use watch::{Watch, Watched, connect_ready, find_secrets, servers};
 

@@ -64,6 +64,16 @@ struct Glance {
     has_rival: bool,
 }
 
+/// Whom to grant the node's name.
+enum Choice {
+    /// Nobody asks.
+    Nobody,
+    /// It cannot be told yet.
+    Later,
+    /// Who has this key; `None`: none of those who ask.
+    Only(Option<Digest>),
+}
+
 impl<'a> Arrival<'a> {
     /// Before anything is done to the node.
     pub fn expect(run: &'a Rebootstrap<'a>, candidate: &'a Candidate<'a>) -> Result<Self, Trouble> {
@@ -129,7 +139,11 @@ impl<'a> Arrival<'a> {
         }
         // Nobody but the kubelet from before can have sent it: the new one has no certificate yet.
         self.heartbeat = glance.heartbeat;
-        let Some((act, allowed)) = self.choose(&glance)? else { return Ok(glance) };
+        let (act, allowed) = match self.choose(&glance)? {
+            Choice::Nobody => return Ok(glance),
+            Choice::Later => (Act::Foresee, None),
+            Choice::Only(key) => (Act::Decide, Some(key)),
+        };
         if self.own.is_some() {
             glance.request = glance.request.filter(|request| key(request) == self.own);
         }
@@ -162,27 +176,24 @@ impl<'a> Arrival<'a> {
         Ok(glance)
     }
 
-    /// Whether to decide, and the one key that may be granted; in it `None`: no key may. Nothing: nobody asks.
-    fn choose(&mut self, glance: &Glance) -> Result<Option<(Act, Option<Option<Digest>>)>, Trouble> {
+    fn choose(&mut self, glance: &Glance) -> Result<Choice, Trouble> {
         if glance.request.is_none() && !glance.has_rival {
             self.alone = None;
-            return Ok(None);
+            return Ok(Choice::Nobody);
         }
         let Candidate { host, paths } = self.candidate;
         let told = probe_asking_key(self.run.fleet.remote, host, paths, self.run.fleet.entropy)
             .map_err(|error| Trouble::Host { step: "looking at the key it asks with", error })?;
-        self.own = match told {
-            AskingKey::Known(key) => Some(key),
-            AskingKey::Absent | AskingKey::Unread => None,
-        };
-        Ok(Some(match told {
-            AskingKey::Known(key) => (Act::Decide, Some(Some(key))),
-            AskingKey::Absent => (Act::Decide, Some(None)),
+        let (own, choice) = match told {
+            AskingKey::Known(key) => (Some(key), Choice::Only(Some(key))),
+            AskingKey::Absent => (None, Choice::Only(None)),
             AskingKey::Unread => match self.alone_since(glance) {
-                Some((key, since)) if since.elapsed() >= ALONE => (Act::Decide, Some(Some(key))),
-                _ => (Act::Foresee, None),
+                Some((key, since)) if since.elapsed() >= ALONE => (None, Choice::Only(Some(key))),
+                _ => (None, Choice::Later),
             },
-        }))
+        };
+        self.own = own;
+        Ok(choice)
     }
 
     /// The key that asks alone. Nothing is decided before one has been the only one that asks for a while.

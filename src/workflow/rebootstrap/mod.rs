@@ -30,7 +30,7 @@ use crate::{
     remote::{
         self,
         kubelet::{self, Backup},
-        service::{CommandEnd, run_command},
+        service::run_command,
     },
     store::{self, Journal},
 };
@@ -178,9 +178,9 @@ pub fn run_restore(
 fn restart(fleet: &Fleet, candidate: &Candidate, command: &str, limit: Duration) -> Result<(), Trouble> {
     let outcome = run_command(fleet.remote, candidate.host, command, limit, fleet.entropy)
         .map_err(|error| Trouble::Host { step: "restarting its kubelet", error })?;
-    match outcome.end {
-        CommandEnd::Done => Ok(()),
-        end => Err(Trouble::Restart { command: command.to_owned(), end, said: outcome.said }),
+    match outcome.complaint() {
+        None => Ok(()),
+        Some(complaint) => Err(Trouble::Restart { command: command.to_owned(), complaint }),
     }
 }
 
