@@ -175,6 +175,7 @@ pub(super) fn declined() -> Failure {
 }
 
 /// Asks, unless --yes has answered beforehand: what goes on in the cluster is not begun because nobody was there to ask.
+#[cfg(feature = "k8s")]
 pub(super) fn confirm_or_refuse(context: &Context, question: &str) -> Result<(), Failure> {
     if context.global.yes {
         return Ok(());
