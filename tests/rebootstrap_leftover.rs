@@ -163,6 +163,32 @@ fn with_no_apiserver_to_ask_what_was_set_aside_can_still_be_put_back() {
 }
 
 #[test]
+fn a_restore_says_in_words_what_it_could_not_ask_and_takes_no_kubeconfig_that_does_not_work() {
+    need_root!();
+    let mut cluster = one_node();
+    let (run, old, _) = ready_and_not_settled(&mut cluster);
+    rebootstrap_in_words(&cluster, &["node-1", "--restore", "--kubeconfig", "nowhere"]).expect(2).says(&["nowhere"]);
+    // No rights of our own any more.
+    cluster.env().remove("state/ca-key.pem");
+    let done = rebootstrap_in_words(&cluster, &["node-1", "--restore"]).expect(0);
+    done.says(&["1 restored", "could not be asked", &format!(".kubemint-rebootstrap-{run}.replaced")]);
+    assert_eq!(serial(cluster.host("node-1")), old);
+}
+
+#[test]
+fn a_backup_that_is_not_whole_is_put_back_for_what_is_in_place_may_be_the_rest_of_it() {
+    need_root!();
+    let mut cluster = one_node();
+    let (run, old, _) = ready_and_not_settled(&mut cluster);
+    let host = cluster.host("node-1");
+    host.must(&format!("mv {PKI}/.kubemint-rebootstrap-{run} {PKI}/.kubemint-rebootstrap-{run}.part"));
+    let (code, report) = rebootstrap(&cluster, &["node-1", "--restore"]);
+    let node = host_of(&report, "node-1");
+    assert_eq!((code, &node["found_settled"], &node["restored"]), (0, &false.into(), &"restarted".into()), "{report}");
+    assert_eq!(serial(host), old);
+}
+
+#[test]
 fn what_is_not_known_to_work_gives_way_to_what_was_set_aside() {
     need_root!();
     let mut cluster = one_node();

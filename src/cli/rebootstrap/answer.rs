@@ -119,7 +119,8 @@ fn remarks(report: &RunReport, nodes: &HashMap<String, NodeReport>) -> String {
         if let Some(why) = &node.not_checked {
             text += &format!(
                 "\n{name}: its kubelet had a newer certificate; whether the cluster takes it could not be asked ({why}); what \
-                 it had before is back, the newer one is in .kubemint-rebootstrap-RUN.replaced there\n"
+                 it had before is back, the newer one is in .kubemint-rebootstrap-{}.replaced there\n",
+                node.found_unfinished.join(", ")
             );
         }
         for LeftRequest { request, code, detail } in &node.left {

@@ -34,6 +34,7 @@ impl Restoring<'_> {
         if runs.is_empty() {
             return Ok(false);
         }
+        let mut not_checked = None;
         if has_newer(self.fleet, candidate, &runs)? {
             match self.is_ready(candidate.host.name.as_str()) {
                 Ok(true) => {
@@ -42,11 +43,11 @@ impl Restoring<'_> {
                     return Ok(true);
                 }
                 Ok(false) => {}
-                Err(why) => node.not_checked = Some(why),
+                Err(why) => not_checked = Some(why),
             }
         }
         return_all(self.fleet, candidate)?;
-        node.found_unfinished = runs;
+        (node.found_unfinished, node.not_checked) = (runs, not_checked);
         node.restored = Some(Restored::NotRestarted);
         restart(self.fleet, candidate, self.restart, self.restart_limit)?;
         node.restored = Some(Restored::Restarted);
