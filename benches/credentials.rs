@@ -84,6 +84,7 @@ fn in_process(ca: &Authority, algorithm: Algorithm) {
         ca_pem: ca.certificate_pem().into(),
         token_user: "kubelet-bootstrap".into(),
         token: BootstrapToken::generate(&OsEntropy).unwrap(),
+        node_tokens: std::collections::BTreeMap::new(),
         token_csv: Some(Secret::from("")),
         client_certificate_pem: issued.certificate_pem,
         client_key_pem: issued.key_pem,

@@ -652,7 +652,12 @@ km_token_facts() { # INDEX
       *"$km_newline$km_value$km_newline"*) km_known="is $km_value" ;;
       *)
         km_known=
-        [ -z "$km_value" ] || km_rows=$((km_rows + 1))
+        # A row of one node's own, by a name that a node may have.
+        case $km_value in
+          "${km_our_below:-,}"*[!a-z0-9.-]* | "${km_our_below:-,}") ;;
+          "${km_our_below:-,}"*) km_known="is $km_value" ;;
+        esac
+        [ -z "$km_value" ] || [ -n "$km_known" ] || km_rows=$((km_rows + 1))
         ;;
     esac
     if [ "$km_mode" = probe ] && [ "$km_shown" -lt 50 ]; then

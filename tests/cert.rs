@@ -6,7 +6,11 @@ mod support;
 
 use serde_json::Value;
 use std::process::Command;
-use support::{LOCAL_HOSTS, TestEnv, require};
+use support::{
+    LOCAL_HOSTS, TestEnv, host_of,
+    openssl::{KUBELET, join},
+    require,
+};
 
 fn generated(more: &str) -> TestEnv {
     let env = TestEnv::with_inventory(&format!("{LOCAL_HOSTS}{more}"));
@@ -88,6 +92,54 @@ fn check_has_a_time_of_its_own_and_another_when_asked() {
     env.ok(&["cert", "list", "--check", "--within", "28d"]);
     env.run(&["cert", "list", "--check", "--within", "29d"]).expect(6);
     env.run(&["cert", "list", "--within", "29d"]).expect(2);
+    // Two times cannot both hold.
+    for (check, within) in [("5d", "400d"), ("400d", "5d")] {
+        let ran = env.run(&["cert", "list", "--check", check, "--within", within]).expect(2);
+        ran.says(&["--check and --within both name a time"]);
+    }
+    // What is proposed would do it.
+    env.run(&["cert", "list", "--check", "700h"]).expect(6).says(&["--if-expiring 700h"]);
+    let within = ["cert", "list", "--check", "--within", "60d"];
+    env.run(&within).expect(6).says(&["`kubemint reissue kube-proxy --if-expiring 60d`"]);
+}
+
+fn of_kind<'a>(host: &'a Value, kind: &str) -> &'a Value {
+    let found = host["certificates"].as_array().unwrap();
+    found.iter().find(|found| found["certificate"] == kind).unwrap_or_else(|| panic!("no {kind} in {host:#}"))
+}
+
+/// The certificates of a host; a day may end between two commands.
+fn without_days(host: &Value) -> Vec<Value> {
+    let mut found = host["certificates"].as_array().unwrap().clone();
+    found.iter_mut().for_each(|one| drop(one.as_object_mut().unwrap().remove("days_left")));
+    found
+}
+
+#[test]
+fn on_hosts_the_ca_and_the_kubelets_own_certificate_fall_due_as_in_status() {
+    let env = TestEnv::with_inventory(&format!("{LOCAL_HOSTS}[ca]\nvalidity = \"500d\"\n"));
+    env.ok(&["apply", "--yes"]);
+    join(&env, "node-1", "365");
+    let check = |within: &str| {
+        let (code, listed) = env.json(&["cert", "list", "--check", within, "--hosts"]);
+        let (_, status) = env.json(&["status", "--within", within]);
+        for host in ["cp-1", "node-1", "node-2"] {
+            assert_eq!(without_days(host_of(&listed, host)), without_days(host_of(&status, host)), "{within}");
+        }
+        let due = |kind: &str| of_kind(host_of(&listed, "node-1"), kind)["due"].as_bool().unwrap();
+        (code, due("ca"), due("kube-proxy"), due("kubelet-client"))
+    };
+    assert_eq!(check("30d"), (0, false, false, false));
+    // A kubelet has time until a tenth of its certificate's life is left.
+    assert_eq!(check("400d"), (6, false, true, false));
+    assert_eq!(check("600d"), (6, true, true, false));
+    join(&env, "node-1", "0");
+    assert_eq!(check("30d"), (6, false, false, true));
+    let ran = env.run(&["cert", "list", "--check", "--hosts"]).expect(6);
+    let ran = ran.says(&["0 of 2 due", "kubelet-client", "due on 1", "kubemint approve", "kubemint rebootstrap HOST"]);
+    assert!(!ran.stdout.contains("kubemint reissue") && !ran.stdout.contains("kubemint apply"), "{}", ran.stdout);
+    env.write(format!("hosts/node-1/{KUBELET}"), "nothing of the kind");
+    env.ok(&["cert", "list", "--check", "--hosts"]).says(&["could not be read"]);
 }
 
 #[test]
@@ -107,11 +159,12 @@ fn what_kubeconfigs_and_hosts_hold_is_listed_too() {
     let (code, document) = env.json(&["cert", "list", "--check", "--hosts"]);
     assert_eq!(code, 6, "{document}");
     for host in document["hosts"].as_array().unwrap() {
-        let held = &host["certificates"][0];
+        let held = of_kind(host, "kube-proxy");
         assert_eq!((&held["due"], held["days_left"].as_i64().unwrap() < 21), (&true.into(), true), "{host}");
         assert_ne!(held["serial"], document["certificates"][1]["serial"]);
     }
-    env.run(&["cert", "list", "--check", "--hosts"]).expect(6).says(&["3 hosts: a certificate is due on 3"]);
+    let ran = env.run(&["cert", "list", "--check", "--hosts"]).expect(6);
+    ran.says(&["3 hosts: a certificate is due on 3", "`kubemint apply` brings the stored ones"]);
     assert_eq!(env.tree_hash(""), before);
     env.ok(&["distribute"]);
     env.ok(&["cert", "list", "--check", "--hosts"]).says(&["due on 0"]);

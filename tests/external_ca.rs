@@ -5,21 +5,10 @@
 mod support;
 
 use support::{
-    TestEnv,
+    LOCAL_HOSTS, TestEnv, hosts_that_are,
     openssl::{ElsewhereCa, assert_pair, field, openssl, openssl_ok},
 };
 
-const HOSTS: &str = r#"
-[[hosts]]
-name = "cp-1"
-connection = "local"
-root = "hosts/cp-1"
-roles = ["control-plane", "node"]
-[[hosts]]
-name = "node-[1-2]"
-connection = "local"
-root = "hosts/node-[1-2]"
-"#;
 const PENDING: &str = "state/certs/kube-proxy-key.pending.pem";
 
 fn world(more: &str) -> TestEnv {
@@ -30,8 +19,7 @@ fn world(more: &str) -> TestEnv {
 }
 
 fn write_inventory(env: &TestEnv, more: &str) {
-    let cluster = "state_dir = \"state\"\n[cluster]\nserver = \"https://172.20.0.113:6443\"\n";
-    env.write("inventory.toml", format!("{cluster}[ca]\ncert = \"elsewhere/ca.pem\"\n{more}{HOSTS}"));
+    env.write("inventory.toml", format!("{LOCAL_HOSTS}[ca]\ncert = \"elsewhere/ca.pem\"\n{more}"));
 }
 
 fn ca(env: &TestEnv) -> ElsewhereCa<'_> {
@@ -68,7 +56,146 @@ fn what_openssl_signs_is_taken_and_everything_else_works_without_the_ca_key() {
     assert!(!env.path("state/ca-key.pem").exists());
     let (code, again) = env.json(&["cert", "import", "signed.pem"]);
     assert_eq!((code, &again["changed"], &again["certificates"][0]["action"]), (0, &false.into(), &"unchanged".into()));
-    env.run(&["reissue", "kube-proxy"]).expect(2).says(&["cert csr"]);
+    env.run(&["reissue", "kube-proxy"]).expect(2).says(&["cert csr", "cert import", "reissue kube-proxy --imported"]);
+}
+
+/// As a year later: what was asked for again, signed elsewhere and imported.
+fn renew(env: &TestEnv, out: &str) {
+    env.ok(&["cert", "csr"]);
+    ca(env).sign("kube-proxy.csr", out);
+    env.ok(&["cert", "import", out]);
+}
+
+/// Applied, with a kube-proxy that notes its restarts.
+fn applied() -> TestEnv {
+    let env = world("");
+    let log = format!("[services]\nkube-proxy = \"echo restarted >> {}\"\n", env.path("restarts").display());
+    write_inventory(&env, &log);
+    renew(&env, "signed.pem");
+    env.ok(&["apply", "--yes"]);
+    env
+}
+
+fn restarts(env: &TestEnv) -> usize {
+    std::fs::read_to_string(env.path("restarts")).map_or(0, |log| log.lines().count())
+}
+
+fn on_host(env: &TestEnv, host: &str) -> String {
+    env.read(format!("hosts/{host}/etc/kubernetes/kube-proxy.kubeconfig"))
+}
+
+#[test]
+fn a_timer_finds_nothing_due_and_then_names_what_has_to_be_signed() {
+    let env = applied();
+    let before = env.tree_hash("");
+    env.ok(&["reissue", "kube-proxy", "--if-expiring", "30d", "--yes"]).says(&["nothing is due", "valid until"]);
+    assert_eq!((env.tree_hash(""), restarts(&env)), (before, 0));
+    let (code, failed) = env.json(&["reissue", "kube-proxy", "--if-expiring", "400d"]);
+    assert_eq!((code, &failed["error"]["code"]), (4, &"certificate_unsigned".into()), "{failed}");
+    assert!(failed["error"]["message"].as_str().unwrap().contains("ends on"), "{failed}");
+    assert_eq!(env.tree_hash(""), before);
+}
+
+#[test]
+fn what_was_imported_reaches_the_nodes_with_the_care_of_a_reissue() {
+    let env = applied();
+    let old = on_host(&env, "node-1");
+    env.ok(&["cert", "csr"]);
+    ca(&env).sign("kube-proxy.csr", "second.pem");
+    env.ok(&["cert", "import", "second.pem"]).says(&["reissue kube-proxy --imported"]);
+    // A timer neither brings it by the way nor hides it.
+    let before = env.tree_hash("");
+    let timer = ["reissue", "kube-proxy", "--if-expiring", "30d"];
+    env.ok(&timer).says(&["nothing is due", "reissue kube-proxy --imported"]);
+    env.run(&["reissue", "kube-proxy", "--imported", "--probe"]).expect(4).says(&["cannot be shown"]);
+    assert_eq!((env.tree_hash(""), on_host(&env, "node-1")), (before, old.clone()));
+    let ran = env.ok(&["reissue", "kube-proxy", "--imported", "--limit", "node-1"]);
+    assert!(ran.stderr.contains("2 other nodes"), "{}", ran.stderr);
+    assert_eq!((restarts(&env), on_host(&env, "node-2") == old, on_host(&env, "node-1") == old), (1, true, false));
+    let (code, report) = env.json(&["reissue", "kube-proxy", "--imported"]);
+    assert_eq!((code, &report["command"], restarts(&env)), (0, &"reissue".into(), 3), "{report}");
+    assert_eq!(hosts_that_are(&report, "changed"), ["cp-1", "node-2"]);
+    assert_eq!(report["identity"]["servers"][0]["verdict"], "unasked", "{report}");
+    for host in ["cp-1", "node-1", "node-2"] {
+        assert_eq!(on_host(&env, host), env.read("state/kubeconfigs/kube-proxy.kubeconfig"));
+    }
+    env.ok(&timer).says(&["nothing is due"]);
+    env.ok(&["status", "--exit-code"]);
+    let ran = env.run(&["cert", "list", "--check", "400d"]).expect(6);
+    let ran = ran.says(&["kubemint cert csr", "kubemint cert import", "kubemint reissue kube-proxy --imported"]);
+    assert!(!ran.stdout.contains("--if-expiring"), "{}", ran.stdout);
+    env.ok(&["rollback", "last"]).says(&["2 changed"]);
+    assert_eq!(on_host(&env, "node-2"), old);
+}
+
+#[test]
+fn a_node_that_an_import_could_not_reach_is_made_up_for() {
+    let env = applied();
+    renew(&env, "second.pem");
+    std::fs::rename(env.path("hosts/node-1/etc"), env.path("away")).unwrap();
+    env.write("hosts/node-1/etc", "in the way");
+    let (code, report) = env.json(&["reissue", "kube-proxy", "--imported"]);
+    assert_eq!((code, hosts_that_are(&report, "failed"), restarts(&env)), (3, vec!["node-1"], 2), "{report}");
+    std::fs::remove_file(env.path("hosts/node-1/etc")).unwrap();
+    std::fs::rename(env.path("away"), env.path("hosts/node-1/etc")).unwrap();
+    let (code, again) = env.json(&["reissue", "kube-proxy", "--if-expiring", "30d"]);
+    assert_eq!((code, &again["of"], hosts_that_are(&again, "changed")), (0, &report["run_id"], vec!["node-1"]));
+    assert_eq!(restarts(&env), 3);
+    // A restart that failed is owed, though the file is right then.
+    let working = env.read("inventory.toml");
+    env.write("inventory.toml", working.replace("echo restarted", "exit 5; echo restarted"));
+    renew(&env, "other.pem");
+    env.run(&["reissue", "kube-proxy", "--imported"]).expect(3).says(&["exit 5; echo", "ended with status 5"]);
+    env.write("inventory.toml", working);
+    let (code, again) = env.json(&["reissue", "kube-proxy", "--imported"]);
+    assert_eq!((code, hosts_that_are(&again, "unchanged").len(), restarts(&env)), (0, 3, 6), "{again}");
+    // A new import is not what a retry of the earlier run brings.
+    renew(&env, "third.pem");
+    env.run(&["reissue", "kube-proxy", "--retry", "last"]).expect(4).says(&["reissue kube-proxy --imported"]);
+}
+
+#[test]
+fn only_certificates_of_a_ca_elsewhere_are_imported() {
+    let env = TestEnv::with_local_hosts();
+    env.ok(&["apply", "--yes"]);
+    let before = env.tree_hash("");
+    env.run(&["reissue", "kube-proxy", "--imported"]).expect(2).says(&["the CA's key is at hand"]);
+    for more in [&["--if-expiring", "30d"][..], &["--keep-key"], &["--per-node"], &["--retry", "last"]] {
+        env.run(&[&["reissue", "kube-proxy", "--imported"], more].concat()).expect(2);
+    }
+    assert_eq!(env.tree_hash(""), before);
+}
+
+#[test]
+fn nodes_with_their_own_do_without_the_one_they_would_share() {
+    let env = applied();
+    env.ok(&["cert", "csr", "--per-node", "--out", "requests"]);
+    let names = ["cp-1", "node-1", "node-2"].map(|node| format!("kube-proxy.{node}"));
+    let signed = names.clone().map(|name| format!("{name}.pem"));
+    for name in &names {
+        ca(&env).sign(&format!("requests/{name}.csr"), &format!("{name}.pem"));
+    }
+    ca(&env).sign_with("requests/kube-proxy.csr", "short.pem", &["-days", "20"], "extendedKeyUsage=clientAuth\n");
+    env.ok(&[&["cert", "import", "short.pem"], &signed.each_ref().map(String::as_str)[..]].concat());
+    let (code, report) = env.json(&["reissue", "kube-proxy", "--imported"]);
+    assert_eq!((code, hosts_that_are(&report, "changed").len(), restarts(&env)), (0, 3, 3), "{report}");
+    // The shared one ends within 30 days, and nobody has it.
+    env.ok(&["reissue", "kube-proxy", "--if-expiring", "30d"]).says(&["nothing is due"]);
+    env.ok(&["cert", "list", "--check"]).says(&[
+        "0 of 4 due",
+        "kubeconfigs/kube-proxy.kubeconfig, which no host gets: nodes have their own",
+        "kube-proxy.kubeconfig, on node-2 only",
+    ]);
+    let (code, list) = env.json(&["cert", "list", "--check", "400d"]);
+    let told = |row: &serde_json::Value| (row["in_use"].as_bool().unwrap(), row["due"].as_bool().unwrap());
+    let told: Vec<_> = list["certificates"].as_array().unwrap().iter().map(told).collect();
+    assert_eq!((code, &told[1], &told[2..]), (6, &(false, false), &[(true, true); 3][..]), "{list}");
+    // One node's is renewed alone: the others are looked at, and left.
+    env.ok(&["cert", "csr", "--limit", "node-1", "--out", "one"]);
+    ca(&env).sign("one/kube-proxy.node-1.csr", "one.pem");
+    env.ok(&["cert", "import", "one.pem"]);
+    let (code, report) = env.json(&["reissue", "kube-proxy", "--imported"]);
+    assert_eq!((code, hosts_that_are(&report, "changed"), restarts(&env)), (0, vec!["node-1"], 4), "{report}");
 }
 
 #[test]
@@ -191,9 +318,16 @@ fn whatever_was_not_asked_for_is_refused_by_name_and_changes_nothing() {
         env.run(&["cert", "import", file]).expect(2).says(&[file, says]);
         assert_eq!(env.tree_hash("state"), state, "{file}");
     }
-    // All that is wrong at once, and nothing of what is right.
-    let ran = env.run(&["cert", "import", "good.pem", "server.pem", "other-ca.pem"]).expect(2);
-    assert!(ran.stderr.contains("server.pem") && ran.stderr.contains("other-ca.pem"), "{}", ran.stderr);
+    // All that is wrong at once, unreadable files too, and nothing of what is right.
+    std::fs::create_dir(env.path("folder.pem")).unwrap();
+    let ran =
+        env.run(&["cert", "import", "absent.pem", "good.pem", "server.pem", "folder.pem", "other-ca.pem"]).expect(2);
+    ran.says(&[
+        "absent.pem: it cannot be read: No such file",
+        "folder.pem: it cannot be read",
+        "server.pem",
+        "other-ca.pem",
+    ]);
     assert_eq!(env.tree_hash("state"), state);
     env.run(&["cert", "import", "good.pem", "good.pem"]).expect(2).says(&["the same node as"]);
     // The CA's certificate may come along.

@@ -105,6 +105,12 @@ fn a_node_that_is_added_gets_one_and_the_others_keep_theirs() {
     env.ok(&["apply", "--yes"]).says(&["3 unchanged"]);
     env.ok(&["verify"]);
     assert_eq!(env.read(certificate("node-3")), third);
+    let (code, list) = env.json(&["cert", "list", "--check", "400d"]);
+    let told = |row: &serde_json::Value| (row["in_use"].as_bool().unwrap(), row["due"].as_bool().unwrap());
+    let told: Vec<_> = list["certificates"].as_array().unwrap().iter().map(told).collect();
+    // The CA; the one that nobody shares; those of three nodes; the one of the node that left.
+    let (idle, due) = ((false, false), (true, true));
+    assert_eq!((code, told), (6, vec![(true, false), idle, due, due, due, idle]), "{list}");
     env.ok(&["reissue", "kube-proxy"]).says(&["3 changed"]);
     assert!(!env.path("state/certs/nodes/node-3").exists());
     env.ok(&["verify"]);

@@ -6,7 +6,10 @@
 mod support;
 
 use serde_json::Value;
-use support::{ControlPlane, Fault, eventually, host_of, hosts_that_are, openssl::field};
+use support::{
+    ControlPlane, Fault, eventually, host_of, hosts_that_are,
+    openssl::{ElsewhereCa, field},
+};
 
 fn report(cluster: &ControlPlane, arguments: &[&str]) -> (i32, Value) {
     let ran = cluster.run(&[arguments, &["-o", "json"]].concat());
@@ -61,6 +64,41 @@ fn nodes_with_their_own_keys_are_the_same_user() {
     assert_ne!(of("node-1"), of("node-2"));
     for node in ["node-1", "node-2"] {
         assert_runs_with(&cluster, node, &of(node));
+    }
+}
+
+/// Takes the CA's key away, to where only openssl has it.
+fn take_ca_elsewhere(cluster: &ControlPlane) -> ElsewhereCa<'_> {
+    let env = cluster.env();
+    std::fs::create_dir(env.path("elsewhere")).unwrap();
+    std::fs::rename(env.path("state/ca-key.pem"), env.path("elsewhere/ca-key.pem")).unwrap();
+    std::fs::copy(env.path("state/ca.pem"), env.path("elsewhere/ca.pem")).unwrap();
+    env.write("inventory.toml", env.read("inventory.toml") + "\n[ca]\ncert = \"elsewhere/ca.pem\"\n");
+    ElsewhereCa::existing(env, "ca")
+}
+
+#[test]
+fn what_a_ca_elsewhere_signed_is_shown_to_every_apiserver_and_each_kube_proxy_comes_back_with_it() {
+    need_root!();
+    let cluster = ControlPlane::builder().control_planes(2).nodes(2).kube_proxies().start();
+    let ca = take_ca_elsewhere(&cluster);
+    cluster.run(&["cert", "csr"]).expect(0);
+    ca.sign("kube-proxy.csr", "signed.pem");
+    cluster.run(&["cert", "import", "signed.pem"]).expect(0);
+    // Nobody's rights are needed to ask whom an apiserver takes it for.
+    let before = cluster.host("node-1").tree_hash("/etc/kubernetes");
+    cluster.set_fault("cp-2", Fault::Failing);
+    cluster.run(&["reissue", "kube-proxy", "--imported", "--probe"]).expect(4).says(&["cp-2"]);
+    assert_eq!(cluster.host("node-1").tree_hash("/etc/kubernetes"), before);
+    cluster.mend("cp-2");
+    let (code, report) = report(&cluster, &["reissue", "kube-proxy", "--imported", "--probe", "--batch", "1"]);
+    assert_eq!(code, 0, "{report}");
+    let verdicts: Vec<_> =
+        report["identity"]["servers"].as_array().unwrap().iter().map(|one| &one["verdict"]).collect();
+    assert_eq!(verdicts, ["known", "known"]);
+    for node in ["node-1", "node-2"] {
+        assert_runs_with(&cluster, node, &serial(&cluster));
+        assert_eq!(cluster.restarts(node, "kube-proxy"), 1, "{}", cluster.systemctl_log(node));
     }
 }
 

@@ -5,21 +5,10 @@
 mod rotation_support;
 mod support;
 
-use rotation_support::{SOON, assert_rotated, cluster, rotate};
+use rotation_support::{SOON, assert_rotated, cluster, request, rotate};
 use support::{ControlPlane, Fault, TestEnv};
 
 const SIGNER: &str = "kubernetes.io/kube-apiserver-client-kubelet";
-
-fn request(cluster: &ControlPlane, node: &str) -> Vec<u8> {
-    let script = format!(
-        "openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null \
-         -subj /O=system:nodes/CN=system:node:{node} 2>/dev/null"
-    );
-    let made =
-        std::process::Command::new("sh").args(["-c", &script]).current_dir(cluster.env().dir()).output().unwrap();
-    assert!(made.status.success(), "{made:?}");
-    made.stdout
-}
 
 #[test]
 fn what_was_asked_with_a_leaked_token_is_not_approved_when_it_is_revoked() {

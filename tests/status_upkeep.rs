@@ -6,9 +6,11 @@ mod support;
 
 use serde_json::Value;
 use std::{collections::BTreeMap, process::Command};
-use support::{LOCAL_HOSTS, TestEnv, host_of, require};
-
-const KUBELET: &str = "var/lib/kubelet/pki/kubelet-client-current.pem";
+use support::{
+    LOCAL_HOSTS, TestEnv, host_of,
+    openssl::{KUBELET, join},
+    require,
+};
 
 fn applied() -> TestEnv {
     let env = TestEnv::with_local_hosts();
@@ -20,19 +22,6 @@ fn openssl(env: &TestEnv, line: &str) -> String {
     let ran = Command::new(require("openssl")).args(line.split(' ')).current_dir(env.dir()).output().unwrap();
     assert!(ran.status.success(), "{line}: {ran:?}");
     String::from_utf8(ran.stdout).unwrap().trim().to_owned()
-}
-
-/// A kubelet's file, signed by the cluster's CA.
-fn join(env: &TestEnv, host: &str, days: &str) {
-    let subject = format!("/O=system:nodes/CN=system:node:{host}");
-    openssl(env, &format!("req -new -newkey rsa:2048 -nodes -subj {subject} -keyout k.pem -out r.pem"));
-    openssl(
-        env,
-        &format!(
-            "x509 -req -in r.pem -CA state/ca.pem -CAkey state/ca-key.pem -set_serial 4711 -days {days} -out c.pem"
-        ),
-    );
-    env.write(format!("hosts/{host}/{KUBELET}"), env.read("c.pem") + &env.read("k.pem"));
 }
 
 fn certificate<'a>(document: &'a Value, host: &str, name: &str) -> &'a Value {

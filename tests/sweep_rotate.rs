@@ -20,10 +20,14 @@ use support::{ControlPlane, eventually, require};
 const CHOSEN: usize = 10;
 
 fn rotate_under_strace(cluster: &ControlPlane, flags: &[&str], options: &[&str]) -> ExitStatus {
+    under_strace(cluster, &[&["rotate", "token"], flags].concat(), options)
+}
+
+fn under_strace(cluster: &ControlPlane, command: &[&str], options: &[&str]) -> ExitStatus {
     let mut strace = Command::new(require("strace"));
     // The first thread only: it commits, journals and works on the control-plane hosts.
-    strace.args(["-qq"]).args(options).arg(env!("CARGO_BIN_EXE_kubemint")).args(["rotate", "token", "--yes", "-q"]);
-    strace.args(flags).env_clear().env("HOME", cluster.env().path("home")).current_dir(cluster.env().dir());
+    strace.args(["-qq"]).args(options).arg(env!("CARGO_BIN_EXE_kubemint")).args(command);
+    strace.args(["--yes", "-q"]).env_clear().env("HOME", cluster.env().path("home")).current_dir(cluster.env().dir());
     strace.env("PATH", std::env::var_os("PATH").unwrap());
     let output = strace.output().unwrap();
     if output.status.code().is_some_and(|code| code != 0) {
@@ -33,11 +37,11 @@ fn rotate_under_strace(cluster: &ControlPlane, flags: &[&str], options: &[&str])
 }
 
 /// How often an undisturbed rotation does one of these calls, each by its own name.
-fn counts(cluster: &ControlPlane, calls: &[&str], flags: &[&str]) -> Vec<usize> {
+fn counts(cluster: &ControlPlane, calls: &[&str], command: &[&str]) -> Vec<usize> {
     let log = cluster.env().path("trace");
     // Those with a question mark not every machine has.
     let filter = format!("trace={}", calls.iter().map(|call| format!("?{call}")).collect::<Vec<_>>().join(","));
-    assert!(rotate_under_strace(cluster, flags, &["-o", log.to_str().unwrap(), "-e", &filter]).success());
+    assert!(under_strace(cluster, command, &["-o", log.to_str().unwrap(), "-e", &filter]).success());
     let text = fs::read_to_string(&log).unwrap();
     let named = |call: &&str| text.lines().filter(|line| line.starts_with(&format!("{call}("))).count();
     calls.iter().map(named).collect()
@@ -80,7 +84,7 @@ fn assert_final(cluster: &ControlPlane, token: &str, other: Option<&str>, step: 
 
 fn sweep(calls: &[&str], flags: &[&str]) {
     let cluster = cluster(2, 1);
-    let counts = counts(&cluster, calls, flags);
+    let counts = counts(&cluster, calls, &[&["rotate", "token"], flags].concat());
     let mut killed_under_way = 0;
     for (call, count) in calls.iter().zip(counts) {
         for when in chosen(count) {
@@ -141,6 +145,52 @@ fn killed_while_it_works_on_a_control_plane_host() {
 fn killed_while_it_revokes() {
     need_root!();
     sweep(&["rename", "renameat", "renameat2"], &["--revoke-now"]);
+}
+
+/// The own token of one node: under way is what its record names, whatever the others have.
+#[test]
+fn killed_while_it_revokes_the_token_of_one_node() {
+    need_root!();
+    let builder = ControlPlane::builder().nodes(2).settings("[token]\nper_node = true\n");
+    let cluster = builder.services("restart_timeout = \"6s\"\n").start();
+    let other = cluster.token_on("node-2");
+    let revoke = ["token", "revoke", "node-1"];
+    let calls = ["rename", "renameat", "renameat2"];
+    let counts = counts(&cluster, &calls, &revoke);
+    // A machine has one of them.
+    let (call, count) = calls.into_iter().zip(counts).max_by_key(|(_, count)| *count).unwrap();
+    let mut killed_under_way = 0;
+    for when in chosen(count) {
+        let step = format!("{call} {when} of {count}");
+        let old = cluster.token_on("node-1");
+        let inject = format!("inject={call}:signal=SIGKILL:when={when}");
+        let status =
+            under_strace(&cluster, &revoke, &["-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject]);
+        if status.success() {
+            continue;
+        }
+        assert_eq!(status.signal(), Some(9), "{step}: {status:?}");
+        let begun = under_way(&cluster).is_some();
+        killed_under_way += usize::from(begun);
+        let ran = cluster.run(&["rotate", "token", "--resume", "-o", "json"]);
+        if ran.code == 4 && !begun {
+            cluster.run(&["generate"]).expect(0);
+        } else {
+            assert_eq!(ran.code, 0, "{step}: {ran:?}");
+        }
+        let new = cluster.token_on("node-1");
+        assert!(!begun || new != old, "{step}");
+        assert_all(&cluster, &new, 201);
+        if new != old {
+            assert_all(&cluster, &old, 401);
+        }
+        assert_eq!(cluster.token_on("node-2"), other, "{step}");
+        assert_all(&cluster, &other, 201);
+        assert!(!cluster.env().path("state/rotation.csv").exists(), "{step}");
+        cluster.run(&["verify"]).expect(0);
+        cluster.run(&["status", "--exit-code"]).expect(0);
+    }
+    assert!(killed_under_way >= 2, "{killed_under_way}");
 }
 
 /// The first thread waits meanwhile: so this one is met by what it does on the hosts.

@@ -38,6 +38,8 @@ pub struct CredentialSet {
     pub ca_pem: String,
     pub token_user: String,
     pub token: BootstrapToken,
+    /// The tokens of nodes that have their own, by name; empty where all share one.
+    pub node_tokens: BTreeMap<String, BootstrapToken>,
     /// token.csv whole, rows of other users included; `None` where the cluster keeps the token in a Secret.
     pub token_csv: Option<Secret>,
     /// kube-proxy's, for every node without one of its own.
@@ -55,6 +57,13 @@ impl CredentialSet {
         let rows = token::parse_token_file(text.expose_secret().as_bytes())
             .map(|file| file.rows().iter().map(|row| (row.user.clone(), row.fingerprint())).collect::<Vec<_>>());
         rows.unwrap_or_default()
+    }
+
+    /// The token in bootstrap.kubeconfig on `host`; the shared one where it has none of its own, or for no host in
+    /// particular.
+    #[must_use]
+    pub fn token_of(&self, host: Option<&Host>) -> &BootstrapToken {
+        host.and_then(|host| self.node_tokens.get(host.name.as_str())).unwrap_or(&self.token)
     }
 
     /// kube-proxy's certificate and key on `host`; the shared ones where it has none of its own, or for no host in
@@ -103,7 +112,7 @@ impl CredentialSet {
                 server,
                 ca,
                 &self.token_user,
-                &self.token,
+                self.token_of(host),
             ))?,
             FileKind::KubeProxyKubeconfig => kubeconfig::render_kubeconfig(&kubeconfig::build_client_certificate(
                 cluster,

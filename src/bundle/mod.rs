@@ -14,6 +14,7 @@ use crate::{
     digest::Digest,
     inventory::{Connection, Host, Role, ServerUrl},
     secret::{ExposeSecret, Secret},
+    token::node_user_prefix,
 };
 use std::{collections::HashMap, sync::Arc};
 
@@ -64,6 +65,8 @@ pub struct HostFile {
     pub sha256: Digest,
     /// When every certificate in it holds; `None` where it has none.
     pub validity: Option<Validity>,
+    /// Of token.csv: what the users of our nodes' own rows begin with, also of rows that only the host has any more.
+    pub own_users_below: Option<Arc<str>>,
 }
 
 impl HostFile {
@@ -93,7 +96,7 @@ pub fn build_outlines<'a>(hosts: &[&'a Host]) -> Vec<Bundle<'a>> {
     let (content, sha256) = (Arc::new(Secret::from(String::new())), Digest::of(""));
     let outline = |host: &Host, kind| {
         let (content, path) = (Arc::clone(&content), target_path(host, kind));
-        HostFile { kind, path, content, sha256, validity: None }
+        HostFile { kind, path, content, sha256, validity: None, own_users_below: None }
     };
     let files = |host: &Host| {
         FileKind::ALL.into_iter().filter(|kind| kind.is_wanted_on(host)).map(|kind| outline(host, kind)).collect()
@@ -133,6 +136,7 @@ type Rendered = (Arc<Secret>, Digest);
 pub fn build_bundles<'a>(hosts: &[&'a Host], set: &CredentialSet) -> Result<Vec<Bundle<'a>>, Error> {
     let mut rendered: HashMap<(FileKind, Option<&ServerUrl>), Rendered> = HashMap::new();
     let validities = FileKind::ALL.map(|kind| (kind, set.validity(kind, None)));
+    let below: Arc<str> = node_user_prefix(&set.token_user).into();
     let mut bundles = Vec::with_capacity(hosts.len());
     for &host in hosts {
         let mut files = Vec::new();
@@ -140,7 +144,7 @@ pub fn build_bundles<'a>(hosts: &[&'a Host], set: &CredentialSet) -> Result<Vec<
             if kind.is_own(host, set) {
                 let (content, sha256) = render(set, kind, &host.server, Some(host))?;
                 let validity = set.validity(kind, Some(host));
-                files.push(HostFile { kind, path, content, sha256, validity });
+                files.push(HostFile { kind, path, content, sha256, validity, own_users_below: None });
                 continue;
             }
             let key = (kind, kind.names_server().then_some(&host.server));
@@ -149,7 +153,8 @@ pub fn build_bundles<'a>(hosts: &[&'a Host], set: &CredentialSet) -> Result<Vec<
                 None => rendered.entry(key).or_insert(render(set, kind, &host.server, None)?).clone(),
             };
             let validity = validities.iter().find(|(of, _)| *of == kind).and_then(|(_, validity)| *validity);
-            files.push(HostFile { kind, path, content, sha256, validity });
+            let own_users_below = Some(&below).filter(|_| kind == FileKind::TokenCsv).map(Arc::clone);
+            files.push(HostFile { kind, path, content, sha256, validity, own_users_below });
         }
         bundles.push(Bundle { host, files });
     }
@@ -176,6 +181,10 @@ impl FileKind {
 
     /// Whether the content is the host's own, and no other's.
     fn is_own(self, host: &Host, set: &CredentialSet) -> bool {
-        self == Self::KubeProxyKubeconfig && set.node_clients.contains_key(host.name.as_str())
+        match self {
+            Self::KubeProxyKubeconfig => set.node_clients.contains_key(host.name.as_str()),
+            Self::BootstrapKubeconfig => set.node_tokens.contains_key(host.name.as_str()),
+            Self::TokenCsv | Self::CaCertificate => false,
+        }
     }
 }

@@ -143,3 +143,12 @@ pub(super) fn parse_duration(text: &str) -> Result<SignedDuration, String> {
         Err("it must be more than nothing, such as 24h or 30d".to_owned())
     }
 }
+
+/// A duration as flags take it: in the largest unit that it is whole in.
+pub(super) fn in_flags(time: SignedDuration) -> String {
+    let units = [(86_400, 'd'), (3_600, 'h'), (60, 'm')];
+    let seconds = time.as_secs();
+    let fits = units.into_iter().find(|(length, _)| seconds % length == 0);
+    let (length, unit) = fits.unwrap_or((1, 's'));
+    format!("{}{unit}", seconds / length)
+}

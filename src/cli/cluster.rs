@@ -58,6 +58,26 @@ impl ClusterArgs {
         self.connect_with(context, inventory, snapshot, context.kubeconfig_of_environment())
     }
 
+    /// The same, to show an apiserver somebody else's credential: that takes no rights, so none are needed.
+    ///
+    /// # Errors
+    /// Exit 2: a kubeconfig that cannot be used, or nothing to verify an apiserver by.
+    pub(super) fn connect_to_show(
+        &self,
+        context: &Context,
+        inventory: &Inventory,
+        snapshot: &Snapshot,
+    ) -> Result<Access, Failure> {
+        let of_environment = context.kubeconfig_of_environment();
+        let is_named = self.kubeconfig.is_some() || of_environment.is_some() || self.context.is_some();
+        match snapshot.certificate(StoredFile::CaCertificate) {
+            Some(ca) if !is_named && snapshot.content(StoredFile::CaKey).is_none() => {
+                connect(context, ca.to_owned(), Box::new(AdminCredential::default()), None, "as nobody".to_owned())
+            }
+            _ => self.connect_with(context, inventory, snapshot, of_environment),
+        }
+    }
+
     fn connect_with(
         &self,
         context: &Context,

@@ -42,6 +42,18 @@ pub(super) struct Context<'a> {
     home: Option<PathBuf>,
 }
 
+/// An argument that names hosts, as its errors name it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Argument {
+    pub(super) name: &'static str,
+    pub(super) code: &'static str,
+}
+
+const LIMIT: Argument = Argument { name: "--limit", code: "limit_invalid" };
+/// Of commands that take names of nodes.
+#[cfg(feature = "k8s")]
+pub(super) const NODES: Argument = Argument { name: "NODE", code: "nodes_invalid" };
+
 impl<'a> Context<'a> {
     pub(super) fn new(global: Global, output: &'a Output) -> Result<Self, Failure> {
         let folder = env::current_dir().map_err(|e| {
@@ -91,12 +103,7 @@ impl<'a> Context<'a> {
 
     /// The hosts that `--limit` and then `--shard` leave, in the order of the inventory. A part may be empty.
     pub(super) fn hosts<'h>(&self, inventory: &'h Inventory) -> Result<Vec<&'h Host>, Failure> {
-        let mut patterns = Vec::new();
-        for text in &self.global.limit {
-            patterns.extend(inventory::parse_patterns(text)?);
-        }
-        let patterns = self.resolve(patterns)?;
-        let hosts = inventory::select_hosts(&inventory.hosts, &patterns)?;
+        let hosts = self.select(inventory, &self.global.limit, LIMIT)?;
         let variable = |name: &str| env::var(name).ok();
         let Some(shard) = chosen_shard(self.global.shard, self.global.shard_count, &variable)? else {
             return Ok(hosts);
@@ -109,8 +116,27 @@ impl<'a> Context<'a> {
         Ok(part)
     }
 
+    /// The hosts that patterns name, in the order of the inventory; all of them where there is no pattern.
+    pub(super) fn select<'h>(
+        &self,
+        inventory: &'h Inventory,
+        texts: &[String],
+        argument: Argument,
+    ) -> Result<Vec<&'h Host>, Failure> {
+        let refuse = |message: String, hint| Failure {
+            hint,
+            ..Failure::bad_input(argument.code, format!("{}: {message}", argument.name))
+        };
+        let mut patterns = Vec::new();
+        for text in texts {
+            patterns.extend(inventory::parse_patterns(text).map_err(|e| refuse(e.to_string(), e.hint()))?);
+        }
+        let patterns = self.resolve(patterns)?;
+        inventory::select_hosts(&inventory.hosts, &patterns).map_err(|e| refuse(e.to_string(), e.hint()))
+    }
+
     /// Patterns with those of each `@FILE` in its place.
-    pub(super) fn resolve(&self, patterns: Vec<Pattern>) -> Result<Vec<Pattern>, Failure> {
+    fn resolve(&self, patterns: Vec<Pattern>) -> Result<Vec<Pattern>, Failure> {
         inventory::resolve_files(patterns, |path| self.read_text(path, LARGEST_INVENTORY))
     }
 
@@ -188,7 +214,7 @@ impl<'a> Context<'a> {
     }
 
     fn read_text(&self, path: &Path, cap: u64) -> Result<String, Failure> {
-        let bytes = std::mem::take(&mut *self.read_up_to(path, cap)?);
+        let bytes = std::mem::take(&mut *self.read_up_to(path, cap).map_err(|e| unreadable(&e))?);
         String::from_utf8(bytes).map_err(|e| {
             let at = e.utf8_error().valid_up_to();
             drop(Zeroizing::new(e.into_bytes()));
@@ -209,25 +235,28 @@ impl<'a> Context<'a> {
 
     /// The same, before anything is known of its encoding.
     pub(super) fn read_bytes(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        self.read_one_of_many(path).map_err(|e| unreadable(&e))
+    }
+
+    /// The same, for who tells of all files at once.
+    pub(super) fn read_one_of_many(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, store::Error> {
         self.read_up_to(path, LARGEST_INPUT)
     }
 
-    fn read_up_to(&self, path: &Path, cap: u64) -> Result<Zeroizing<Vec<u8>>, Failure> {
-        let bytes = match path.to_str() {
+    fn read_up_to(&self, path: &Path, cap: u64) -> Result<Zeroizing<Vec<u8>>, store::Error> {
+        match path.to_str() {
             Some("-") => store::read_stream(std::io::stdin().lock(), path, cap),
             // What a shell writes for <(command): a pipe, but one that somebody writes to.
             Some(pipe) if pipe.starts_with("/dev/fd/") => match std::fs::File::open(pipe) {
                 Ok(file) => store::read_stream(file, path, cap),
-                Err(e) => return Err(Failure::bad_input("file_unreadable", format!("cannot read {pipe}: {e}"))),
+                Err(source) => Err(store::Error::Io { action: "read", path: path.to_owned(), source }),
             },
             _ => store::read_bytes(&self.folder.join(path), cap),
-        };
-        bytes.map_err(|e| unreadable(&e))
+        }
     }
 
     /// The first file of KUBECONFIG that is there. (kubectl merges them all.)
     #[cfg(feature = "k8s")]
-    #[allow(dead_code, reason = "until a command asks an apiserver")]
     pub(super) fn kubeconfig_of_environment(&self) -> Option<PathBuf> {
         let list = env::var_os("KUBECONFIG")?;
         env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).find(|path| self.path(path).exists())

@@ -141,12 +141,7 @@ impl From<inventory::Diagnostics> for Failure {
     }
 }
 
-impl From<inventory::SelectError> for Failure {
-    fn from(error: inventory::SelectError) -> Self {
-        Self { hint: error.hint(), ..Self::bad_input("limit_invalid", format!("--limit: {error}")) }
-    }
-}
-
+/// Of a file that a pattern names.
 impl From<inventory::PatternError> for Failure {
     fn from(error: inventory::PatternError) -> Self {
         Self { hint: error.hint(), ..Self::bad_input("limit_invalid", format!("--limit: {error}")) }

@@ -13,7 +13,7 @@ use crate::{
     clock::day,
     inventory::Limits,
     workflow::{
-        generate::{NODES_ARTIFACT, Step, StepAction},
+        generate::{NODE_TOKENS_ARTIFACT, NODES_ARTIFACT, Step, StepAction},
         report::{ErrorReport, Twin},
         survey::{self, Facts, FileSurvey, HostSurvey, RowFact, Scope, State, Unmade, Verdict},
     },
@@ -112,6 +112,7 @@ fn unmade(steps: &[Step]) -> Unmade {
         token: created("token"),
         certificate: changes("kube-proxy"),
         node_certificates: changes(NODES_ARTIFACT),
+        node_tokens: changes(NODE_TOKENS_ARTIFACT),
     }
 }
 

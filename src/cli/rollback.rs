@@ -1,7 +1,7 @@
 //! `kubemint rollback`: what a run replaced on hosts, back in its place.
 
 use super::{
-    context::Context,
+    context::{Argument, Context},
     distribute::{asks, close_run, closing_text, declined},
     failure::{Exit, Failure},
     hosts::{self, HostArgs, counted},
@@ -11,7 +11,7 @@ use super::{
     runs::{RunsArgs, path_in},
 };
 use crate::{
-    inventory::{self, Host, Inventory},
+    inventory::{Host, Inventory},
     remote::installer::ForeignPolicy,
     rotation::Record,
     workflow::{
@@ -172,12 +172,7 @@ fn named<'h>(
     inventory: &'h Inventory,
     chosen: &[&'h Host],
 ) -> Result<Vec<&'h Host>, Failure> {
-    let mut patterns = Vec::new();
-    for text in &args.host {
-        patterns.extend(inventory::parse_patterns(text)?);
-    }
-    let patterns = context.resolve(patterns)?;
-    let named = inventory::select_hosts(&inventory.hosts, &patterns)?;
+    let named = context.select(inventory, &args.host, Argument { name: "--host", code: "limit_invalid" })?;
     Ok(chosen.iter().filter(|host| named.iter().any(|named| named.name == host.name)).copied().collect())
 }
 

@@ -94,6 +94,12 @@ fn read_inventory(document: &DeTable<'_>, location: &Location, mistakes: &mut Mi
         state_dir: settings::read_state_dir(&top, location, mistakes),
         cluster,
         ca: settings::read_ca(&top, location, mistakes),
+        token_per_node: settings::read_token_per_node(
+            &top,
+            token_form,
+            hosts.iter().map(|placed| &placed.host),
+            mistakes,
+        ),
         token: settings::read_token(&top, token_form, mistakes),
         token_form,
         token_ttl: settings::read_token_ttl(&top, mistakes),

@@ -18,6 +18,8 @@ pub struct Inventory {
     pub token_form: TokenForm,
     /// How long the token of a Secret lives.
     pub token_ttl: Duration,
+    /// Every node has a token of its own.
+    pub token_per_node: bool,
     pub kube_proxy: CertificateSettings,
     /// How many hosts are worked on at a time, at least 1.
     pub concurrency: usize,

@@ -102,6 +102,7 @@ static TOKEN: Section = Section {
         key("groups", Kind::Texts, r#"["system:kubelet-bootstrap"]"#),
         key("form", Kind::Text, r#""csv""#),
         key("ttl", Kind::Text, r#""24h""#),
+        key("per_node", Kind::Flag, "true"),
     ],
 };
 
@@ -225,7 +226,10 @@ mod tests {
     #[test]
     fn the_examples_samples_are_valid_once_uncommented() {
         let location = Location { path: "x".into(), folder: "/w".into(), home: Some("/home/x".into()) };
-        for without in [&["cert =", "key ="][..], &["algorithm", "validity", "common_name"]] {
+        // Of each of these pairs one excludes the other.
+        let choices =
+            [&["cert =", "key =", "token_csv_on_nodes"][..], &["algorithm", "validity", "common_name", "per_node"]];
+        for without in choices {
             let inventory = parse_inventory(&uncommented(without), &location).unwrap_or_else(|e| panic!("{e}"));
             assert_eq!(inventory.hosts.len(), 3 + 3 + 100 + 1);
         }

@@ -4,7 +4,7 @@
 //! there was a mistake, so that reading goes on and all mistakes are found. The caller drops it then.
 
 use super::{
-    Location,
+    Host, Location, Role,
     choice::read_choice,
     diagnostics::{Mistake, Mistakes, did_you_mean, quoted},
     identity::{is_bootstrap_group, is_reserved_group, is_reserved_organization, is_reserved_user},
@@ -215,6 +215,33 @@ pub(super) fn read_token_form(top: &Reader<'_>, mistakes: &mut Mistakes<'_>) -> 
 
 pub(super) fn read_token_ttl(top: &Reader<'_>, mistakes: &mut Mistakes<'_>) -> Duration {
     read_span(&top.table("token"), "ttl", mistakes).unwrap_or(DAY)
+}
+
+/// A token of its own for every node is worth nothing where a node sees the others', or a Secret carries them.
+pub(super) fn read_token_per_node<'h>(
+    top: &Reader<'_>,
+    form: TokenForm,
+    mut hosts: impl Iterator<Item = &'h Host>,
+    mistakes: &mut Mistakes<'_>,
+) -> bool {
+    let table = top.table("token");
+    let (Some(at), Some(true)) = (table.place("per_node"), table.flag("per_node")) else { return false };
+    let mut refuse = |message: &str, hint: String| mistakes.report(at, Mistake::new(message).hint(hint));
+    if form == TokenForm::Secret {
+        let hint = "leave form out, or per_node: a Secret expires by itself and is rotated without restarts".to_owned();
+        refuse("tokens of single nodes are rows of token.csv, and form is \"secret\"", hint);
+    }
+    if table.texts("groups").is_some_and(|groups| groups.value.is_empty()) {
+        let hint = "write groups = [\"system:kubelet-bootstrap\"]".to_owned();
+        refuse("tokens of single nodes have users of their own, which need a group to get their rights by", hint);
+    }
+    let shows_all = |host: &&Host| host.token_csv_on_nodes && !host.roles.contains(Role::ControlPlane);
+    if let Some(host) = hosts.find(shows_all) {
+        let hint =
+            format!("{} has token_csv_on_nodes = true, and would get every node's token: leave it out", host.name);
+        refuse("each node is to have a token of its own, and token.csv goes to nodes", hint);
+    }
+    true
 }
 
 pub(super) fn read_services(top: &Reader<'_>, mistakes: &mut Mistakes<'_>) -> Services {

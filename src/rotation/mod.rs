@@ -12,7 +12,7 @@ pub use course::{AbortError, Tokens};
 use crate::{digest::Fingerprint, token::SecretTerms};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A part of a rotation. What is true in it is [`Record::tokens`] and [`Record::carried`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -115,6 +115,32 @@ pub struct SecretPair {
     pub new: SecretTerms,
 }
 
+/// The token of one node, by fingerprint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeToken {
+    pub fingerprint: Fingerprint,
+    pub created: Timestamp,
+}
+
+/// What a node's own token was, and will be; `None` where it has, or will have, the one that nodes share.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodePair {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old: Option<NodeToken>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new: Option<NodeToken>,
+}
+
+impl NodePair {
+    #[must_use]
+    pub const fn of(&self, which: Which) -> Option<NodeToken> {
+        match which {
+            Which::Old => self.old,
+            Which::New => self.new,
+        }
+    }
+}
+
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Which {
@@ -138,6 +164,12 @@ pub struct Record {
     /// `None`: both tokens are rows of token.csv.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secrets: Option<SecretPair>,
+    /// The node whose own token this is; `None`: it is the one that nodes share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
+    /// The nodes' own tokens that change, by node.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub nodes: BTreeMap<String, NodePair>,
     /// How long both tokens are to stay when everything else is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace: Option<SignedDuration>,
@@ -170,6 +202,8 @@ impl Record {
             began: now,
             old_created,
             secrets: None,
+            of: None,
+            nodes: BTreeMap::new(),
             grace: None,
             grace_until: None,
             restarted: BTreeSet::new(),

@@ -3,7 +3,7 @@
 
 use super::{Error, atomic, trust};
 use crate::entropy::{self, Entropy, random_bytes};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use std::{
     fs, io,
@@ -53,6 +53,7 @@ pub struct Journal {
     synced: Mutex<Instant>,
 }
 
+const NAMED_BEFORE_MADE: SignedDuration = SignedDuration::from_mins(1);
 const BETWEEN_SYNCS: Duration = Duration::from_secs(1);
 
 impl Journal {
@@ -173,7 +174,14 @@ pub(super) fn started(run: &Path) -> Option<Timestamp> {
         let time = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", seconds).ok()?;
         jiff::tz::Offset::UTC.to_timestamp(time).ok()
     };
-    of_journal.or_else(of_name)
+    of_journal.or_else(|| of_name().map(|named| named.max(journal_made(run, named).unwrap_or(named))))
+}
+
+/// A journal without its first line was last written to when it was made, right after its run was named; a copy's date tells
+/// nothing.
+fn journal_made(run: &Path, named: Timestamp) -> Option<Timestamp> {
+    let modified = fs::metadata(run.join(JOURNAL)).ok()?.modified().ok()?;
+    Timestamp::try_from(modified).ok().filter(|made| made.duration_since(named) < NAMED_BEFORE_MADE)
 }
 
 /// What stands before it is our own: event, time and command.
@@ -213,5 +221,36 @@ pub(super) fn refuse_older_generation(store: &Path, generation: u64) -> Result<(
             run: run.name,
         }),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Runs;
+    use std::{os::unix::fs::DirBuilderExt, time::SystemTime};
+
+    #[test]
+    fn a_run_that_died_at_once_is_as_old_as_its_journal() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = folder.path().join("runs");
+        let make = |id: &str, line: &str| {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(runs.join(id)).unwrap();
+            fs::write(runs.join(id).join(JOURNAL), line).unwrap();
+        };
+        make("20261122T080005Z-bbbbbb", "{\"event\":\"started\",\"at\":\"2026-11-22T08:00:05.3Z\"}\n");
+        make("20261122T080005Z-aaaaaa", "");
+        let dated = |at: &str| {
+            let at: SystemTime = at.parse::<Timestamp>().unwrap().into();
+            let file =
+                fs::File::options().append(true).open(runs.join("20261122T080005Z-aaaaaa").join(JOURNAL)).unwrap();
+            file.set_modified(at).unwrap();
+            let ids = Runs::at(&runs).list().unwrap();
+            ids.last().unwrap().as_str().to_owned()
+        };
+        assert_eq!(dated("2026-11-22T08:00:05.9Z"), "20261122T080005Z-aaaaaa");
+        assert_eq!(dated("2026-11-22T08:00:05.1Z"), "20261122T080005Z-bbbbbb");
+        // As a copy from a backup has it.
+        assert_eq!(dated("2026-12-01T08:00:00Z"), "20261122T080005Z-bbbbbb");
     }
 }

@@ -5,10 +5,10 @@
 use super::{Error, StoredFile};
 use crate::{
     digest::{Digest, Fingerprint},
-    inventory::TokenForm,
-    rotation,
+    inventory::{TokenForm, TokenSettings},
+    rotation::{self, NodeToken},
     secret::{ExposeSecret, Secret},
-    token::SecretTerms,
+    token::{SecretTerms, node_holder},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -96,6 +96,23 @@ pub struct TokenRecord {
     // Left out where empty: the checksum of a document without it stays what it was.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub other_rows: Vec<RowRecord>,
+    /// The tokens of nodes that have their own, by node; empty where all share this one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub nodes: BTreeMap<String, NodeToken>,
+}
+
+impl TokenRecord {
+    /// Whom kube-apiserver takes its holders for.
+    #[must_use]
+    pub fn holder(&self) -> TokenSettings {
+        TokenSettings { user: self.user.clone(), uid: self.uid.clone(), groups: self.groups.clone() }
+    }
+
+    /// The users of nodes that have tokens of their own.
+    pub fn node_holders(&self) -> impl Iterator<Item = (&str, TokenSettings)> {
+        let shared = self.holder();
+        self.nodes.keys().map(move |node| (node.as_str(), node_holder(&shared, node)))
+    }
 }
 
 /// A row of token.csv, by fingerprint.

@@ -8,7 +8,7 @@ use crate::{
     entropy::{self, Entropy},
     secret::{ExposeSecret, Secret},
 };
-use std::{fmt, str::FromStr};
+use std::{collections::HashSet, fmt, str::FromStr};
 
 /// What makes a token, or its row in token.csv, impossible.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,19 @@ impl BootstrapToken {
     pub fn generate(entropy: &dyn Entropy) -> Result<Self, TokenError> {
         let bytes = zeroize::Zeroizing::new(entropy::random_bytes::<16>(entropy)?);
         Ok(Self(crate::digest::hex(&*bytes).into()))
+    }
+
+    /// A new token whose fingerprint none of `taken` has, and is put there: rows of token.csv are told apart by it.
+    ///
+    /// # Errors
+    /// As [`Self::generate`].
+    pub fn generate_unlike(entropy: &dyn Entropy, taken: &mut HashSet<Fingerprint>) -> Result<Self, TokenError> {
+        loop {
+            let token = Self::generate(entropy)?;
+            if taken.insert(token.fingerprint()) {
+                return Ok(token);
+            }
+        }
     }
 
     /// Takes over a token read from token.csv or a kubeconfig.

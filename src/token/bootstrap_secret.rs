@@ -111,8 +111,14 @@ impl BootstrapTokenSecret {
     /// Whom kube-apiserver takes its holders for; they have no uid.
     #[must_use]
     pub fn holder(&self) -> TokenSettings {
-        let groups = std::iter::once(BOOTSTRAPPERS.to_owned()).chain(self.groups.iter().cloned()).collect();
-        TokenSettings { user: format!("{BOOTSTRAP_USER}{}", self.id), uid: String::new(), groups }
+        Self::holder_of(&self.id, &self.groups)
+    }
+
+    /// The same of a Secret by its id and its extra groups.
+    #[must_use]
+    pub fn holder_of(id: &str, extra_groups: &[String]) -> TokenSettings {
+        let groups = std::iter::once(BOOTSTRAPPERS.to_owned()).chain(extra_groups.iter().cloned()).collect();
+        TokenSettings { user: format!("{BOOTSTRAP_USER}{id}"), uid: String::new(), groups }
     }
 
     /// What may be known of it.

@@ -13,7 +13,7 @@ use crate::{
     inventory::TokenSettings,
     secret::{ExposeSecret, Secret},
 };
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// A token file: its rows, in order.
 #[derive(Debug, Clone, Default)]
@@ -123,6 +123,10 @@ impl Row {
         bootstrap::same(&self.token, &text.into())
     }
 
+    fn holder_key(&self) -> (&str, &str) {
+        (&self.user, &self.uid)
+    }
+
     fn is_of(&self, user: &str, uid: &str) -> bool {
         self.user == user && self.uid == uid
     }
@@ -145,6 +149,12 @@ impl TokenFile {
     #[must_use]
     pub fn rows(&self) -> &[Row] {
         &self.rows
+    }
+
+    /// The first row with each token.
+    #[must_use]
+    pub fn by_fingerprint(&self) -> HashMap<Fingerprint, &Row> {
+        self.rows.iter().rev().map(|row| (row.fingerprint(), row)).collect()
     }
 
     /// The rows of one user: same user name and same uid.
@@ -186,21 +196,54 @@ impl TokenFile {
         Ok((self.replace_rows_of(&settings.user, &settings.uid, &new), change))
     }
 
-    /// The file with one more row at its end, whatever other rows the user of `settings` has.
+    /// The file with exactly one row for each of these users, where the user's first row was, or at the end in this order.
     ///
     /// # Errors
     /// As [`TokenFile::with_rows`].
-    pub fn with_row_at_end(&self, token: &BootstrapToken, settings: &TokenSettings) -> Result<Self, TokenError> {
-        let mut rows = self.rows.clone();
-        rows.push(Row::new(token, settings)?);
+    pub fn with_row_each(&self, wanted: &[(BootstrapToken, TokenSettings)]) -> Result<Self, TokenError> {
+        let made = wanted.iter().map(|(token, settings)| Row::new(token, settings)).collect::<Result<Vec<_>, _>>()?;
+        let places: HashMap<_, usize> = made.iter().enumerate().map(|(i, row)| (row.holder_key(), i)).collect();
+        let mut placed = vec![false; made.len()];
+        let mut rows = Vec::with_capacity(self.rows.len() + made.len());
+        for row in &self.rows {
+            match places.get(&row.holder_key()) {
+                None => rows.push(row.clone()),
+                Some(i) if !placed[*i] => {
+                    placed[*i] = true;
+                    rows.push(if row.means_the_same(&made[*i]) { row.clone() } else { made[*i].clone() });
+                }
+                Some(_) => {}
+            }
+        }
+        rows.extend(made.iter().zip(&placed).filter(|(_, placed)| !**placed).map(|(row, _)| row.clone()));
         Ok(Self { rows })
     }
 
-    /// The file without the rows that have this token; the others stay as they are.
+    /// The file with one more row for each of these at its end, whatever other rows their users have.
+    ///
+    /// # Errors
+    /// As [`TokenFile::with_rows`].
+    pub fn with_rows_at_end(&self, added: &[(BootstrapToken, TokenSettings)]) -> Result<Self, TokenError> {
+        let mut rows = self.rows.clone();
+        for (token, settings) in added {
+            rows.push(Row::new(token, settings)?);
+        }
+        Ok(Self { rows })
+    }
+
+    /// The file without the rows that have one of these tokens; the others stay as they are.
     #[must_use]
-    pub fn without_token(&self, token: &BootstrapToken) -> Self {
-        let kept = self.rows.iter().filter(|row| !bootstrap::same(&row.token, token.secret()));
+    pub fn without_tokens(&self, tokens: &[BootstrapToken]) -> Self {
+        let gone: HashSet<Digest> = tokens.iter().map(|token| Digest::of(token.secret().expose_secret())).collect();
+        let kept = self.rows.iter().filter(|row| !gone.contains(&Digest::of(row.token.expose_secret())));
         Self { rows: kept.cloned().collect() }
+    }
+
+    /// The file without the rows of these users, by user name and uid.
+    #[must_use]
+    pub fn without_holders(&self, holders: &[TokenSettings]) -> Self {
+        let gone: HashSet<_> = holders.iter().map(|holder| (holder.user.as_str(), holder.uid.as_str())).collect();
+        Self { rows: self.rows.iter().filter(|row| !gone.contains(&row.holder_key())).cloned().collect() }
     }
 
     fn replace_rows_of(&self, user: &str, uid: &str, new: &[Row]) -> Self {

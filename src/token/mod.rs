@@ -9,6 +9,7 @@ mod bootstrap_secret;
 mod csv;
 mod lint;
 mod manifest;
+mod node;
 mod record;
 #[cfg(test)]
 mod record_table;
@@ -22,4 +23,5 @@ pub use manifest::{
     BOOTSTRAP_SECRET_TEMPLATE, ManifestError, RBAC_TEMPLATE, RbacSubjects, join_manifests, list_of_manifest,
     render_bootstrap_secret, render_rbac,
 };
+pub use node::{node_holder, node_user_prefix};
 pub use record::{CsvError, CsvFault};

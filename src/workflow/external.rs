@@ -8,7 +8,7 @@ use crate::{
     inventory::Inventory,
     pki::{self, CertificateInfo, ClientSettings},
     secret::Secret,
-    store::{CaRecord, Changes, ExtraFile, Snapshot, State, StoredFile},
+    store::{self, CaRecord, Changes, ExtraFile, Snapshot, State, StoredFile},
 };
 use jiff::Timestamp;
 use std::{
@@ -108,7 +108,8 @@ pub fn plan_requests(
 #[derive(Debug)]
 pub struct Given {
     pub path: PathBuf,
-    pub text: Vec<u8>,
+    /// One that cannot be read is a mistake among the others.
+    pub text: Result<Vec<u8>, store::Error>,
 }
 
 /// A certificate that is taken.
@@ -143,6 +144,13 @@ pub fn plan_import(
     let mut seen: HashMap<Option<String>, PathBuf> = HashMap::new();
     for Given { path, text } in given {
         let mut refuse = |what: String, hint| mistakes.push(Mistake { path: path.clone(), what, hint });
+        let text = match text {
+            Ok(text) => text,
+            Err(error) => {
+                refuse(why_unread(error), None);
+                continue;
+            }
+        };
         let certificates = match pki::split_certificates(text) {
             Ok(certificates) => certificates,
             Err(error) => {
@@ -184,6 +192,15 @@ pub fn plan_import(
     let has_own = taken.iter().any(|one| one.node.is_some());
     next.per_node = inventory.kube_proxy.per_node.unwrap_or(has_own || is_per_node(inventory, snapshot.state.as_ref()));
     Ok((taken, changes, next))
+}
+
+/// Without the path, which is said already.
+fn why_unread(error: &store::Error) -> String {
+    match error {
+        store::Error::Io { source, .. } => format!("it cannot be read: {source}"),
+        store::Error::Unfit { fault, .. } => format!("it cannot be read: {fault}"),
+        other => other.to_string(),
+    }
 }
 
 /// A key, and whose it is.

@@ -4,12 +4,13 @@ use super::generate::{other_rows, record_of, recover};
 use crate::{
     clock::Clock,
     digest::Fingerprint,
-    inventory::Inventory,
+    inventory::{Inventory, TokenSettings},
     secret::{Secret, scrub},
     store::{self, Lock, RowRecord, Snapshot, State, Store, StoredFile, TokenRecord},
     token::{self, BootstrapToken, CsvError, Finding, Severity, TokenError, TokenFile},
 };
 use serde::Serialize;
+use std::collections::HashSet;
 
 /// Why a file cannot be merged. Nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -146,12 +147,15 @@ pub fn plan_merge(inventory: &Inventory, snapshot: &Snapshot, existing: &Secret)
     };
     let ours = own_token(snapshot, own, [&before, &existing]).ok_or(Error::OwnTokenLost)?;
     let (after, _) = token::merge(&before, &existing).with_row(&ours, &inventory.token)?;
+    // What a copy has of nodes may be older.
+    let after = after.with_row_each(&node_rows(own, &before, &existing))?;
     let text = after.render();
     refuse_misleading(&text)?;
     let mut known = own.other_rows.clone();
     known.extend(records(&before));
-    let rows = merged_rows(&records(&after), &known, &records(&existing), own.fingerprint);
-    own.other_rows = other_rows(&after, &inventory.token);
+    let tokens = own.nodes.values().map(|node| node.fingerprint).chain([own.fingerprint]).collect();
+    let rows = merged_rows(&records(&after), &known, &records(&existing), &tokens);
+    own.other_rows = other_rows(&after, &inventory.token, &own.nodes);
     let change = (!snapshot.holds(StoredFile::TokenCsv, &text)).then_some(text);
     Ok(Merge { rows, warnings, change, next })
 }
@@ -164,12 +168,28 @@ fn own_token(snapshot: &Snapshot, own: &TokenRecord, files: [&TokenFile; 2]) -> 
     token.or_else(|| recover(snapshot, Some(own)))
 }
 
+/// The rows of nodes that have tokens of their own. One whose token is in neither file has none until the next is made.
+fn node_rows(own: &TokenRecord, before: &TokenFile, existing: &TokenFile) -> Vec<(BootstrapToken, TokenSettings)> {
+    let (before, existing) = (before.by_fingerprint(), existing.by_fingerprint());
+    let row = |(node, holder)| {
+        let fingerprint = &own.nodes.get(node)?.fingerprint;
+        let row = before.get(fingerprint).or_else(|| existing.get(fingerprint))?;
+        Some((BootstrapToken::from_secret(row.token.clone()).ok()?, holder))
+    };
+    own.node_holders().filter_map(row).collect()
+}
+
 fn records(file: &TokenFile) -> Vec<RowRecord> {
     file.rows().iter().map(record_of).collect()
 }
 
 /// The result's rows, then those that did not get into it.
-fn merged_rows(after: &[RowRecord], known: &[RowRecord], given: &[RowRecord], own: Fingerprint) -> Vec<MergedRow> {
+fn merged_rows(
+    after: &[RowRecord],
+    known: &[RowRecord],
+    given: &[RowRecord],
+    own: &HashSet<Fingerprint>,
+) -> Vec<MergedRow> {
     let show = |row: &RowRecord, origin| MergedRow {
         user: scrub(&row.user),
         uid: scrub(&row.uid),
@@ -178,7 +198,7 @@ fn merged_rows(after: &[RowRecord], known: &[RowRecord], given: &[RowRecord], ow
     };
     let knew = |row: &RowRecord| known.iter().any(|other| other.fingerprint == row.fingerprint);
     let origin = |row: &RowRecord| match row.fingerprint {
-        found if found == own => RowOrigin::Ours,
+        found if own.contains(&found) => RowOrigin::Ours,
         _ if knew(row) => RowOrigin::Kept,
         _ => RowOrigin::Taken,
     };

@@ -19,6 +19,7 @@ use crate::{
         installer::Action,
         service::{self, CommandEnd, Complaint},
     },
+    secret::printable,
     store::{self, Journal},
 };
 use std::{
@@ -51,37 +52,43 @@ pub fn only_kube_proxy(bundles: Vec<Bundle<'_>>) -> Vec<Bundle<'_>> {
     narrowed.filter(|bundle| !bundle.files.is_empty()).collect()
 }
 
-/// What earlier runs left to be done.
+/// What earlier runs left to be done on the hosts that were asked about.
 #[derive(Debug, Default)]
 pub struct Rest {
-    /// The last reissue, where it did not come to its end.
-    pub run: Option<KeptRun>,
-    /// A run after it was killed before it had named its hosts: what it stored may be on none of them.
-    pub may_be_everywhere: bool,
+    /// The newest reissue that left one of `hosts` undone.
+    pub run: Option<String>,
+    /// The hosts whose newest reissue did not come to its end on them.
+    pub hosts: HashSet<String>,
+    /// A run since the newest reissue of these was killed before it had named its hosts: what it stored may not be there.
+    pub unsure: HashSet<String>,
 }
 
-impl Rest {
-    /// The hosts that the last reissue left undone.
-    #[must_use]
-    pub fn hosts(&self) -> HashSet<String> {
-        self.run.iter().flat_map(KeptRun::undone).map(str::to_owned).collect()
-    }
-}
-
-/// Looks at runs until it meets a reissue; `runs` begins with the newest.
+/// Looks at runs until each of `hosts` has been in a reissue, for a later one may have been of some hosts only; `runs`
+/// begins with the newest.
 #[must_use]
-pub fn find_rest(runs: impl Iterator<Item = KeptRun>) -> Rest {
-    let mut may_be_everywhere = false;
+pub fn find_rest<'h>(runs: impl Iterator<Item = KeptRun>, hosts: impl Iterator<Item = &'h str>) -> Rest {
+    let mut rest = Rest::default();
+    let mut open: HashSet<&str> = hosts.collect();
     for run in runs {
         match run.command.as_deref() {
             Some(COMMAND) => {
-                return Rest { run: Some(run).filter(|run| run.undone().next().is_some()), may_be_everywhere };
+                let left: Vec<String> = run.undone().filter(|name| open.contains(name)).map(str::to_owned).collect();
+                if !left.is_empty() && rest.run.is_none() {
+                    rest.run.clone_from(&run.id);
+                }
+                rest.hosts.extend(left);
+                for host in &run.hosts {
+                    open.remove(host.name.as_str());
+                }
             }
             Some(_) => {}
-            None => may_be_everywhere = true,
+            None => rest.unsure.extend(open.iter().map(|&name| name.to_owned())),
+        }
+        if open.is_empty() {
+            break;
         }
     }
-    Rest { run: None, may_be_everywhere }
+    rest
 }
 
 /// Installs and restarts on every host.
@@ -144,7 +151,7 @@ fn restart(
     breaker.count_undone();
     let error = ErrorReport {
         code,
-        message: format!("the restart of {SERVICE} {how}"),
+        message: format!("the restart of {SERVICE} (`{}`) {how}", printable(command)),
         hint: format!(
             "its kube-proxy.kubeconfig is new; look at {SERVICE} there, then `kubemint reissue kube-proxy --retry last`; \
              `kubemint rollback --host {}` puts the earlier file back",
@@ -152,4 +159,66 @@ fn restart(
         ),
     };
     HostReport { status: HostStatus::Failed, error: Some(error), restart: done(word), duration_ms, ..report }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{store::RunRecord, workflow::runs::parse_record};
+    use std::path::Path;
+
+    fn reissue(id: &str, hosts: &[(&str, &str)]) -> KeptRun {
+        let names: Vec<&str> = hosts.iter().map(|(name, _)| *name).collect();
+        let at = "2026-11-22T08:00:00Z";
+        let mut journal = vec![
+            serde_json::json!({"event": "started", "at": at, "command": COMMAND, "generation": 3, "hosts": names})
+                .to_string(),
+        ];
+        journal.extend(hosts.iter().map(|(name, status)| {
+            let host = serde_json::json!({"name": name, "status": status, "files": [], "duration_ms": 3});
+            serde_json::json!({"event": "host", "at": at, "host": host}).to_string()
+        }));
+        parse_record(id, Path::new("/"), &RunRecord { journal, report: None, is_under_way: false }).unwrap()
+    }
+
+    fn rest(newest_first: Vec<KeptRun>) -> (Vec<String>, Vec<String>, Option<String>) {
+        let Rest { run, hosts, unsure } = find_rest(newest_first.into_iter(), ["node-1", "node-2"].into_iter());
+        let sorted = |names: HashSet<String>| {
+            let mut names: Vec<String> = names.into_iter().collect();
+            names.sort();
+            names
+        };
+        (sorted(hosts), sorted(unsure), run)
+    }
+
+    fn unnamed() -> KeptRun {
+        parse_record("0", Path::new("/"), &RunRecord { journal: Vec::new(), report: None, is_under_way: false })
+            .unwrap()
+    }
+
+    #[test]
+    fn what_a_reissue_of_some_hosts_did_not_touch_stays_owed() {
+        let both = || reissue("1", &[("node-1", "failed"), ("node-2", "failed")]);
+        let one_failed = || reissue("2", &[("node-1", "failed")]);
+        let one_done = || reissue("3", &[("node-1", "changed")]);
+        assert_eq!(rest(vec![one_done(), one_failed(), both()]), (vec!["node-2".into()], vec![], Some("1".into())));
+        assert_eq!(
+            rest(vec![one_failed(), both()]),
+            (vec!["node-1".into(), "node-2".into()], vec![], Some("2".into()))
+        );
+        let later = reissue("4", &[("node-1", "unchanged"), ("node-2", "changed")]);
+        assert_eq!(rest(vec![later, one_failed(), both()]), (vec![], vec![], None));
+    }
+
+    #[test]
+    fn who_left_the_inventory_is_owed_nothing() {
+        assert_eq!(rest(vec![reissue("1", &[("node-1", "changed"), ("gone", "failed")])]), (vec![], vec![], None));
+    }
+
+    #[test]
+    fn after_a_run_that_named_no_hosts_only_those_of_a_later_reissue_are_sure() {
+        let one = || reissue("1", &[("node-1", "changed")]);
+        assert_eq!(rest(vec![one(), unnamed()]), (vec![], vec!["node-2".into()], None));
+        assert_eq!(rest(vec![unnamed(), one()]), (vec![], vec!["node-1".into(), "node-2".into()], None));
+    }
 }

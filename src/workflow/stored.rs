@@ -4,8 +4,7 @@ use super::generate::nodes;
 use crate::{
     bundle::{ClientPair, CredentialSet},
     inventory::Inventory,
-    secret::Secret,
-    store::{ExtraFile, Snapshot, StoredFile},
+    store::{ExtraFile, Snapshot, StoredFile, TokenRecord},
     token::{BootstrapToken, TokenFile},
     workflow::generate::recover,
 };
@@ -27,12 +26,12 @@ pub fn read_stored_set(inventory: &Inventory, snapshot: &Snapshot) -> Result<Cre
     let is_secret = record.is_some_and(|record| record.secret.is_some());
     let token_csv = snapshot.content(StoredFile::TokenCsv).cloned();
     let source = if is_secret { StoredFile::BootstrapKubeconfig } else { StoredFile::TokenCsv };
-    let token = match &token_csv {
-        _ if is_secret => recover(snapshot, record),
-        Some(text) => own_token(snapshot, text),
-        None => None,
+    let tokens = match (&token_csv, record) {
+        _ if is_secret => recover(snapshot, record).map(|shared| Tokens { shared, nodes: BTreeMap::new() }),
+        (Some(text), Some(record)) => TokenFile::from_secret(text).ok().and_then(|file| Tokens::of(record, &file)),
+        _ => None,
     };
-    let token = token.ok_or(Incomplete(source))?;
+    let Tokens { shared: token, nodes: node_tokens } = tokens.ok_or(Incomplete(source))?;
     // The user of a Secret changes with each token; its name in the kubeconfig does not.
     let token_user = record.filter(|_| !is_secret).map(|record| record.user.clone());
     let certificate_pem = certificate(StoredFile::KubeProxyCertificate)?;
@@ -46,6 +45,7 @@ pub fn read_stored_set(inventory: &Inventory, snapshot: &Snapshot) -> Result<Cre
         ca_pem: certificate(StoredFile::CaCertificate)?,
         token_user: token_user.unwrap_or_else(|| inventory.token.user.clone()),
         token,
+        node_tokens,
         token_csv,
         client_certificate_pem: certificate_pem,
         client_key_pem: key_pem,
@@ -63,9 +63,19 @@ fn node_clients(inventory: &Inventory, snapshot: &Snapshot) -> BTreeMap<String, 
     nodes(inventory).filter_map(pair).collect()
 }
 
-fn own_token(snapshot: &Snapshot, token_csv: &Secret) -> Option<BootstrapToken> {
-    let fingerprint = snapshot.state.as_ref()?.token.as_ref()?.fingerprint;
-    let file = TokenFile::from_secret(token_csv).ok()?;
-    let row = file.rows().iter().find(|row| row.fingerprint() == fingerprint)?;
-    BootstrapToken::from_secret(row.token.clone()).ok()
+/// The tokens that hosts are to have.
+pub(in crate::workflow) struct Tokens {
+    pub shared: BootstrapToken,
+    /// Of the nodes that have their own.
+    pub nodes: BTreeMap<String, BootstrapToken>,
+}
+
+impl Tokens {
+    /// Those of the record, out of a file that has their rows; `None` where one is missing.
+    pub fn of(record: &TokenRecord, file: &TokenFile) -> Option<Self> {
+        let rows = file.by_fingerprint();
+        let token = |fingerprint| BootstrapToken::from_secret(rows.get(&fingerprint)?.token.clone()).ok();
+        let nodes = record.nodes.iter().map(|(node, own)| Some((node.clone(), token(own.fingerprint)?)));
+        Some(Self { shared: token(record.fingerprint)?, nodes: nodes.collect::<Option<_>>()? })
+    }
 }

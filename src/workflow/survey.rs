@@ -18,7 +18,7 @@ use crate::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// One host as it was found.
 #[derive(Debug, Clone, Serialize)]
@@ -39,11 +39,11 @@ pub struct HostSurvey {
 
 /// How much is asked of a host.
 #[derive(Debug, Clone, Copy)]
-pub enum Scope {
+pub enum Scope<'a> {
     /// Its files.
     Files,
     /// And what runs out or lags behind there.
-    Upkeep(Outlook),
+    Upkeep(Outlook<'a>),
 }
 
 impl HostSurvey {
@@ -182,7 +182,7 @@ pub fn survey_hosts(
     bundles: &[Bundle],
     set: &CredentialSet,
     unmade: Unmade,
-    scope: Scope,
+    scope: Scope<'_>,
     observer: &dyn SurveyObserver,
 ) -> Vec<HostSurvey> {
     let own = OwnFacts::of(set, unmade);
@@ -302,11 +302,15 @@ pub struct Unmade {
     pub certificate: bool,
     /// Of nodes that have their own.
     pub node_certificates: bool,
+    pub node_tokens: bool,
 }
 
 /// What may be said of our own credentials, worked out once per run; nothing is said of what is not made yet.
 struct OwnFacts {
     token: Option<Fingerprint>,
+    has_node_tokens: bool,
+    /// Of the nodes that have their own.
+    node_tokens: HashMap<String, Fingerprint>,
     rows: Vec<RowFact>,
     certificate: Option<pki::CertificateInfo>,
     has_node_certificates: bool,
@@ -318,13 +322,23 @@ struct OwnFacts {
 impl OwnFacts {
     fn of(set: &CredentialSet, unmade: Unmade) -> Self {
         let token = set.token.fingerprint();
-        let said = |fingerprint: Fingerprint| (!unmade.token || fingerprint != token).then_some(fingerprint);
+        let of_nodes = set.node_tokens.iter().map(|(node, own)| (node.clone(), own.fingerprint()));
+        let of_nodes: HashMap<String, Fingerprint> = of_nodes.collect();
+        let unsaid: HashSet<Fingerprint> = of_nodes
+            .values()
+            .filter(|_| unmade.node_tokens)
+            .chain(Some(&token).filter(|_| unmade.token))
+            .copied()
+            .collect();
+        let said = |fingerprint: Fingerprint| (!unsaid.contains(&fingerprint)).then_some(fingerprint);
         let own = set.node_clients.iter().filter(|_| !unmade.node_certificates);
         let own =
             own.filter_map(|(name, pair)| Some((name.clone(), pki::parse_certificate(&pair.certificate_pem).ok()?)));
         let rows = set.token_rows().into_iter().map(|(user, token)| RowFact { user, token: said(token) });
         Self {
             token: said(token),
+            has_node_tokens: !of_nodes.is_empty(),
+            node_tokens: of_nodes.iter().filter_map(|(node, own)| Some((node.clone(), said(*own)?))).collect(),
             rows: rows.collect(),
             certificate: pki::parse_certificate(&set.client_certificate_pem).ok().filter(|_| !unmade.certificate),
             has_node_certificates: !set.node_clients.is_empty(),
@@ -338,7 +352,11 @@ impl OwnFacts {
         let plain = Facts { sha256: Some(file.sha256), ..Facts::default() };
         match file.kind {
             FileKind::BootstrapKubeconfig => {
-                Facts { server: server(), ca_pin: self.ca_pin.clone(), token: self.token, ..plain }
+                let token = match self.has_node_tokens {
+                    true => self.node_tokens.get(bundle.host.name.as_str()).copied(),
+                    false => self.token,
+                };
+                Facts { server: server(), ca_pin: self.ca_pin.clone(), token, ..plain }
             }
             FileKind::KubeProxyKubeconfig => {
                 let certificate = match self.has_node_certificates {

@@ -7,7 +7,7 @@ use crate::{
     kubeconfig::{self, Kubeconfig},
     pki::{self, CertificateInfo},
     rotation::Carrier,
-    secret::Secret,
+    secret::{Secret, scrub},
     store::{ExtraFile, Snapshot, StoredFile},
     token::{self, SecretTerms, Severity, TokenFile},
 };
@@ -45,7 +45,7 @@ const REGENERATE: &str = "run `kubemint generate`: it makes again what is missin
 const RESTORE: &str = "restore the credential directory from a backup";
 
 /// Every check, in the order they are run and shown.
-pub const CHECKS: [Check; 11] = [
+pub const CHECKS: [Check; 12] = [
     Check { name: "files present", hint: REGENERATE, run: files_present },
     Check { name: "file modes", hint: "chmod -R go= on the credential directory", run: file_modes },
     Check { name: "CA certificate", hint: RESTORE, run: ca_certificate },
@@ -55,6 +55,7 @@ pub const CHECKS: [Check; 11] = [
     Check { name: "kube-proxy certificate", hint: REGENERATE, run: client_certificate },
     Check { name: "kube-proxy key", hint: REGENERATE, run: client_key },
     Check { name: "node certificates", hint: REGENERATE, run: node_certificates },
+    Check { name: "node tokens", hint: REGENERATE, run: node_tokens },
     Check { name: "bootstrap.kubeconfig", hint: REGENERATE, run: bootstrap_kubeconfig },
     Check { name: "kube-proxy.kubeconfig", hint: REGENERATE, run: kube_proxy_kubeconfig },
 ];
@@ -211,6 +212,30 @@ fn node_certificates(set: &LocalSet) -> Outcome {
         count += 1;
     }
     Ok(format!("{count} nodes, each with its own"))
+}
+
+fn node_tokens(set: &LocalSet) -> Outcome {
+    let record = set.snapshot.state.as_ref().and_then(|state| state.token.as_ref());
+    let Some(record) = record.filter(|record| !record.nodes.is_empty()) else {
+        return Ok("all nodes share one".into());
+    };
+    let file = set.rows()?;
+    let rows = file.by_fingerprint();
+    for (node, holder) in record.node_holders() {
+        let own = record.nodes.get(node).and_then(|own| rows.get(&own.fingerprint));
+        let row = own.ok_or_else(|| format!("{node}: its token is not in token.csv"))?;
+        if row.holder() != holder {
+            return Err(format!(
+                "{node}: its token is user {}'s in token.csv, not {}'s",
+                scrub(&row.user),
+                holder.user
+            ));
+        }
+    }
+    match nodes(set.inventory).find(|node| !record.nodes.contains_key(*node)) {
+        Some(node) if set.inventory.token_per_node => Err(format!("{node} has none")),
+        _ => Ok(format!("{} nodes, each with its own", record.nodes.len())),
+    }
 }
 
 fn bootstrap_kubeconfig(set: &LocalSet) -> Outcome {

@@ -137,3 +137,14 @@ pub fn assert_secret_rotated(cluster: &ControlPlane, old: &str) -> String {
     assert!(shown.get("rotation").is_none());
     new
 }
+
+/// A request for a node's first certificate, as a kubelet makes it.
+pub fn request(cluster: &ControlPlane, node: &str) -> Vec<u8> {
+    let script = format!(
+        "openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null \
+         -subj /O=system:nodes/CN=system:node:{node} 2>/dev/null"
+    );
+    let made = Command::new("sh").args(["-c", &script]).current_dir(cluster.env().dir()).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    made.stdout
+}

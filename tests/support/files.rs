@@ -30,7 +30,14 @@ pub fn host_file(path: &str, content: &str) -> HostFile {
         _ => FileKind::CaCertificate,
     };
     let sha256 = Digest::of(content);
-    HostFile { kind, path: path.into(), content: Arc::new(Secret::from(content)), sha256, validity: None }
+    HostFile {
+        kind,
+        path: path.into(),
+        content: Arc::new(Secret::from(content)),
+        sha256,
+        validity: None,
+        own_users_below: None,
+    }
 }
 
 pub fn content(file: &HostFile) -> &str {

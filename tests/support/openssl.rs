@@ -32,6 +32,22 @@ pub fn assert_pair(env: &TestEnv, certificate: &str, key: &str, ca: &str) {
     assert_eq!(field(env, certificate, "-pubkey"), of_key.trim(), "{certificate} and {key}");
 }
 
+/// Where a kubelet keeps its own certificate, below its host's root.
+pub const KUBELET: &str = "var/lib/kubelet/pki/kubelet-client-current.pem";
+
+/// Gives a local host a kubelet's file, signed by the CA that kubemint made; its halves stay as c.pem and k.pem.
+#[track_caller]
+pub fn join(env: &TestEnv, host: &str, days: &str) {
+    let subject = format!("/O=system:nodes/CN=system:node:{host}");
+    let ca = ["-CA", "state/ca.pem", "-CAkey", "state/ca-key.pem", "-set_serial", "4711"];
+    openssl_ok(
+        env,
+        &["req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", &subject, "-keyout", "k.pem", "-out", "r.pem"],
+    );
+    openssl_ok(env, &[&["x509", "-req", "-in", "r.pem", "-days", days, "-out", "c.pem"], &ca[..]].concat());
+    env.write(format!("hosts/{host}/{KUBELET}"), env.read("c.pem") + &env.read("k.pem"));
+}
+
 /// A CA that kubemint has the certificate of, and nothing else: elsewhere/NAME.pem and elsewhere/NAME-key.pem.
 pub struct ElsewhereCa<'a> {
     env: &'a TestEnv,

@@ -5,12 +5,12 @@ mod answer;
 use super::{
     args::parse_duration,
     cluster::{Access, ClusterArgs},
-    context::Context,
+    context::{Context, NODES},
     failure::{Exit, Failure},
 };
 use crate::{
     cluster::Cluster,
-    inventory::{self, Inventory, Role},
+    inventory::{Inventory, Role},
     workflow::approve::{self, Act, Expectations, Hostile, Outcome, Requester, Round, Serving, Watch, Watched},
 };
 use answer::Document;
@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let cluster = approve::connect_ready(clusters.as_ref(), &servers)?;
     let server = cluster.server().clone();
     context.output.note(&format!("asking {server} {note}"));
-    let mut requesters = approve::token_holders(&inventory, snapshot.state.as_ref().and_then(|s| s.token.as_ref()));
+    let mut requesters = approve::token_holders(&inventory, snapshot.state.as_ref());
     requesters.extend(secret_holders(args, cluster.as_ref())?);
     let expectations = Expectations { requesters, ..expectations };
     let watched = if args.watch {
@@ -107,7 +107,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
 /// Everything but who may ask: that needs the cluster.
 fn expectations(args: &Args, context: &Context, inventory: &Inventory) -> Result<Expectations, Failure> {
     let hosts = context.hosts(inventory)?;
-    let named = pick(context, inventory, &args.nodes)?;
+    let named = names(context, inventory, &args.nodes)?;
     let chosen = hosts.iter().filter(|host| host.roles.contains(Role::Node));
     let chosen = chosen.map(|host| host.name.as_str()).filter(|name| named.is_empty() || named.contains(*name));
     let chosen: BTreeSet<String> = chosen.map(str::to_owned).collect();
@@ -121,27 +121,18 @@ fn expectations(args: &Args, context: &Context, inventory: &Inventory) -> Result
         serving: if args.serving { Serving::Approve } else { Serving::Leave },
         hostile: if args.deny { Hostile::Deny } else { Hostile::Leave },
         since,
-        rebootstrapped: pick(context, inventory, &args.rebootstrapped)?,
+        rebootstrapped: names(context, inventory, &args.rebootstrapped)?,
         ..Expectations::of_inventory(inventory, Vec::new(), now).only(&chosen)
     })
 }
 
 /// Names of the hosts that some patterns name; none for none.
-fn pick(context: &Context, inventory: &Inventory, texts: &[String]) -> Result<BTreeSet<String>, Failure> {
+fn names(context: &Context, inventory: &Inventory, texts: &[String]) -> Result<BTreeSet<String>, Failure> {
     if texts.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let mut patterns = Vec::new();
-    for text in texts {
-        patterns.extend(inventory::parse_patterns(text).map_err(|error| unpicked(&error, error.hint()))?);
-    }
-    let patterns = context.resolve(patterns)?;
-    let hosts = inventory::select_hosts(&inventory.hosts, &patterns).map_err(|error| unpicked(&error, error.hint()))?;
+    let hosts = context.select(inventory, texts, NODES)?;
     Ok(hosts.into_iter().map(|host| host.name.as_str().to_owned()).collect())
-}
-
-fn unpicked(error: &dyn std::error::Error, hint: Option<String>) -> Failure {
-    Failure { hint, ..Failure::bad_input("nodes_invalid", format!("NODE: {error}")) }
 }
 
 fn parse_token_id(text: &str) -> Result<String, String> {

@@ -12,7 +12,7 @@ use crate::{
     clock::day,
     inventory::Inventory,
     pki::{self, CertificateInfo},
-    store::{Changes, Snapshot, State},
+    store::{Changes, Snapshot, State, StoredFile},
     workflow::external::{self, Given, Taken},
 };
 use serde::Serialize;
@@ -25,7 +25,8 @@ use std::path::PathBuf;
         Each must belong to a key of the credential directory, hold under the CA of the inventory today, be for client \
         authentication and nothing else, and have exactly the subject that was asked for. All are taken or none: whatever is \
         wrong is told for all files at once. A file may hold the CA's certificate too; any other is refused.\n\n\
-        `generate` or `apply` then embed them in the kubeconfigs; the CA's key is needed nowhere.",
+        `apply` then installs the first ones; later ones `reissue kube-proxy --imported` shows to the apiservers and brings \
+        to the nodes in batches, each kube-proxy restarted. The CA's key is needed nowhere.",
     after_help = "\
 Examples:
   kubemint cert import kube-proxy.pem
@@ -60,11 +61,11 @@ struct Row {
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let inventory = context.inventory()?;
     let ca = external_ca(context, &inventory)?;
-    let read = |path: &PathBuf| -> Result<Given, Failure> {
-        let text = std::mem::take(&mut *context.read_bytes(path)?);
-        Ok(Given { path: path.clone(), text })
+    let read = |path: &PathBuf| {
+        let text = context.read_one_of_many(path).map(|mut text| std::mem::take(&mut *text));
+        Given { path: path.clone(), text }
     };
-    let given = args.files.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let given: Vec<Given> = args.files.iter().map(read).collect();
     let store = context.store(&inventory);
     // Before the lock: what is refused touches nothing.
     plan(context, &inventory, &store.load()?, &ca, &given)?;
@@ -80,7 +81,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let generation = state.generation;
     let changed = certificates.iter().any(|row| row.action == IMPORTED);
     let document = Document { schema: "kubemint/certificate-import", version: 1, generation, changed, certificates };
-    context.output.answer(&document, || text(&document))?;
+    let then = match snapshot.content(StoredFile::KubeProxyKubeconfig) {
+        None => "`kubemint apply` embeds them and installs them on the hosts",
+        Some(_) => "`kubemint reissue kube-proxy --imported` brings them to the nodes and restarts kube-proxy there",
+    };
+    context.output.answer(&document, || text(&document, then))?;
     Ok(Exit::Done)
 }
 
@@ -102,14 +107,14 @@ fn row(taken: Taken) -> Row {
     Row { name: pki::KUBE_PROXY.name, node, file: path.display().to_string(), action, info }
 }
 
-fn text(document: &Document) -> String {
+fn text(document: &Document, then: &str) -> String {
     let rows = document.certificates.iter().map(|row| {
         let node = row.node.clone().unwrap_or_else(|| "all nodes".to_owned());
         [row.file.clone(), node, row.action.to_owned(), row.info.serial.clone(), day(row.info.not_after)]
     });
     let end = match document.changed {
-        true => "\n`kubemint apply` embeds them and installs them on the hosts\n",
-        false => "\nall of them are in use already\n",
+        true => format!("\n{then}\n"),
+        false => "\nall of them are in use already\n".to_owned(),
     };
-    Output::table(["FILE", "FOR", "ACTION", "SERIAL", "VALID UNTIL"], rows) + end
+    Output::table(["FILE", "FOR", "ACTION", "SERIAL", "VALID UNTIL"], rows) + &end
 }

@@ -5,7 +5,7 @@ mod answer;
 use super::{
     args::parse_duration,
     cluster::{Access, ClusterArgs},
-    context::Context,
+    context::{Argument, Context},
     distribute::{close_run, confirm_or_refuse},
     failure::{Exit, Failure},
     hosts::{SerialHostArgs, counted},
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     bundle::{self, Bundle, CredentialSet, FileKind},
-    inventory::{self, Host, Inventory, Role},
+    inventory::{Host, Inventory, Role},
     remote::{
         HostRemote,
         installer::ForeignPolicy,
@@ -209,17 +209,7 @@ impl Work<'_> {
 }
 
 fn named_nodes<'h>(args: &Args, context: &Context, inventory: &'h Inventory) -> Result<Vec<&'h Host>, Failure> {
-    let of_name = |failure: Failure| Failure {
-        code: "hosts_invalid",
-        message: failure.message.replacen("--limit", "HOST", 1),
-        ..failure
-    };
-    let mut patterns = Vec::new();
-    for text in &args.named {
-        patterns.extend(inventory::parse_patterns(text).map_err(|error| of_name(error.into()))?);
-    }
-    let patterns = context.resolve(patterns)?;
-    let named = inventory::select_hosts(&inventory.hosts, &patterns).map_err(|error| of_name(error.into()))?;
+    let named = context.select(inventory, &args.named, Argument { name: "HOST", code: "hosts_invalid" })?;
     let is_named = |host: &&Host| named.iter().any(|named| named.name == host.name);
     let chosen: Vec<&Host> = context.hosts(inventory)?.into_iter().filter(is_named).collect();
     if let Some(host) = chosen.iter().find(|host| !host.roles.contains(Role::Node)) {

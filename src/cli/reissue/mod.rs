@@ -63,13 +63,16 @@ enum Command {
         each whose file changed. The earlier certificate holds until it ends, so nothing stands still meanwhile; \
         `rollback last` puts it back.\n\n\
         With certificates.kube-proxy.per_node, or --per-node, each node has a key and a certificate of its own. Hosts where \
-        something failed: exit 3, and --retry last does them. Without the CA's key: `cert csr`.",
+        something failed: exit 3, and --retry last does them.\n\n\
+        Where the CA's key is elsewhere nothing can be made here: --imported brings what `cert import` took to the nodes, in \
+        the same way; nodes that have it already are left alone.",
     after_help = "\
 Examples:
   kubemint reissue kube-proxy --batch 10% --max-failures 0
   kubemint reissue kube-proxy --if-expiring 30d --yes    from a timer: does nothing until something is due
   kubemint reissue kube-proxy --per-node --limit 'node-1*'
-  kubemint reissue kube-proxy --retry last"
+  kubemint reissue kube-proxy --retry last
+  kubemint reissue kube-proxy --imported --batch 10%     after `cert csr`, a CA elsewhere, `cert import`"
 )]
 pub(super) struct KubeProxyArgs {
     /// Only certificates that end within this time; with none, go on where the last reissue stopped, or do nothing
@@ -87,6 +90,9 @@ pub(super) struct KubeProxyArgs {
     /// Make nothing: only the hosts that RUN, an earlier reissue, did not bring to an end
     #[arg(long, value_name = "RUN", conflicts_with_all = ["if_expiring", "new_key", "keep_key", "per_node"])]
     retry: Option<String>,
+    /// Make nothing: bring the certificates that `cert import` took, of a CA whose key is elsewhere
+    #[arg(long, conflicts_with_all = ["if_expiring", "new_key", "keep_key", "per_node", "retry"])]
+    imported: bool,
     #[command(flatten)]
     probe: probe::Args,
     #[command(flatten)]
@@ -120,13 +126,12 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
 fn run_kube_proxy(args: &KubeProxyArgs, context: &Context) -> Result<Exit, Failure> {
     let inventory = context.inventory()?;
     let planned = Planned::new(args, context, &inventory)?;
-    if planned.hosts.is_empty() && planned.plan.is_current() {
-        return nothing_to_do(context, &planned);
+    if planned.hosts.is_empty() && (planned.plan.is_current() || planned.work != Work::Renewal) {
+        return nothing_to_do(context, &inventory, &planned);
     }
     confirm(context, &planned)?;
     let remote = context.remote(&inventory, &args.install.hosts, &planned.hosts)?;
-    let ask =
-        |planned: &Planned| args.probe.ask(context, &inventory, &planned.snapshot, &planned.plan.set, planned.sample());
+    let ask = |planned: &Planned| args.probe.ask(context, &inventory, planned);
     // Before the lock: what is refused touches nothing.
     let answers = ask(&planned)?;
     let held = planned.store.lock()?;
@@ -139,7 +144,7 @@ fn run_kube_proxy(args: &KubeProxyArgs, context: &Context) -> Result<Exit, Failu
         }
     };
     let journal = planned.store.start_run(RunId::new(context.now(), &context.entropy)?)?;
-    let Planned { store, snapshot, plan, hosts, owed, of, .. } = planned;
+    let Planned { store, snapshot, plan, work, hosts, owed, of } = planned;
     let (steps, changes_form) = (plan.steps.clone(), plan.changes_form());
     let (set, state) = match plan.commit(&store, &held, &snapshot, &context.clock) {
         Ok(committed) => committed,
@@ -168,7 +173,9 @@ fn run_kube_proxy(args: &KubeProxyArgs, context: &Context) -> Result<Exit, Failu
         let again = format!("`kubemint reissue kube-proxy --retry {}`", report.run_id);
         text(context.output, &report, &next_steps, &again, &answers)
     })?;
-    say_left_out(context, &inventory, &hosts, &steps, changes_form);
+    if changes_form || is_of_all(&steps, work) {
+        say_left_out(context, &inventory, &hosts);
+    }
     Ok(exit)
 }
 
@@ -186,17 +193,22 @@ fn confirm(context: &Context, planned: &Planned) -> Result<(), Failure> {
     Err(declined())
 }
 
-fn nothing_to_do(context: &Context, planned: &Planned) -> Result<Exit, Failure> {
+fn nothing_to_do(context: &Context, inventory: &Inventory, planned: &Planned) -> Result<Exit, Failure> {
+    if let Some(step) = planned.plan.steps.iter().find(|step| step.action != StepAction::Kept) {
+        let Step { artifact, reason, .. } = step;
+        context.output.warn(&format!("{artifact} is not current ({reason}): {}", plan::remedy(step, inventory)));
+    }
     let generation = planned.snapshot.state.as_ref().map_or(0, |state| state.generation);
     let order = Order { command: reissue::COMMAND, generation, of: planned.of.as_deref() };
-    let more = More { steps: &planned.plan.steps, identity: &probe::Answers::default() };
+    let kept: Vec<Step> = planned.plan.steps.iter().filter(|step| step.action == StepAction::Kept).cloned().collect();
+    let more = More { steps: &kept, identity: &probe::Answers::default() };
     answer_not_begun(context, order, more, || match &planned.work {
-        Work::Renewal => "nothing to do: none of the hosts chosen is a node\n".to_owned(),
+        Work::Renewal | Work::Imported => "nothing to do: none of the hosts chosen is a node\n".to_owned(),
         Work::Rest => {
             "nothing to retry: that run brought all of its hosts to an end, or none of them is chosen\n".to_owned()
         }
         Work::NothingDue => {
-            let kept = planned.plan.steps.iter().filter(|step| plan::is_ours(step.artifact));
+            let kept = kept.iter().filter(|step| plan::is_ours(step.artifact));
             let kept: Vec<String> = kept.map(|step| format!("{}: {}", step.artifact, step.reason)).collect();
             format!("nothing is due ({})\n", kept.join("; "))
         }
@@ -218,12 +230,17 @@ fn text(
     closing_text(output, report, next_steps, again) + &restarted + &answers.text()
 }
 
-/// With --limit the others hold the earlier certificate where all share one, or did until now.
-fn say_left_out(context: &Context, inventory: &Inventory, hosts: &[&Host], steps: &[Step], changes_form: bool) {
+/// Whether all nodes share what is new.
+fn is_of_all(steps: &[Step], work: Work) -> bool {
     let shared_is_new = steps.iter().any(|step| step.artifact == plan::SHARED && step.action != StepAction::Kept);
     let is_shared = !steps.iter().any(|step| step.artifact == plan::OF_NODES);
+    is_shared && (shared_is_new || work == Work::Imported)
+}
+
+/// With --limit the others hold the earlier certificate where all share one, or did until now.
+fn say_left_out(context: &Context, inventory: &Inventory, hosts: &[&Host]) {
     let left = plan::nodes(&inventory.hosts.iter().collect::<Vec<_>>()).len().saturating_sub(hosts.len());
-    if (changes_form || shared_is_new && is_shared) && left > 0 {
+    if left > 0 {
         let nodes = counted(left, "other node");
         context.output.note(&format!(
             "{nodes}: the earlier certificate, which holds until it ends; `kubemint distribute` brings the new one"

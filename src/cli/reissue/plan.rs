@@ -6,12 +6,13 @@ use super::{
 };
 use crate::{
     clock::day,
-    inventory::{Host, Inventory, Role},
+    inventory::{CaSource, Host, Inventory, Role},
     pki,
     store::{Snapshot, Store},
     workflow::{
         generate::{
-            self, Due, Form, Generation, KeyChoice, NODES_ARTIFACT, Renewal, StepAction, plan_generation, plan_renewal,
+            self, Due, Form, Generation, KeyChoice, NODES_ARTIFACT, Renewal, Step, StepAction, plan_generation,
+            plan_renewal,
         },
         reissue,
         runs::{self, KeptRun},
@@ -21,6 +22,8 @@ use std::collections::HashSet;
 
 pub(super) const SHARED: &str = pki::KUBE_PROXY.name;
 pub(super) const OF_NODES: &str = NODES_ARTIFACT;
+/// It embeds the one that nodes share.
+const FOLLOWS: &str = "kube-proxy.kubeconfig";
 
 /// Whether a reissue may make it; for the rest there is `apply`.
 pub(super) fn is_ours(artifact: &str) -> bool {
@@ -39,6 +42,8 @@ pub(super) enum Work {
     Renewal,
     /// What an earlier run left undone.
     Rest,
+    /// What `cert import` took.
+    Imported,
     NothingDue,
 }
 
@@ -70,6 +75,9 @@ impl<'h> Planned<'h> {
         if let Some(wanted) = &args.retry {
             return Self::of_rest(context, inventory, store, snapshot, chosen, wanted);
         }
+        if args.imported {
+            return Self::of_import(context, inventory, store, snapshot, &chosen);
+        }
         let global = &context.global;
         if global.shard.is_some() || global.shard_count.is_some() {
             let what = "a reissue takes no --shard: each part would make a certificate of its own";
@@ -94,19 +102,19 @@ impl<'h> Planned<'h> {
         }
         let (now, entropy) = (context.now(), &context.entropy);
         let plan = plan_renewal(inventory, given, &snapshot, now, entropy, &renewal)?;
-        refuse_other_work(&plan)?;
+        refuse_other_work(&plan, inventory)?;
         warn_of_ca(args, context, &snapshot);
-        let rest = reissue::find_rest(newest_first(&store));
-        let owed = rest.hosts();
+        let rest = reissue::find_rest(newest_first(&store), nodes.iter().map(|host| host.name.as_str()));
+        let owed = rest.hosts;
         let is_made = plan.steps.iter().any(|step| is_ours(step.artifact) && step.action != StepAction::Kept);
         let (work, hosts, of) = match (is_made || snapshot.interrupted, args.if_expiring) {
             (true, _) => (Work::Renewal, touched(&plan, nodes, &owed), None),
             (false, None) => (Work::Renewal, Vec::new(), None),
             (false, Some(_)) => {
-                let is_left = |host: &&Host| rest.may_be_everywhere || owed.contains(host.name.as_str());
+                let is_left = |host: &&Host| [&owed, &rest.unsure].iter().any(|left| left.contains(host.name.as_str()));
                 let hosts: Vec<&Host> = nodes.into_iter().filter(is_left).collect();
                 let work = if hosts.is_empty() { Work::NothingDue } else { Work::Rest };
-                (work, hosts, rest.run.and_then(|run| run.id))
+                (work, hosts, rest.run)
             }
         };
         Ok(Self { store, snapshot, plan, work, hosts, owed, of })
@@ -128,12 +136,31 @@ impl<'h> Planned<'h> {
         let given = generate::read_given_authority(inventory, context.now())?;
         let plan = plan_generation(inventory, given, &snapshot, context.now(), &context.entropy)?;
         if let Some(step) = plan.steps.iter().find(|step| step.action != StepAction::Kept) {
-            return Err(not_current(step.artifact, &step.reason));
+            return Err(not_current(step, inventory));
         }
         let generation = snapshot.state.as_ref().map_or(0, |state| state.generation);
         let owed = retried.run().undone().map(str::to_owned).collect();
         let hosts = nodes(&retried.hosts(context, inventory, chosen, generation));
         Ok(Self { store, snapshot, plan, work: Work::Rest, hosts, owed, of: retried.id() })
+    }
+
+    fn of_import(
+        context: &Context,
+        inventory: &'h Inventory,
+        store: Store,
+        snapshot: Snapshot,
+        chosen: &[&'h Host],
+    ) -> Result<Self, Failure> {
+        if !is_external(inventory) {
+            return Err(Failure::bad_input("ca_key_at_hand", "the CA's key is at hand: nothing is imported")
+                .hint("leave --imported out: `kubemint reissue kube-proxy` makes new certificates"));
+        }
+        let given = generate::read_given_authority(inventory, context.now())?;
+        let plan = plan_generation(inventory, given, &snapshot, context.now(), &context.entropy)?;
+        refuse_other_work(&plan, inventory)?;
+        let hosts = nodes(chosen);
+        let owed = reissue::find_rest(newest_first(&store), hosts.iter().map(|host| host.name.as_str())).hosts;
+        Ok(Self { store, snapshot, plan, work: Work::Imported, hosts, owed, of: None })
     }
 
     /// Whether no other run has changed the directory since.
@@ -142,6 +169,7 @@ impl<'h> Planned<'h> {
     }
 
     /// A node whose own certificate stands for those of all: they differ in key and serial number only.
+    #[cfg(feature = "k8s")]
     pub(super) fn sample(&self) -> Option<&str> {
         let own = &self.plan.set.node_clients;
         self.hosts.iter().map(|host| host.name.as_str()).find(|name| own.contains_key(*name))
@@ -169,17 +197,29 @@ fn newest_first(store: &Store) -> impl Iterator<Item = KeptRun> {
 }
 
 /// A reissue makes certificates; whatever else the inventory asks for is for `apply`, which says so.
-fn refuse_other_work(plan: &Generation) -> Result<(), Failure> {
-    let follows = |artifact: &str| is_ours(artifact) || artifact == "kube-proxy.kubeconfig";
+fn refuse_other_work(plan: &Generation, inventory: &Inventory) -> Result<(), Failure> {
+    let follows = |artifact: &str| is_ours(artifact) || artifact == FOLLOWS;
     match plan.steps.iter().find(|step| step.action != StepAction::Kept && !follows(step.artifact)) {
-        Some(step) => Err(not_current(step.artifact, &step.reason)),
+        Some(step) => Err(not_current(step, inventory)),
         None => Ok(()),
     }
 }
 
-fn not_current(artifact: &str, reason: &str) -> Failure {
-    let what = format!("the credentials are not what the inventory asks for ({artifact}: {reason})");
-    Failure::refused("not_current", what).hint("run `kubemint apply` first")
+fn not_current(step: &Step, inventory: &Inventory) -> Failure {
+    let what = format!("the credentials are not what the inventory asks for ({}: {})", step.artifact, step.reason);
+    Failure::refused("not_current", what).hint(remedy(step, inventory))
+}
+
+/// What does a step that is not done by the way.
+pub(super) fn remedy(step: &Step, inventory: &Inventory) -> &'static str {
+    match step.artifact == FOLLOWS && is_external(inventory) {
+        true => "`kubemint reissue kube-proxy --imported` brings what was imported to the hosts",
+        false => "run `kubemint apply`",
+    }
+}
+
+const fn is_external(inventory: &Inventory) -> bool {
+    matches!(inventory.ca, CaSource::External { .. })
 }
 
 /// No certificate outlives its CA: making it anew would not help.

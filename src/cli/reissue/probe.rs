@@ -1,7 +1,10 @@
 //! Whether the apiservers know the new certificate: asked where there is a way to ask, said where there is none.
 
-use super::super::{context::Context, failure::Failure};
-use crate::{bundle::CredentialSet, inventory::Inventory, store::Snapshot};
+use super::{
+    super::{context::Context, failure::Failure},
+    plan::Planned,
+};
+use crate::inventory::Inventory;
 use serde::Serialize;
 
 /// The flags of the probe.
@@ -47,19 +50,12 @@ impl Answers {
 }
 
 impl Args {
-    /// Shows the certificate of `node` in `set`, or the shared one, to every apiserver.
-    pub(super) fn ask(
-        &self,
-        context: &Context,
-        inventory: &Inventory,
-        snapshot: &Snapshot,
-        set: &CredentialSet,
-        node: Option<&str>,
-    ) -> Result<Answers, Failure> {
-        if self.no_probe {
-            return Ok(Answers::none("--no-probe".to_owned()));
+    /// Shows the certificate that is planned, or one of them, to every apiserver.
+    pub(super) fn ask(&self, context: &Context, inventory: &Inventory, planned: &Planned) -> Result<Answers, Failure> {
+        match self.no_probe {
+            true => Ok(Answers::none("--no-probe".to_owned())),
+            false => self.ask_servers(context, inventory, planned),
         }
-        self.ask_servers(context, inventory, snapshot, set, node)
     }
 
     fn not_probed(&self, why: String) -> Result<Answers, Failure> {
@@ -81,21 +77,14 @@ impl Answers {
 
 #[cfg(not(feature = "k8s"))]
 impl Args {
-    fn ask_servers(
-        &self,
-        _: &Context,
-        _: &Inventory,
-        _: &Snapshot,
-        _: &CredentialSet,
-        _: Option<&str>,
-    ) -> Result<Answers, Failure> {
+    fn ask_servers(&self, _: &Context, _: &Inventory, _: &Planned) -> Result<Answers, Failure> {
         self.not_probed("this kubemint was built without the feature k8s".to_owned())
     }
 }
 
 #[cfg(feature = "k8s")]
 mod with_api {
-    use super::{Answers, Args, Context, CredentialSet, Failure, Inventory, Snapshot};
+    use super::{Answers, Args, Context, Failure, Inventory, Planned};
     use crate::workflow::identity::{self, Probe, Verdict};
 
     impl Answers {
@@ -119,15 +108,14 @@ mod with_api {
             &self,
             context: &Context,
             inventory: &Inventory,
-            snapshot: &Snapshot,
-            set: &CredentialSet,
-            node: Option<&str>,
+            planned: &Planned,
         ) -> Result<Answers, Failure> {
-            let access = match self.cluster.connect(context, inventory, snapshot) {
+            let access = match self.cluster.connect_to_show(context, inventory, &planned.snapshot) {
                 Ok(access) => access,
                 Err(failure) => return self.not_probed(failure.message),
             };
-            let own = node.and_then(|node| set.node_clients.get(node));
+            let set = &planned.plan.set;
+            let own = planned.sample().and_then(|node| set.node_clients.get(node));
             let (certificate, key) = match own {
                 Some(pair) => (pair.certificate_pem.as_str(), &pair.key_pem),
                 None => set.client_of(None),
@@ -137,7 +125,7 @@ mod with_api {
             if let Some(Probe { host, detail, .. }) = find(Verdict::Refused) {
                 let what = format!("the apiserver of {host} does not know the new certificate: {detail}");
                 return Err(Failure::refused("identity_refused", what).hint(
-                    "its --client-ca-file must hold the CA of the inventory; nothing was made and no host was touched",
+                    "its --client-ca-file must hold the CA of the inventory; nothing was changed and no host was touched",
                 ));
             }
             if servers.is_empty() {

@@ -1,6 +1,6 @@
 //! The plan of a rotation in words, and the question whether it is to begin.
 
-use super::token::Wish;
+use super::token::{Turn, Wish};
 use crate::{
     cli::{context::Context, distribute::confirm_or_refuse, failure::Failure, hosts::counted},
     inventory::{Inventory, Role},
@@ -10,19 +10,38 @@ use crate::{
 
 /// Says what will be done, and asks.
 pub(super) fn confirm(
-    wish: Wish,
+    wish: Wish<'_>,
     context: &Context,
     (inventory, carrier): (&Inventory, Carrier),
     snapshot: &Snapshot,
     mode: Mode,
 ) -> Result<(), Failure> {
     let of = |role| inventory.hosts.iter().filter(|host| host.roles.contains(role)).count();
-    let (masters, nodes) = (counted(of(Role::ControlPlane), "control-plane host"), counted(of(Role::Node), "node"));
+    let masters = counted(of(Role::ControlPlane), "control-plane host");
+    let nodes = if wish.nodes.is_empty() { counted(of(Role::Node), "node") } else { wish.nodes.join(", ") };
     let state = snapshot.state.as_ref();
     let under_way = state.and_then(|state| state.rotation.as_ref()).map(|record| record.old);
     let old = under_way.or_else(|| Some(state?.token.as_ref()?.fingerprint)).map(|old| old.to_string());
     let say = |line: &str| context.output.note(line);
-    say(&format!("to rotate: bootstrap token {} of user {}", old.unwrap_or_default(), inventory.token.user));
+    if wish.nodes.is_empty() {
+        let own = state.and_then(|state| state.token.as_ref()).is_some_and(|token| !token.nodes.is_empty());
+        let more = match (own, inventory.token_per_node) {
+            (true, true) => ", and each node's own",
+            (false, true) => "; each node gets a token of its own",
+            (true, false) => ", and each node's own: all share one after that",
+            (false, false) => "",
+        };
+        say(&format!("to rotate: bootstrap token {} of user {}{more}", old.unwrap_or_default(), inventory.token.user));
+    } else {
+        let own = state.and_then(|state| state.token.as_ref()).map(|token| &token.nodes);
+        let named = |node: &String| match own.and_then(|nodes| nodes.get(node)) {
+            Some(token) => format!("{node} ({})", token.fingerprint),
+            None => node.clone(),
+        };
+        let all: Vec<String> = wish.nodes.iter().map(named).collect();
+        say(&format!("to revoke: the own bootstrap token of {}", all.join(", ")));
+    }
+    let until = if wish.nodes.is_empty() { "nodes" } else { "they" };
     let restarted = |what: &str| format!("{what}, one by one");
     let (accept, retire, on) = match carrier {
         Carrier::TokenFile => (
@@ -54,7 +73,7 @@ pub(super) fn confirm(
             say(&format!("  retire   {retire}: {on_retire}"));
         }
         Mode::RevokeNow => {
-            say(&format!("  retire   {retire}: {on_retire}; until then nodes cannot join"));
+            say(&format!("  retire   {retire}: {on_retire}; until then {until} cannot join"));
             say(&format!("  switch   bootstrap.kubeconfig with the new token: {nodes}"));
             say("  approve  what nodes ask for");
             say("  verify   every node, every apiserver");
@@ -63,6 +82,7 @@ pub(super) fn confirm(
     let question = match mode {
         Mode::Overlap if carrier == Carrier::Migration => "Migrate the bootstrap token to a Secret?",
         Mode::Overlap => "Rotate the bootstrap token?",
+        Mode::RevokeNow if wish.turn == Turn::RevokeNodes => "Revoke their bootstrap tokens now?",
         Mode::RevokeNow => "Revoke the bootstrap token now?",
     };
     confirm_or_refuse(context, question)

@@ -17,7 +17,7 @@ use crate::{
     store::{Lock, RunId, Snapshot, Store},
     workflow::{
         generate::StepAction,
-        rotate::{self, Beginning, Begun, Bench, Gate, Refusal, RotationReport, State},
+        rotate::{self, Beginning, Begun, Bench, Gate, Refusal, RotationReport, Scope, State},
     },
 };
 use jiff::SignedDuration;
@@ -74,9 +74,11 @@ pub(in crate::cli) struct Reach {
 
 /// What was asked for.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::cli) struct Wish {
+pub(in crate::cli) struct Wish<'a> {
     pub(in crate::cli) turn: Turn,
     pub(in crate::cli) grace: Option<SignedDuration>,
+    /// Whose own tokens alone; empty for all.
+    pub(in crate::cli) nodes: &'a [String],
 }
 
 /// Which way.
@@ -89,6 +91,8 @@ pub(in crate::cli) enum Turn {
     Abort,
     RetireAnyway,
     RevokeNow,
+    /// The own tokens of some nodes.
+    RevokeNodes,
 }
 
 /// What is to be done.
@@ -106,10 +110,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         Args { revoke_now: true, .. } => Turn::RevokeNow,
         _ => Turn::Begin,
     };
-    run_turn(Wish { turn, grace: args.grace }, &args.reach, context)
+    run_turn(Wish { turn, grace: args.grace, nodes: &[] }, &args.reach, context)
 }
 
-pub(in crate::cli) fn run_turn(wish: Wish, reach: &Reach, context: &Context) -> Result<Exit, Failure> {
+pub(in crate::cli) fn run_turn(wish: Wish<'_>, reach: &Reach, context: &Context) -> Result<Exit, Failure> {
     refuse_choice(context)?;
     let inventory = context.inventory()?;
     let store = context.store(&inventory);
@@ -145,13 +149,14 @@ pub(in crate::cli) fn run_turn(wish: Wish, reach: &Reach, context: &Context) -> 
         reach.limits.limits(&inventory),
     );
     let id = RunId::new(context.now(), &context.entropy)?;
+    let scope = if wish.turn == Turn::RevokeNodes { Scope::Nodes(wish.nodes) } else { Scope::All };
     let plan = match &task {
         Task::Begin(mode) => Some(rotate::plan_rotation(
             &fleet,
             access.clusters.as_ref(),
             (&current, &inventory),
             &snapshot,
-            Beginning { id: id.as_str(), carrier, mode: *mode, grace: wish.grace },
+            Beginning { id: id.as_str(), carrier, mode: *mode, grace: wish.grace, scope },
         )?),
         Task::Continue(_) => None,
     };
@@ -197,7 +202,7 @@ fn refuse_choice(context: &Context) -> Result<(), Failure> {
 }
 
 /// What carries the tokens: of a rotation under way, else of one that would begin.
-fn carrier(wish: Wish, inventory: &Inventory, snapshot: &Snapshot) -> Carrier {
+fn carrier(wish: Wish<'_>, inventory: &Inventory, snapshot: &Snapshot) -> Carrier {
     match snapshot.state.as_ref().and_then(|state| state.rotation.as_ref()) {
         Some(record) => record.carrier(),
         None if wish.turn == Turn::Migrate => Carrier::Migration,
@@ -211,6 +216,12 @@ fn carrier(wish: Wish, inventory: &Inventory, snapshot: &Snapshot) -> Carrier {
 /// The inventory that the stored set follows: one whose migration begins still has its row of token.csv.
 fn current_inventory(inventory: &Inventory, snapshot: &Snapshot, task: &Task, carrier: Carrier) -> Inventory {
     let mut current = inventory.clone();
+    let is_begun = matches!(task, Task::Begin(_));
+    let own_tokens = snapshot.state.as_ref().and_then(|state| state.token.as_ref()).map(|own| !own.nodes.is_empty());
+    if let (true, Some(per_node)) = (is_begun, own_tokens) {
+        // Nodes come to tokens of their own, or leave them, by the rotation itself.
+        current.token_per_node = per_node;
+    }
     let own = snapshot.state.as_ref().and_then(|state| state.token.as_ref());
     if let (Task::Begin(_), Carrier::Migration, Some(own)) = (task, carrier, own) {
         current.token_form = TokenForm::Csv;
@@ -219,13 +230,13 @@ fn current_inventory(inventory: &Inventory, snapshot: &Snapshot, task: &Task, ca
     current
 }
 
-fn choose(wish: Wish, snapshot: &Snapshot, store: &Store) -> Result<Task, Failure> {
+fn choose(wish: Wish<'_>, snapshot: &Snapshot, store: &Store) -> Result<Task, Failure> {
     let Some(state) = &snapshot.state else { return Err(Failure::nothing_generated(store.dir())) };
     let Some(record) = &state.rotation else {
         return match wish.turn {
             Turn::Resume | Turn::Abort | Turn::RetireAnyway => Err(none_under_way()),
             Turn::Migrate if state.token_form() == Some(TokenForm::Secret) => Err(migrated()),
-            Turn::RevokeNow => Ok(Task::Begin(Mode::RevokeNow)),
+            Turn::RevokeNow | Turn::RevokeNodes => Ok(Task::Begin(Mode::RevokeNow)),
             Turn::Begin | Turn::Migrate => Ok(Task::Begin(Mode::Overlap)),
         };
     };
@@ -236,7 +247,7 @@ fn choose(wish: Wish, snapshot: &Snapshot, store: &Store) -> Result<Task, Failur
         };
         return record.aborted().map(Box::new).map(Task::Continue).map_err(refused);
     }
-    if wish.turn == Turn::RevokeNow {
+    if wish.turn == Turn::RevokeNow && record.of.is_none() {
         return Ok(Task::Continue(Box::new(record.revoked())));
     }
     if wish.turn == Turn::RetireAnyway && record.direction == Direction::Back {
@@ -250,6 +261,16 @@ fn choose(wish: Wish, snapshot: &Snapshot, store: &Store) -> Result<Task, Failur
     }
     let since = to_the_second(record.began);
     let what = format!("a rotation is under way since {since} (stage {})", record.stage.name());
+    if matches!(wish.turn, Turn::RevokeNow | Turn::RevokeNodes) {
+        let hint = match &record.of {
+            Some(_) => "it revokes tokens of single nodes: `kubemint rotate token --resume` brings it to its end",
+            None => {
+                "`kubemint rotate token --revoke-now` drops all old tokens at once; `kubemint rotate token --resume` \
+                 brings it to its end"
+            }
+        };
+        return Err(Failure::refused("rotation_under_way", what).hint(hint));
+    }
     Err(Failure::refused("rotation_under_way", what).hint(
         "`kubemint rotate token --resume` goes on with it, `kubemint rotate token --abort` goes back to the old token",
     ))
@@ -305,6 +326,10 @@ fn text(report: &RotationReport) -> String {
         text.push('\n');
     }
     text += &match report.state {
+        State::Done if !report.own_tokens_of.is_empty() => {
+            let nodes = report.own_tokens_of.join(", ");
+            format!("revoked: {nodes} with a new token, the old one is refused on every control-plane host\n")
+        }
         State::Done => {
             format!("rotated: token {} works on every control-plane host, {} is refused\n", report.new, report.old)
         }

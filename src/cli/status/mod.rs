@@ -16,13 +16,12 @@ use crate::{
     bundle,
     inventory::Limits,
     remote::installer::ForeignPolicy,
-    rotation::Direction,
     store,
     workflow::{
         generate::{Step, StepAction},
         stored::read_stored_set,
         survey::{self, HostSurvey, Scope, Unmade, Verdict},
-        upkeep::{Exchange, Outlook, Upkeep},
+        upkeep::{Exchanges, Outlook, Upkeep},
     },
 };
 use jiff::SignedDuration;
@@ -104,11 +103,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let progress = Progress::new(context.output, hosts.len());
     let fleet = context.fleet(&remote, args.hosts.concurrency(&inventory), ForeignPolicy::Refuse, Limits::default());
     let rotation = snapshot.state.as_ref().and_then(|state| state.rotation.as_ref());
-    let exchange = rotation.map(|rotation| match rotation.direction {
-        Direction::Forward => Exchange { old: rotation.old, new: rotation.new },
-        Direction::Back => Exchange { old: rotation.new, new: rotation.old },
-    });
-    let outlook = Outlook { within: args.within, now: context.now(), exchange };
+    let exchanges = rotation.map(Exchanges::of);
+    let outlook = Outlook { within: args.within, now: context.now(), exchanges: exchanges.as_ref() };
     let surveys = survey::survey_hosts(&fleet, &bundles, &set, Unmade::default(), Scope::Upkeep(outlook), &progress);
     progress.finish();
     let twins = hosts::twin_warnings(surveys.iter().map(|survey| (survey.name.as_str(), &survey.twin)));

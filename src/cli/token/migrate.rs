@@ -32,5 +32,5 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
-    run_turn(Wish { turn: Turn::Migrate, grace: args.grace }, &args.reach, context)
+    run_turn(Wish { turn: Turn::Migrate, grace: args.grace, nodes: &[] }, &args.reach, context)
 }

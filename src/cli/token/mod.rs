@@ -5,6 +5,8 @@ mod manifest;
 mod merge;
 #[cfg(feature = "k8s")]
 mod migrate;
+#[cfg(feature = "k8s")]
+mod revoke;
 mod show;
 
 use super::{
@@ -12,7 +14,7 @@ use super::{
     failure::{Exit, Failure},
 };
 
-/// Show, check, merge, bind and migrate the bootstrap token
+/// Show, check, merge, bind, migrate and revoke bootstrap tokens
 #[derive(Debug, clap::Args)]
 #[command(
     subcommand_required = true,
@@ -36,6 +38,8 @@ enum Command {
     Manifest(manifest::Args),
     #[cfg(feature = "k8s")]
     Migrate(migrate::Args),
+    #[cfg(feature = "k8s")]
+    Revoke(revoke::Args),
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
@@ -46,5 +50,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         Command::Manifest(args) => manifest::run(args, context),
         #[cfg(feature = "k8s")]
         Command::Migrate(args) => migrate::run(args, context),
+        #[cfg(feature = "k8s")]
+        Command::Revoke(args) => revoke::run(args, context),
     }
 }

@@ -9,13 +9,14 @@ use super::super::{
 use crate::{
     digest::Fingerprint,
     inventory::TokenForm,
-    rotation::Record,
+    rotation::{NodeToken, Record},
     store::{Snapshot, StoredFile, TokenRecord},
-    token::{BootstrapToken, Row, SecretTerms, TokenFile},
+    token::{BootstrapToken, Row, SecretTerms, TokenFile, node_user_prefix},
     workflow::generate::recover,
 };
 use jiff::Timestamp;
 use serde::Serialize;
+use std::collections::{BTreeMap, HashSet};
 
 /// Show fingerprint, user, uid, groups and age; the secret only with --reveal
 #[derive(Debug, clap::Args)]
@@ -42,6 +43,9 @@ struct Document<'a> {
     form: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<&'a SecretTerms>,
+    /// The tokens of nodes that have their own, by node.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    nodes: &'a BTreeMap<String, NodeToken>,
     /// Other rows of token.csv, kept for their users.
     other_rows: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,10 +88,14 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let row = file.rows().iter().find(|row| row.fingerprint() == record.fingerprint);
     note_rotation(context, &snapshot);
     let rotation = snapshot.state.as_ref().and_then(|state| state.rotation.as_ref());
+    let below = node_user_prefix(&record.user);
+    let changing = rotation.into_iter().flat_map(|rotation| rotation.nodes.keys());
+    let names: HashSet<&str> = record.nodes.keys().chain(changing).map(String::as_str).collect();
     // The other token of a rotation is nobody else's.
     let own = |row: &&Row| {
         let of_rotation = |r: &Record| [r.old, r.new].contains(&row.fingerprint());
-        row.fingerprint() == record.fingerprint || rotation.is_some_and(of_rotation)
+        let is_shared = row.fingerprint() == record.fingerprint || rotation.is_some_and(of_rotation);
+        is_shared || row.user.strip_prefix(&below).is_some_and(|node| names.contains(node))
     };
     let document = Document {
         schema: "kubemint/token",
@@ -97,6 +105,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         uid: &record.uid,
         groups: &record.groups,
         created: record.created,
+        nodes: &record.nodes,
         other_rows: file.rows().len() - file.rows().iter().filter(own).count(),
         rotation: rotation.map(RotationPart::of),
         form: if record.secret.is_some() { TokenForm::Secret } else { TokenForm::Csv }.name(),
@@ -125,6 +134,9 @@ fn text_of(document: &Document) -> String {
         ["created".to_owned(), document.created.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()],
         ["other rows".to_owned(), document.other_rows.to_string()],
     ];
+    if !document.nodes.is_empty() {
+        rows.push(["nodes".to_owned(), format!("{}, each with a token of its own", document.nodes.len())]);
+    }
     rows.extend(document.secret.iter().flat_map(|terms| {
         [
             ["Secret".to_owned(), format!("kube-system/bootstrap-token-{}", terms.id)],

@@ -34,23 +34,30 @@ pub(super) struct Own {
     pub authority: String,
     /// ca.pem: see [`pem_bodies`].
     pub pem: String,
-    /// Users of token.csv, each between newlines.
+    /// Users of token.csv, each between newlines; those below [`Self::below`] are left out.
     pub users: String,
+    /// What the users of nodes' own rows begin with.
+    pub below: String,
 }
 
 impl Own {
     pub fn of(files: &[HostFile]) -> Self {
+        let below = files.iter().find_map(|file| file.own_users_below.clone()).unwrap_or_default().to_string();
+        let is_below = |user: &str| !below.is_empty() && user.starts_with(&below);
         let of_kind = |wanted: &[FileKind]| files.iter().find(|f| wanted.contains(&f.kind)).map(|f| &*f.content);
         let kubeconfig = of_kind(&[FileKind::BootstrapKubeconfig, FileKind::KubeProxyKubeconfig]);
         let ca = of_kind(&[FileKind::CaCertificate]);
         Self {
             authority: kubeconfig.and_then(|text| authority_in(text.expose_secret())).unwrap_or_default(),
             pem: ca.map(|text| pem_bodies(text.expose_secret())).unwrap_or_default(),
-            users: of_kind(&[FileKind::TokenCsv])
-                .and_then(|text| TokenFile::from_secret(text).ok())
-                .map_or_else(String::new, |file| {
-                    file.rows().iter().fold("\n".to_owned(), |users, row| users + &row.user + "\n")
-                }),
+            users: of_kind(&[FileKind::TokenCsv]).and_then(|text| TokenFile::from_secret(text).ok()).map_or_else(
+                String::new,
+                |file| {
+                    let users = file.rows().iter().map(|row| row.user.as_str()).filter(|user| !is_below(user));
+                    users.fold("\n".to_owned(), |users, user| users + user + "\n")
+                },
+            ),
+            below,
         }
     }
 }

@@ -274,7 +274,14 @@ mod tests {
 
     fn files() -> [HostFile; 1] {
         let content = std::sync::Arc::new(Secret::from("x"));
-        [HostFile { kind: FileKind::TokenCsv, path: "/etc/t".into(), content, sha256: Digest::of("x"), validity: None }]
+        [HostFile {
+            kind: FileKind::TokenCsv,
+            path: "/etc/t".into(),
+            content,
+            sha256: Digest::of("x"),
+            validity: None,
+            own_users_below: None,
+        }]
     }
 
     fn outcome(text: &str) -> Result<HostOutcome, Error> {

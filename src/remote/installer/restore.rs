@@ -99,6 +99,7 @@ impl KeptFile {
             content: Arc::new(Secret::from("")),
             sha256,
             validity: None,
+            own_users_below: None,
         }
     }
 }

@@ -159,7 +159,7 @@ pub(super) fn render_install(layout: &Layout<'_>, nonce: &str, written: &[Writte
 /// Everything between braces: our functions, `more` of them, and the calls.
 pub(super) fn wrap(layout: &Layout<'_>, nonce: &str, more: &'static str, calls: &str) -> Input {
     let own = Own::of(layout.files);
-    let own = [("our_ca", &own.authority), ("our_pem", &own.pem), ("our_users", &own.users)];
+    let own = [("our_ca", &own.authority), ("our_pem", &own.pem), ("our_users", &own.users), ("our_below", &own.below)];
     // No larger than needed: all of it is wiped in the end, and memory counts by the session.
     let names: usize = own.iter().map(|(_, value)| value.len()).sum();
     let mut script = String::with_capacity(names + calls.len() + 1024);

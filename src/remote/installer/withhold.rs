@@ -137,8 +137,14 @@ mod tests {
 
     fn withheld_of(rows: &str, said: &str) -> String {
         let content = Arc::new(Secret::from(rows));
-        let file =
-            HostFile { kind: FileKind::TokenCsv, path: "/t".into(), content, sha256: Digest::of(rows), validity: None };
+        let file = HostFile {
+            kind: FileKind::TokenCsv,
+            path: "/t".into(),
+            content,
+            sha256: Digest::of(rows),
+            validity: None,
+            own_users_below: None,
+        };
         let reply = Reply::new(said.replace('@', NONCE).into_bytes(), Exit::Status(0));
         let output = withhold_secrets(reply, NONCE, &[file]).output;
         String::from_utf8(output).unwrap().replace(NONCE, "@").replace(INSTEAD, "#")

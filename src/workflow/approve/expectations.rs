@@ -6,7 +6,6 @@ use crate::{
     digest::Digest,
     inventory::{Connection, Host, Inventory, Role, TokenSettings},
     pki,
-    store::TokenRecord,
 };
 use jiff::{SignedDuration, Timestamp};
 use std::{
@@ -176,12 +175,6 @@ impl Requester {
     #[must_use]
     pub fn of_settings(settings: &TokenSettings) -> Self {
         Self::new(&settings.user, &settings.groups)
-    }
-
-    /// The same, as they were when the token was made.
-    #[must_use]
-    pub fn of_record(record: &TokenRecord) -> Self {
-        Self::new(&record.user, &record.groups)
     }
 
     /// The holders of a bootstrap token that the cluster keeps in a Secret.

@@ -3,6 +3,7 @@
 //! taken on exactly the version that was judged.
 
 mod expectations;
+mod holders;
 mod judge;
 mod rights;
 mod verdict;
@@ -11,6 +12,7 @@ mod watch;
 pub use expectations::{
     DEFAULT_SINCE, Expectations, ExpectedNode, Grant, Hostile, Requester, Scope, Seen, Selection, Serving,
 };
+pub use holders::{shared_holders, token_holders};
 pub use judge::judge;
 pub use rights::{TO_APPROVE, find_lacking};
 pub use verdict::{Judged, Outcome, Purpose, Reason, Verdict};
@@ -19,8 +21,6 @@ pub use watch::{Watch, Watched, connect_ready, find_secrets, servers};
 use crate::{
     cluster::{self, Cluster, Decision, RequestState, SigningRequest},
     digest::Digest,
-    inventory::{Inventory, TokenForm},
-    store::TokenRecord,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,15 +48,6 @@ pub struct Round {
     pub judged: Vec<Judged>,
     /// Of the selected nodes those that have not joined.
     pub missing: Vec<String>,
-}
-
-/// Who holds our token: of token.csv as the inventory names them, and of either form as they were when it was made.
-#[must_use]
-pub fn token_holders(inventory: &Inventory, stored: Option<&TokenRecord>) -> Vec<Requester> {
-    // Holders of a Secret are known by its id alone, which the record has.
-    let ours = Some(Requester::of_settings(&inventory.token)).filter(|_| inventory.token_form == TokenForm::Csv);
-    let stored = stored.map(Requester::of_record).filter(|stored| Some(stored) != ours.as_ref());
-    ours.into_iter().chain(stored).collect()
 }
 
 /// Judges every pending request and approves what is expected; denies what is hostile where the expectations say so.

@@ -112,6 +112,11 @@ fn reason_to_reissue(
     desk: &Desk,
     node: Option<&str>,
 ) -> Option<String> {
+    let is_ours = authority.key_pem().is_some();
+    // No host gets it: nobody elsewhere is asked to sign it anew.
+    if node.is_none() && desk.per_node && !is_ours {
+        return None;
+    }
     if info.not_after <= desk.now {
         return Some(format!("it expired on {}", day(info)));
     }
@@ -132,7 +137,6 @@ fn reason_to_reissue(
     let asked = SignedDuration::try_from(wanted.validity).unwrap_or(SignedDuration::MAX);
     let clamped = info.not_after == authority.certificate().not_after && lifetime < asked;
     // Who signs elsewhere decides there how long it holds.
-    let is_ours = authority.key_pem().is_some();
     if is_ours && lifetime.as_secs() != asked.as_secs() && !clamped {
         return Some("the inventory asks for another validity".to_owned());
     }

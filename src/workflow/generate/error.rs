@@ -26,6 +26,9 @@ pub enum Error {
     /// Their users, each once.
     #[error("token.csv is missing, and with it the rows of {}", users.join(", "))]
     OtherRowsLost { users: Vec<String> },
+    /// In a rotation none is made beside those that it is about.
+    #[error("a rotation of the token is under way, and {node}, which is to have a token of its own, has none")]
+    NodeWithoutToken { node: String },
     #[error("a rotation of the token is under way, and [token] of the inventory has changed")]
     RotationUnderWay,
     /// The directory has the one, the inventory asks for the other.
@@ -84,6 +87,7 @@ impl Error {
             | Self::TokenFile { .. }
             | Self::OtherRowsLost { .. }
             | Self::RotationUnderWay
+            | Self::NodeWithoutToken { .. }
             | Self::TokenForm { .. }
             | Self::RotationTokensLost
             | Self::Store(_) => ErrorKind::Refused,
@@ -108,7 +112,13 @@ impl Error {
                 "replacing a CA locks out every node that trusts the old one: set [ca] back, or use another state_dir"
                     .into()
             }
-            Self::CaKeyAbsent { .. } | Self::Unsigned { .. } => {
+            Self::CaKeyAbsent { .. } => {
+                "`kubemint cert csr` writes requests to be signed where the CA's key is, `kubemint cert import` takes what \
+                 comes back, `kubemint reissue kube-proxy --imported` brings it to the hosts; or set ca.key beside ca.cert \
+                 in the inventory"
+                    .into()
+            }
+            Self::Unsigned { .. } => {
                 "`kubemint cert csr` writes requests to be signed where the CA's key is, `kubemint cert import` takes what \
                  comes back; or set ca.key beside ca.cert in the inventory"
                     .into()
@@ -119,6 +129,11 @@ impl Error {
             Self::OtherRowsLost { .. } => {
                 "restore token.csv from a backup, or take over the copy of a control-plane host: \
                  `kubemint token merge FILE`"
+                    .into()
+            }
+            Self::NodeWithoutToken { .. } => {
+                "finish the rotation first: `kubemint rotate token --resume` or --abort; or leave the node out of the \
+                 inventory until then"
                     .into()
             }
             Self::RotationUnderWay => {

@@ -7,6 +7,7 @@ mod authority;
 mod client;
 mod error;
 mod kubeconfigs;
+mod node_tokens;
 mod nodes;
 mod renewal;
 mod token;
@@ -14,12 +15,13 @@ mod token;
 pub use authority::{GivenAuthority, read_given_authority};
 pub(super) use client::{record, settings};
 pub use error::{Error, ErrorKind};
+pub use node_tokens::ARTIFACT as NODE_TOKENS_ARTIFACT;
 pub use nodes::{ARTIFACT as NODES_ARTIFACT, is_per_node, nodes};
 pub use renewal::{Due, Form, KeyChoice, Renewal};
 pub use token::recover;
 #[cfg(feature = "k8s")]
 pub(super) use token::{kubeconfig_user, mint_secret};
-pub(super) use token::{other_rows, record_of};
+pub(super) use token::{other_rows, record_of, stage_record};
 
 use crate::{
     bundle::CredentialSet,
@@ -79,13 +81,15 @@ pub struct Generation {
     next: State,
     /// Something is recorded otherwise, though no file may differ.
     is_reshaped: bool,
+    /// So are the nodes' own tokens.
+    is_renamed: bool,
 }
 
 impl Generation {
     /// Whether committing would write nothing.
     #[must_use]
     pub fn is_current(&self) -> bool {
-        self.changes.is_empty() && !self.is_reshaped
+        self.changes.is_empty() && !self.is_reshaped && !self.is_renamed
     }
 
     /// Whether nodes get keys of their own, or one that all share, and had it otherwise.
@@ -177,7 +181,8 @@ pub fn plan_generation(
 /// The same, with certificates made anew as `renewal` asks.
 ///
 /// # Errors
-/// As [`plan_generation`]; [`Error::CaKeyAbsent`] where nothing can be signed here.
+/// As [`plan_generation`]; [`Error::CaKeyAbsent`] where all are to be made anew and nothing can be signed here. What falls
+/// due there is [`Error::Unsigned`].
 pub fn plan_renewal(
     inventory: &Inventory,
     given: GivenAuthority,
@@ -186,7 +191,7 @@ pub fn plan_renewal(
     entropy: &dyn Entropy,
     renewal: &Renewal,
 ) -> Result<Generation, Error> {
-    if let CaSource::External { cert } = &inventory.ca {
+    if let (CaSource::External { cert }, Due::Now) = (&inventory.ca, renewal.due) {
         return Err(Error::CaKeyAbsent { path: cert.clone() });
     }
     plan(inventory, given, snapshot, now, entropy, Some(renewal))
@@ -200,6 +205,7 @@ fn plan(
     entropy: &dyn Entropy,
     renewal: Option<&Renewal>,
 ) -> Result<Generation, Error> {
+    let is_asked_for = renewal.is_some_and(|renewal| renewal.form == Form::PerNode);
     let mut desk = Desk {
         inventory,
         snapshot,
@@ -208,11 +214,11 @@ fn plan(
         steps: Vec::new(),
         changes: Changes::default(),
         renewal,
-        per_node: false,
+        per_node: is_asked_for || is_per_node(inventory, snapshot.state.as_ref()),
         replaced: BTreeMap::new(),
     };
     let (authority, ca_record) = authority::settle(&mut desk, given)?;
-    let token::Settled { token, token_csv, user, record } = token::settle(&mut desk)?;
+    let token::Settled { token, node_tokens, token_csv, user, record } = token::settle(&mut desk)?;
     let (client, client_record) = client::settle(&mut desk, &authority)?;
     let node_clients = nodes::settle(&mut desk, &authority)?;
     let set = CredentialSet {
@@ -220,6 +226,7 @@ fn plan(
         ca_pem: authority.certificate_pem().to_owned(),
         token_user: user,
         token,
+        node_tokens,
         token_csv,
         client_certificate_pem: client.certificate_pem,
         client_key_pem: client.key_pem,
@@ -228,6 +235,8 @@ fn plan(
     kubeconfigs::settle(&mut desk, &set)?;
     let previous = snapshot.state.clone().unwrap_or_default();
     let is_reshaped = previous.per_node != desk.per_node;
+    let nodes_before = previous.token.as_ref().map(|token| &token.nodes);
+    let is_renamed = nodes_before.is_some_and(|nodes| *nodes != record.nodes);
     let mut replaced = previous.replaced.clone();
     replaced.retain(|_, old| old.not_after > now);
     replaced.extend(desk.replaced);
@@ -239,5 +248,5 @@ fn plan(
         replaced,
         ..previous
     };
-    Ok(Generation { set, steps: desk.steps, changes: desk.changes, next, is_reshaped })
+    Ok(Generation { set, steps: desk.steps, changes: desk.changes, next, is_reshaped, is_renamed })
 }

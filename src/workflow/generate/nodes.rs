@@ -3,7 +3,7 @@
 //! come back.
 
 use super::{
-    Desk, Due, Error, Form, StepAction,
+    Desk, Due, Error, StepAction,
     client::{Settled, settle_pair},
 };
 use crate::{
@@ -31,8 +31,6 @@ pub fn nodes(inventory: &Inventory) -> impl Iterator<Item = &str> {
 /// The pairs by node; none where nodes share one.
 pub(super) fn settle(desk: &mut Desk, authority: &Authority) -> Result<BTreeMap<String, ClientPair>, Error> {
     let before = desk.snapshot.state.as_ref();
-    let is_asked_for = desk.renewal.is_some_and(|renewal| renewal.form == Form::PerNode);
-    desk.per_node = is_asked_for || is_per_node(desk.inventory, before);
     let was_per_node = before.is_some_and(|state| state.per_node);
     if desk.renewal.is_some_and(|renewal| renewal.due == Due::Now) {
         drop_unwanted(desk);

@@ -1,24 +1,28 @@
 //! The bootstrap token and token.csv: a token is made once and kept; its row follows the inventory; rows of other users
 //! stay as they are. A token that the cluster keeps in a Secret has no row: it is in bootstrap.kubeconfig alone.
 
-use super::{Desk, Error, StepAction, Stored};
+use super::{Desk, Error, StepAction, Stored, node_tokens, nodes::nodes};
 use crate::{
     digest::Fingerprint,
     entropy::Entropy,
     inventory::{Inventory, TokenForm, TokenSettings},
     kubeconfig::Kubeconfig,
-    rotation::{Carrier, Record, Which},
+    rotation::{Carrier, NodeToken, Record, Which},
     secret::{Secret, scrub},
     store::{RowRecord, Snapshot, StoredFile, TokenRecord},
-    token::{BootstrapToken, BootstrapTokenSecret, ManifestError, Row, TokenFile},
+    token::{BootstrapToken, BootstrapTokenSecret, ManifestError, Row, TokenFile, node_holder},
+    workflow::stored::Tokens,
 };
 use jiff::{SignedDuration, Timestamp};
+use std::collections::{BTreeMap, HashSet};
 
 const ARTIFACT: &str = "token";
 
 /// The token as it is to be.
 pub(super) struct Settled {
     pub token: BootstrapToken,
+    /// Of nodes that have their own.
+    pub node_tokens: BTreeMap<String, BootstrapToken>,
     pub token_csv: Option<Secret>,
     /// As bootstrap.kubeconfig names it.
     pub user: String,
@@ -28,7 +32,7 @@ pub(super) struct Settled {
 pub(super) fn settle(desk: &mut Desk) -> Result<Settled, Error> {
     let state = desk.snapshot.state.as_ref();
     if let Some((rotation, record)) = state.and_then(|state| Some((state.rotation.clone()?, state.token.clone()?))) {
-        return keep(desk, &rotation, record);
+        return keep(desk, &rotation, &record);
     }
     let wanted = desk.inventory.token_form;
     match state.and_then(crate::store::State::token_form) {
@@ -51,7 +55,7 @@ fn settle_secret(desk: &mut Desk) -> Result<Settled, Error> {
             format!("; {tense} {}", end.strftime("%Y-%m-%d %H:%M:%S UTC"))
         });
         desk.note(ARTIFACT, StepAction::Kept, format!("fingerprint {}{ends}", record.fingerprint));
-        return Ok(Settled { token, token_csv: None, user, record });
+        return Ok(Settled { token, node_tokens: BTreeMap::new(), token_csv: None, user, record });
     }
     let secret = mint_secret(desk.inventory, desk.now, desk.entropy)?;
     let (token, TokenSettings { user: holder, uid, groups }) = (secret.token(), secret.holder());
@@ -60,9 +64,9 @@ fn settle_secret(desk: &mut Desk) -> Result<Settled, Error> {
     let ends = secret.expiration().strftime("%Y-%m-%d %H:%M:%S UTC");
     let reason = format!("fingerprint {fingerprint}, expires {ends}{}", lost.unwrap_or_default());
     desk.note(ARTIFACT, StepAction::Created, reason);
-    let (created, secret, other_rows) = (desk.now, Some(secret.terms()), Vec::new());
-    let record = TokenRecord { fingerprint, user: holder, uid, groups, created, secret, other_rows };
-    Ok(Settled { token, token_csv: None, user, record })
+    let (created, secret, other_rows, nodes) = (desk.now, Some(secret.terms()), Vec::new(), BTreeMap::new());
+    let record = TokenRecord { fingerprint, user: holder, uid, groups, created, secret, other_rows, nodes };
+    Ok(Settled { token, node_tokens: BTreeMap::new(), token_csv: None, user, record })
 }
 
 /// A token for a Secret, as the inventory asks for it.
@@ -89,7 +93,9 @@ fn settle_row(desk: &mut Desk) -> Result<Settled, Error> {
     };
     let fingerprint = token.fingerprint();
     let file = rewrite(&file, previous.as_ref(), &token, &wanted)?;
-    let (text, other_rows) = (file.render(), other_rows(&file, &wanted));
+    let node_tokens::Settled { file, tokens: node_tokens, records: nodes } =
+        node_tokens::settle(desk, &file, previous.as_ref())?;
+    let (text, other_rows) = (file.render(), other_rows(&file, &wanted, &nodes));
     let stored = desk.put(StoredFile::TokenCsv, &text);
     let (action, reason) = match (origin, stored) {
         (Origin::Minted, _) => (StepAction::Created, minted(fingerprint, previous.as_ref())),
@@ -98,22 +104,27 @@ fn settle_row(desk: &mut Desk) -> Result<Settled, Error> {
         }
         (Origin::Stored, Stored::Same) => (StepAction::Kept, format!("fingerprint {fingerprint}")),
         (Origin::Stored, Stored::Differs) => {
-            (StepAction::Rebuilt, format!("user, uid or groups changed; token {fingerprint} is kept"))
+            let is_same = previous.as_ref().is_some_and(|old| old.fingerprint == fingerprint && old.holder() == wanted);
+            let why = if is_same { "rows of nodes changed" } else { "user, uid or groups changed" };
+            (StepAction::Rebuilt, format!("{why}; token {fingerprint} is kept"))
         }
     };
+    // Before the step of the nodes' own.
+    let of_nodes = desk.steps.pop_if(|step| step.artifact == node_tokens::ARTIFACT);
     desk.note(ARTIFACT, action, reason);
+    desk.steps.extend(of_nodes);
     let created = match previous {
         Some(record) if record.fingerprint == fingerprint => record.created,
         _ => desk.now,
     };
     let TokenSettings { user, uid, groups } = wanted;
     let name = user.clone();
-    let record = TokenRecord { fingerprint, user, uid, groups, created, secret: None, other_rows };
-    Ok(Settled { token, token_csv: Some(text), user: name, record })
+    let record = TokenRecord { fingerprint, user, uid, groups, created, secret: None, other_rows, nodes };
+    Ok(Settled { token, node_tokens, token_csv: Some(text), user: name, record })
 }
 
 /// While a rotation is under way token.csv and the token are what its stage says, and nothing the inventory asks for.
-fn keep(desk: &mut Desk, rotation: &Record, record: TokenRecord) -> Result<Settled, Error> {
+fn keep(desk: &mut Desk, rotation: &Record, record: &TokenRecord) -> Result<Settled, Error> {
     let TokenSettings { user, uid, groups } = &desk.inventory.token;
     let is_as_before = match rotation.carrier() {
         Carrier::TokenFile => {
@@ -129,8 +140,10 @@ fn keep(desk: &mut Desk, rotation: &Record, record: TokenRecord) -> Result<Settl
     let both = desk.snapshot.content(StoredFile::RotationTokens).ok_or_else(lost)?;
     let both = TokenFile::from_secret(both)
         .map_err(|source| Error::TokenFile { path: StoredFile::RotationTokens.path().into(), source })?;
-    let token = rotation.token(&both, rotation.carried()).ok_or_else(lost)?;
-    let user = kubeconfig_user(desk.inventory, rotation, &both).ok_or_else(lost)?;
+    let record = stage_record(record, rotation, &both).ok_or_else(lost)?;
+    refuse_nodes_without(desk.inventory, &record, rotation)?;
+    let Tokens { shared: token, nodes: node_tokens } = Tokens::of(&record, &both).ok_or_else(lost)?;
+    let user = kubeconfig_user(desk.inventory, rotation, &record, &both).ok_or_else(lost)?;
     let token_csv = match rotation.carrier() {
         Carrier::Secrets => None,
         Carrier::TokenFile | Carrier::Migration => Some(rotation.token_file(&both).ok_or_else(lost)?.render()),
@@ -141,7 +154,42 @@ fn keep(desk: &mut Desk, rotation: &Record, record: TokenRecord) -> Result<Settl
         Some(Stored::Differs) => StepAction::Rebuilt,
     };
     desk.note(ARTIFACT, action, format!("fingerprint {fingerprint}; a rotation is under way"));
-    Ok(Settled { token, token_csv, user, record: TokenRecord { fingerprint, ..record } })
+    Ok(Settled { token, node_tokens, token_csv, user, record })
+}
+
+/// One that came to the inventory meanwhile would get the token that others share.
+fn refuse_nodes_without(inventory: &Inventory, record: &TokenRecord, rotation: &Record) -> Result<(), Error> {
+    if record.nodes.is_empty() || rotation.carrier() != Carrier::TokenFile {
+        return Ok(());
+    }
+    match nodes(inventory).find(|node| !record.nodes.contains_key(*node)) {
+        Some(node) => Err(Error::NodeWithoutToken { node: node.to_owned() }),
+        None => Ok(()),
+    }
+}
+
+/// The record of the token as it is in a rotation's stage. `None` where `both` lacks a row.
+pub(in crate::workflow) fn stage_record(
+    stored: &TokenRecord,
+    rotation: &Record,
+    both: &TokenFile,
+) -> Option<TokenRecord> {
+    let which = rotation.carried();
+    let mut own = TokenRecord { nodes: rotation.node_tokens(&stored.nodes, which), ..stored.clone() };
+    if rotation.of.is_some() {
+        return Some(own);
+    }
+    own.fingerprint = rotation.fingerprint(which);
+    own.created = match which {
+        Which::Old => rotation.old_created,
+        Which::New => rotation.began,
+    };
+    if rotation.secrets.is_some() {
+        let holder = rotation.row(both, which)?.holder();
+        TokenSettings { user: own.user, uid: own.uid, groups: own.groups } = holder;
+        own.secret = rotation.secret_of(which).cloned();
+    }
+    Some(own)
 }
 
 /// Under which name bootstrap.kubeconfig holds the token of a rotation's stage: that of its row, or the inventory's where
@@ -149,8 +197,12 @@ fn keep(desk: &mut Desk, rotation: &Record, record: TokenRecord) -> Result<Settl
 pub(in crate::workflow) fn kubeconfig_user(
     inventory: &Inventory,
     rotation: &Record,
+    record: &TokenRecord,
     both: &TokenFile,
 ) -> Option<String> {
+    if rotation.of.is_some() {
+        return Some(record.user.clone());
+    }
     let which: Which = rotation.carried();
     match rotation.secret_of(which) {
         Some(_) => Some(inventory.token.user.clone()),
@@ -161,19 +213,30 @@ pub(in crate::workflow) fn kubeconfig_user(
 /// Our own row can be made again; the tokens of other users nobody here knows.
 fn refuse_lost_rows(snapshot: &Snapshot) -> Result<(), Error> {
     let Some(record) = snapshot.state.as_ref().and_then(|state| state.token.as_ref()) else { return Ok(()) };
-    if snapshot.content(StoredFile::TokenCsv).is_some() || record.other_rows.is_empty() {
+    if snapshot.content(StoredFile::TokenCsv).is_some() || record.other_rows.is_empty() && record.nodes.is_empty() {
         return Ok(());
     }
     let mut users: Vec<String> = record.other_rows.iter().map(|row| scrub(&row.user)).collect();
+    if !record.nodes.is_empty() {
+        users.push(format!("{} nodes", record.nodes.len()));
+    }
     users.sort();
     users.dedup();
     Err(Error::OtherRowsLost { users })
 }
 
 /// What state.json keeps of the rows that are not ours.
-pub(in crate::workflow) fn other_rows(file: &TokenFile, own: &TokenSettings) -> Vec<RowRecord> {
-    let others = file.rows().iter().filter(|row| (&row.user, &row.uid) != (&own.user, &own.uid));
-    others.map(record_of).collect()
+pub(in crate::workflow) fn other_rows(
+    file: &TokenFile,
+    own: &TokenSettings,
+    nodes: &BTreeMap<String, NodeToken>,
+) -> Vec<RowRecord> {
+    let of_nodes: HashSet<(String, String)> =
+        nodes.keys().map(|node| node_holder(own, node)).map(|holder| (holder.user, holder.uid)).collect();
+    let is_ours = |row: &RowRecord| {
+        (&row.user, &row.uid) == (&own.user, &own.uid) || of_nodes.contains(&(row.user.clone(), row.uid.clone()))
+    };
+    file.rows().iter().map(record_of).filter(|row| !is_ours(row)).collect()
 }
 
 fn minted(fingerprint: Fingerprint, previous: Option<&TokenRecord>) -> String {

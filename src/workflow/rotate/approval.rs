@@ -5,7 +5,7 @@ use super::{bench::Course, nodes, report::Approved, stop::Stop};
 use crate::{
     cluster::Cluster,
     rotation::{Mode, Record},
-    workflow::approve::{Act, Expectations, Outcome, Requester, Round, run_round},
+    workflow::approve::{Act, Expectations, Outcome, Round, run_round, shared_holders, token_holders},
 };
 use jiff::{SignedDuration, Timestamp};
 use std::{
@@ -59,9 +59,13 @@ pub(super) fn draw_line(course: &mut Course) {
 fn look(course: &mut Course, told: &mut BTreeMap<String, String>) -> Result<BTreeSet<String>, String> {
     let tokens = course.tokens().map_err(|stop| stop.why.message)?;
     // A Secret's user has its token's id in its name: nodes may still ask as the old one.
-    let requesters = tokens.holders().iter().map(Requester::of_settings).collect();
-    let mut expectations =
-        Expectations::of_inventory(course.bench.inventory, requesters, course.bench.fleet.clock.now());
+    let (inventory, state) = (course.bench.inventory, course.snapshot.state.as_ref());
+    let mut requesters = token_holders(inventory, state);
+    requesters.extend(shared_holders(inventory, state, tokens.holders()));
+    let mut expectations = Expectations::of_inventory(inventory, requesters, course.bench.fleet.clock.now());
+    if course.record.of.is_some() {
+        expectations = expectations.only(&course.record.nodes.keys().cloned().collect());
+    }
     if course.record.mode == Mode::RevokeNow {
         let Some(line) = course.record.distrusted_until else { return Ok(BTreeSet::new()) };
         // Times are whole seconds there.

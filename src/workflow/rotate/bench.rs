@@ -9,18 +9,18 @@ use super::{
 use crate::{
     bundle::{Bundle, CredentialSet, FileKind, build_bundles},
     cluster::{Cluster, Clusters},
-    inventory::{Host, Inventory, Role, TokenSettings},
-    rotation::{Carrier, Direction, Mode, Record, Stage, Which},
+    inventory::{Host, Inventory, Role},
+    rotation::{Carrier, Direction, Mode, Record, Stage},
     secret::Secret,
     store::{self, Changes, Journal, Lock, Snapshot, Store, StoredFile},
     token::TokenFile,
     workflow::{
         distribute::{self, Fleet},
-        generate::kubeconfig_user,
+        generate::{kubeconfig_user, stage_record},
         journal::Entry,
         kept_run::ROTATION,
         report::{ErrorReport, HostReport},
-        stored::read_stored_set,
+        stored::{Tokens, read_stored_set},
     },
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,10 +57,6 @@ pub trait Observer: distribute::Observer {
 impl Bench<'_> {
     pub(super) fn control_plane(&self) -> Vec<&Host> {
         self.hosts(Role::ControlPlane)
-    }
-
-    pub(super) fn nodes(&self) -> Vec<&Host> {
-        self.hosts(Role::Node)
     }
 
     fn hosts(&self, role: Role) -> Vec<&Host> {
@@ -122,11 +118,17 @@ impl<'a> Course<'a> {
         }
     }
 
+    /// The nodes whose file changes.
+    pub fn nodes(&self) -> Vec<&'a Host> {
+        let is_meant = |host: &&Host| self.record.of.is_none() || self.record.nodes.contains_key(host.name.as_str());
+        self.bench.hosts(Role::Node).into_iter().filter(is_meant).collect()
+    }
+
     /// Journals that a run has begun: the record is stored already, whatever becomes of this line.
     pub fn start(&self) -> Result<(), Stop> {
         let bench = self.bench;
         let mut hosts: Vec<&str> = Vec::new();
-        for host in bench.control_plane().into_iter().chain(bench.nodes()) {
+        for host in bench.control_plane().into_iter().chain(self.nodes()) {
             if !hosts.contains(&host.name.as_str()) {
                 hosts.push(host.name.as_str());
             }
@@ -292,16 +294,6 @@ pub(super) fn commit_record(
     Ok((bench.store.load()?, record))
 }
 
-/// Whether the stored token.csv, where there is to be one, is that of the record's stage.
-pub(super) fn holds_token_file(snapshot: &Snapshot, record: &Record) -> bool {
-    if record.carrier() == Carrier::Secrets {
-        return true;
-    }
-    let both = snapshot.content(StoredFile::RotationTokens).and_then(|text| TokenFile::from_secret(text).ok());
-    let file = both.and_then(|both| record.token_file(&both));
-    file.is_some_and(|file| snapshot.holds(StoredFile::TokenCsv, &file.render()))
-}
-
 /// Stores the record with token.csv and bootstrap.kubeconfig of its stage.
 pub(super) fn commit(bench: &Bench, snapshot: &Snapshot, record: Record) -> Result<(Snapshot, Record), store::Error> {
     let damaged = |what: &str| store::Error::Damaged { path: bench.store.dir().to_owned(), what: what.to_owned() };
@@ -313,29 +305,20 @@ pub(super) fn commit(bench: &Bench, snapshot: &Snapshot, record: Record) -> Resu
         Carrier::Secrets => None,
         Carrier::TokenFile | Carrier::Migration => Some(record.token_file(&both).ok_or_else(lacks)?.render()),
     };
-    let token = record.token(&both, record.carried()).ok_or_else(lacks)?;
+    let mut next = snapshot.state.clone().unwrap_or_default();
+    let own = next.token.as_ref().ok_or_else(|| damaged("there is no record of the token"))?;
+    let own = stage_record(own, &record, &both).ok_or_else(lacks)?;
+    let tokens = Tokens::of(&own, &both).ok_or_else(lacks)?;
     let mut set = read_stored_set(bench.inventory, snapshot).map_err(|e| damaged(&e.to_string()))?;
-    set.token = token;
-    set.token_user = kubeconfig_user(bench.inventory, &record, &both).ok_or_else(lacks)?;
+    (set.token, set.node_tokens) = (tokens.shared, tokens.nodes);
+    set.token_user = kubeconfig_user(bench.inventory, &record, &own, &both).ok_or_else(lacks)?;
+    next.token = Some(own);
     let kubeconfig = set
         .render(FileKind::BootstrapKubeconfig, &bench.inventory.cluster.server)
         .map_err(|e| damaged(&e.to_string()))?;
     for (file, content) in [(StoredFile::TokenCsv, token_csv), (StoredFile::BootstrapKubeconfig, Some(kubeconfig))] {
         if let Some(content) = content.filter(|content| !snapshot.holds(file, content)) {
             changes.push((file, content));
-        }
-    }
-    let mut next = snapshot.state.clone().unwrap_or_default();
-    if let Some(own) = &mut next.token {
-        own.fingerprint = record.fingerprint(record.carried());
-        own.created = match record.carried() {
-            Which::Old => record.old_created,
-            Which::New => record.began,
-        };
-        if record.secrets.is_some() {
-            let holder = record.row(&both, record.carried()).ok_or_else(lacks)?.holder();
-            TokenSettings { user: own.user, uid: own.uid, groups: own.groups } = holder;
-            own.secret = record.secret_of(record.carried()).cloned();
         }
     }
     next.rotation = Some(record.clone());

@@ -8,21 +8,25 @@ mod approval;
 mod bench;
 mod carrier;
 mod control_plane;
+mod exchange;
 mod nodes;
 mod preflight;
 mod report;
 mod secrets;
 mod stop;
+mod token_files;
 mod tokens;
 mod verification;
 
 pub use bench::{Bench, Gate, Observer};
-pub use preflight::{Beginning, Plan, Refusal, check_inventory, plan_rotation};
+pub use preflight::{Beginning, Plan, Refusal, Scope, check_inventory, plan_rotation};
 pub use report::{Pending, RotationReport, State};
 
 use crate::{
-    rotation::{Direction, Mode, Record, Stage},
-    store::{self, Snapshot},
+    rotation::{Carrier, Direction, Mode, Record, Stage},
+    store::{self, Snapshot, StoredFile},
+    token::TokenFile,
+    workflow::generate::stage_record,
 };
 use bench::Course;
 use stop::Stop;
@@ -54,12 +58,13 @@ pub fn turn_rotation(bench: &Bench, snapshot: Snapshot, record: Record) -> Resul
 /// have left the set that was there.
 #[must_use]
 pub fn is_settled(snapshot: &Snapshot) -> bool {
-    let Some((state, record)) = snapshot.state.as_ref().and_then(|state| Some((state, state.rotation.as_ref()?)))
-    else {
-        return true;
-    };
-    let carried = record.fingerprint(record.carried());
-    state.token.as_ref().is_some_and(|own| own.fingerprint == carried) && bench::holds_token_file(snapshot, record)
+    let Some(state) = &snapshot.state else { return true };
+    let (Some(record), Some(own)) = (&state.rotation, &state.token) else { return true };
+    let both = snapshot.content(StoredFile::RotationTokens).and_then(|text| TokenFile::from_secret(text).ok());
+    let Some(both) = both else { return false };
+    let is_stored = |file: TokenFile| snapshot.holds(StoredFile::TokenCsv, &file.render());
+    stage_record(own, record, &both).as_ref() == Some(own)
+        && (record.carrier() == Carrier::Secrets || record.token_file(&both).is_some_and(is_stored))
 }
 
 /// A rotation whose record is stored.

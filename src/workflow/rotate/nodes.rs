@@ -27,7 +27,7 @@ pub(super) type Readiness = BTreeMap<String, bool>;
 
 pub(super) fn switch(course: &mut Course) -> Result<(), Stop> {
     let bench = course.bench;
-    let nodes = bench.nodes();
+    let nodes = course.nodes();
     let readiness = match bench.inventory.services.kubelet_restart {
         KubeletRestart::Unjoined if bench.inventory.services.kubelet.is_some() => readiness(course)?,
         _ => Readiness::new(),
@@ -70,7 +70,7 @@ pub(super) fn spread_token_file(course: &mut Course) -> Result<(), Stop> {
         return Ok(());
     }
     let wants = |host: &&Host| host.token_csv_on_nodes && !host.roles.contains(Role::ControlPlane);
-    let nodes: Vec<&Host> = course.bench.nodes().into_iter().filter(wants).collect();
+    let nodes: Vec<&Host> = course.nodes().into_iter().filter(wants).collect();
     if nodes.is_empty() {
         return Ok(());
     }

@@ -1,15 +1,14 @@
 //! What must hold before a rotation begins: nothing is changed here, and every fault is said at once.
 
-use super::tokens::whoami;
+use super::{exchange, token_files::check_hosts, tokens::whoami};
 use crate::{
-    bundle::{CredentialSet, FileKind, build_bundles},
+    bundle::CredentialSet,
     cluster::{self, Action, Clusters},
-    inventory::{Host, Inventory, KubeletRestart, Role, TokenForm, TokenSettings},
-    remote::installer::{self, FileState, FileView, ForeignPolicy, Found},
+    inventory::{Host, Inventory, KubeletRestart, Role, TokenForm},
     rotation::{Carrier, Mode, Record, SecretPair},
     secret::Secret,
     store::{Snapshot, StoredFile, TokenRecord},
-    token::{BootstrapToken, BootstrapTokenSecret, TokenFile},
+    token::{BootstrapToken, BootstrapTokenSecret, Row, TokenFile},
     workflow::{
         approve::{TO_APPROVE, find_lacking},
         distribute::Fleet,
@@ -39,7 +38,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn found(code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(super) fn found(code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { code, message: message.into(), hint: hint.into(), is_bad_input: false }
     }
 
@@ -56,6 +55,16 @@ pub struct Beginning<'a> {
     pub carrier: Carrier,
     pub mode: Mode,
     pub grace: Option<SignedDuration>,
+    pub scope: Scope<'a>,
+}
+
+/// Whose tokens change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope<'a> {
+    /// All that kubemint knows.
+    All,
+    /// The own ones of these nodes; never empty.
+    Nodes(&'a [String]),
 }
 
 /// Whether the inventory says enough to rotate tokens that are carried so.
@@ -116,7 +125,7 @@ pub fn plan_rotation(
     snapshot: &Snapshot,
     beginning: Beginning<'_>,
 ) -> Result<Plan, Refusal> {
-    let Beginning { id, carrier, mode, grace } = beginning;
+    let Beginning { id, carrier, mode, grace, scope } = beginning;
     if snapshot.state.as_ref().is_some_and(|state| state.rotation.is_some()) {
         let hint = "`kubemint rotate token --resume` goes on with it";
         return Err(Refusal::found("rotation_under_way", "a rotation is under way", hint));
@@ -138,12 +147,17 @@ pub fn plan_rotation(
     if carrier != Carrier::Secrets {
         check_hosts(fleet, inventory, &set)?;
     }
-    let remarks = check_apiservers(clusters, inventory, &set.token, &own, mode)?;
+    let old = exchange::leaving(&set, &own, scope)?;
+    let remarks = check_apiservers(clusters, inventory, (&old.token, &old.holder.user), &own, mode)?;
     check_rights(clusters, inventory, carrier)?;
     let failed = |e: crate::token::TokenError| Refusal::found("token", e.to_string(), e.hint().unwrap_or_default());
     let now = fleet.clock.now();
+    let mut taken = rows.rows().iter().map(Row::fingerprint).collect();
     let (new, holder, terms) = match carrier {
-        Carrier::TokenFile => (BootstrapToken::generate(fleet.entropy).map_err(failed)?, wanted.token.clone(), None),
+        Carrier::TokenFile => {
+            let holder = if scope == Scope::All { wanted.token.clone() } else { old.holder.clone() };
+            (BootstrapToken::generate_unlike(fleet.entropy, &mut taken).map_err(failed)?, holder, None)
+        }
         Carrier::Secrets | Carrier::Migration => {
             let secret = mint(fleet, clusters, wanted, grace)?;
             (secret.token(), secret.holder(), Some(secret.terms()))
@@ -151,13 +165,19 @@ pub fn plan_rotation(
     };
     let rows = match carrier {
         Carrier::TokenFile | Carrier::Migration => rows,
-        Carrier::Secrets => {
-            let (user, uid, groups) = (own.user.clone(), own.uid.clone(), own.groups.clone());
-            rows.with_row_at_end(&set.token, &TokenSettings { user, uid, groups }).map_err(failed)?
-        }
+        Carrier::Secrets => rows.with_rows_at_end(&[(set.token.clone(), own.holder())]).map_err(failed)?,
     };
-    let both = rows.with_row_at_end(&new, &holder).map_err(failed)?.render();
-    let record = Record::begin(id, (own.fingerprint, own.created), new.fingerprint(), now);
+    let fingerprint = new.fingerprint();
+    let mut added = vec![(new, holder)];
+    let nodes = exchange::plan_nodes((inventory, wanted), &own, scope, fingerprint, now, |holder| {
+        let token = BootstrapToken::generate_unlike(fleet.entropy, &mut taken)?;
+        added.push((token.clone(), holder));
+        Ok(token.fingerprint())
+    });
+    let nodes = nodes.map_err(failed)?;
+    let both = rows.with_rows_at_end(&added).map_err(failed)?.render();
+    let record = Record::begin(id, (old.fingerprint, old.created), fingerprint, now);
+    let record = Record { of: old.node, nodes, ..record };
     let record = Record { secrets: terms.map(|new| SecretPair { old: own.secret.clone(), new }), ..record };
     let record = match mode {
         Mode::Overlap => Record { grace, ..record },
@@ -176,7 +196,7 @@ fn stored_rows(snapshot: &Snapshot, set: &CredentialSet) -> Result<TokenFile, Ro
     let missing = || RowFault::Missing("token.csv is missing".into());
     let text = snapshot.content(StoredFile::TokenCsv).ok_or_else(missing)?;
     let file = TokenFile::from_secret(text).map_err(|e| RowFault::Missing(format!("token.csv: {e}")))?;
-    let count = file.rows().len() - file.without_token(&set.token).rows().len();
+    let count = file.rows().len() - file.without_tokens(std::slice::from_ref(&set.token)).rows().len();
     if count > 1 { Err(RowFault::Shared) } else { Ok(file) }
 }
 
@@ -209,63 +229,15 @@ fn mint(
     }
 }
 
-fn control_plane(inventory: &Inventory) -> impl Iterator<Item = &Host> {
+pub(super) fn control_plane(inventory: &Inventory) -> impl Iterator<Item = &Host> {
     inventory.hosts.iter().filter(|host| host.roles.contains(Role::ControlPlane))
-}
-
-/// All can be reached, and all have the stored token.csv.
-fn check_hosts(fleet: &Fleet, inventory: &Inventory, set: &crate::bundle::CredentialSet) -> Result<(), Refusal> {
-    let hosts: Vec<&Host> = control_plane(inventory).collect();
-    let unexpected = |e: crate::bundle::Error| Refusal::found("unexpected", e.to_string(), "please report it");
-    let mut bundles = build_bundles(&hosts, set).map_err(unexpected)?;
-    let (mut away, mut differing, mut hint) = (Vec::new(), Vec::new(), String::new());
-    for bundle in &mut bundles {
-        bundle.files.retain(|file| file.kind == FileKind::TokenCsv);
-        let (host, files) = (bundle.host, &bundle.files);
-        // Only looked at: what rows of others there are is to be said, too.
-        match installer::probe_host(fleet.remote, host, files, ForeignPolicy::Replace, fleet.entropy) {
-            Err(error) => {
-                away.push(format!("{}: {} ({})", host.name, error, error.code()));
-                hint = error.hint();
-            }
-            Ok(view) => differing.extend(view.files.iter().filter_map(|file| difference(host, file, set))),
-        }
-    }
-    if !away.is_empty() {
-        return Err(Refusal::found("host_unreachable", faults("control-plane hosts cannot be worked on", &away), hint));
-    }
-    if differing.is_empty() {
-        return Ok(());
-    }
-    let hint = "`kubemint apply --limit role:control-plane` installs the stored one (kube-apiserver reads it at its next \
-                start); rows that only a host has are taken over with `kubemint token merge`";
-    Err(Refusal::found("token_file_differs", faults("token.csv is not the same everywhere", &differing), hint))
-}
-
-fn difference(host: &Host, file: &FileView, set: &crate::bundle::CredentialSet) -> Option<String> {
-    let what = match &file.state {
-        FileState::Matches | FileState::WrongAttributes => return None,
-        FileState::Missing => "it is missing".to_owned(),
-        FileState::Blocked(error) => error.to_string(),
-        FileState::Differs => match &file.found {
-            Found::Regular(regular) => {
-                let there: Vec<_> =
-                    regular.facts.token_rows.iter().map(|row| format!("{}={}", row.user, row.token)).collect();
-                let ours: Vec<_> =
-                    set.token_rows().into_iter().map(|(user, token)| format!("{user}={token}")).collect();
-                format!("it has {}; ours has {}", there.join(" "), ours.join(" "))
-            }
-            _ => "it differs".to_owned(),
-        },
-    };
-    Some(format!("{}: {what}", host.name))
 }
 
 /// All are ready, and know the token that goes.
 fn check_apiservers(
     clusters: &dyn Clusters,
     inventory: &Inventory,
-    old: &BootstrapToken,
+    (old, holder): (&BootstrapToken, &str),
     own: &TokenRecord,
     mode: Mode,
 ) -> Result<Vec<String>, Refusal> {
@@ -279,7 +251,7 @@ fn check_apiservers(
             continue;
         }
         match whoami(cluster.as_ref(), old) {
-            Ok(Some(found)) if found == own.user => {}
+            Ok(Some(found)) if found == holder => {}
             Ok(None) if own.secret.is_some() => remarks.push(format!(
                 "{}: token {} is not known any more: its Secret has expired or is gone",
                 host.name,
@@ -342,6 +314,6 @@ fn of_cluster(error: &cluster::Error) -> Refusal {
     Refusal::found(error.code(), error.to_string(), error.hint())
 }
 
-fn faults(heading: &str, each: &[String]) -> String {
+pub(super) fn faults(heading: &str, each: &[String]) -> String {
     each.iter().fold(format!("{heading}:"), |text, line| text + "\n  " + line)
 }

@@ -45,6 +45,8 @@ pub struct RotationReport {
     pub stage: &'static str,
     pub old: Fingerprint,
     pub new: Fingerprint,
+    /// The nodes whose own tokens alone change; empty where all do.
+    pub own_tokens_of: Vec<String>,
     pub began: Timestamp,
     pub grace_until: Option<Timestamp>,
     /// Why it is paused.
@@ -129,6 +131,7 @@ pub(super) fn close(course: &Course, stop: Option<Stop>) -> RotationReport {
         stage: record.stage.name(),
         old: record.old,
         new: record.new,
+        own_tokens_of: record.of.iter().flat_map(|_| record.nodes.keys().cloned()).collect(),
         began: record.began,
         grace_until: record.grace_until,
         reason: stop.map(|stop| stop.why),

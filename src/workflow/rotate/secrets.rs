@@ -61,7 +61,7 @@ fn make(course: &mut Course, tokens: &TokenPair, terms: &SecretTerms) -> Result<
         course.remarks.push(format!("{what}: `kubemint rotate token` makes another"));
         return Ok(());
     }
-    let groups = &tokens.holder(Which::New).groups;
+    let groups = &tokens.new_holder.groups;
     let secret = BootstrapTokenSecret::of_token(&tokens.new, terms.expiration, groups)
         .ok_or_else(|| Stop::new("state_damaged", "the new token has not the shape of one in a Secret", RESTORE))?;
     let name = secret.name();

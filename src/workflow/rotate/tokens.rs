@@ -4,92 +4,105 @@ use super::stop::Ailment;
 use crate::{
     cluster::{self, Cluster, Credential},
     inventory::TokenSettings,
-    rotation::{Record, Tokens, Which},
+    rotation::{NodePair, Record, Tokens, Which},
     secret::printable,
     store::{Snapshot, StoredFile},
-    token::{BootstrapToken, TokenFile},
+    token::{BootstrapToken, Row, TokenFile},
 };
 use jiff::Timestamp;
 
-/// The two tokens of a rotation, and whose they are. A token that the cluster keeps in a Secret ends by itself.
+/// The tokens of a rotation that apiservers are asked about, and whose they are. Where those of nodes change, too, that is
+/// each of them for a few, and else the first and the last beside the shared one: token.csv is read whole, or not at all.
 pub(super) struct TokenPair {
-    pub old: BootstrapToken,
     pub new: BootstrapToken,
-    old_holder: TokenSettings,
-    new_holder: TokenSettings,
-    old_life: Life,
-    new_life: Life,
+    pub new_holder: TokenSettings,
+    probes: Vec<Probe>,
+    /// Whom apiservers take the holders of either for, where that is not one node.
+    shared: Vec<TokenSettings>,
 }
 
-/// Whether an apiserver that should know a token may not know it all the same.
+struct Probe {
+    which: Which,
+    token: BootstrapToken,
+    user: String,
+    life: Life,
+}
+
+/// Whether an apiserver that should know a token may not know it all the same: one that the cluster keeps in a Secret ends
+/// by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Life {
     Certain,
-    /// It ends by itself.
     Limited,
 }
+
+/// The most nodes each of whose tokens is asked about.
+const FEW: usize = 16;
 
 impl TokenPair {
     pub fn read(snapshot: &Snapshot, record: &Record, now: Timestamp) -> Option<Self> {
         let both = TokenFile::from_secret(snapshot.content(StoredFile::RotationTokens)?).ok()?;
-        // An old Secret may have expired before the rotation, or at any time during it.
-        let old_life = if record.secret_of(Which::Old).is_some() { Life::Limited } else { Life::Certain };
-        let is_over = record.secret_of(Which::New).is_some_and(|terms| terms.expiration <= now);
-        Some(Self {
-            old: record.token(&both, Which::Old)?,
-            new: record.token(&both, Which::New)?,
-            old_holder: record.row(&both, Which::Old)?.holder(),
-            new_holder: record.row(&both, Which::New)?.holder(),
-            old_life,
-            new_life: if is_over { Life::Limited } else { Life::Certain },
-        })
-    }
-
-    /// Whom apiservers take the holders of a token for.
-    pub const fn holder(&self, which: Which) -> &TokenSettings {
-        match which {
-            Which::Old => &self.old_holder,
-            Which::New => &self.new_holder,
+        let rows = both.by_fingerprint();
+        let probe = |which, fingerprint| {
+            // An old Secret may have expired before the rotation, or at any time during it.
+            let life = match (which, record.secret_of(which)) {
+                (Which::Old, Some(_)) => Life::Limited,
+                (Which::New, Some(terms)) if terms.expiration <= now => Life::Limited,
+                _ => Life::Certain,
+            };
+            let row: &&Row = rows.get(&fingerprint)?;
+            let token = BootstrapToken::from_secret(row.token.clone()).ok()?;
+            Some(Probe { which, token, user: row.user.clone(), life })
+        };
+        let both_of = [Which::New, Which::Old];
+        let mut probes =
+            both_of.map(|which| probe(which, record.fingerprint(which))).into_iter().collect::<Option<Vec<_>>>()?;
+        for pair in asked_about(record) {
+            for which in both_of {
+                let other = pair.of(which).filter(|token| token.fingerprint != record.fingerprint(which));
+                if let Some(token) = other {
+                    probes.push(probe(which, token.fingerprint)?);
+                }
+            }
         }
-    }
-
-    /// Everybody who may hold one of the two.
-    pub fn holders(&self) -> Vec<TokenSettings> {
-        let [old, new] = [&self.old_holder, &self.new_holder];
-        if old == new { vec![old.clone()] } else { vec![old.clone(), new.clone()] }
-    }
-
-    const fn life(&self, which: Which) -> Life {
-        match which {
-            Which::Old => self.old_life,
-            Which::New => self.new_life,
+        let mut shared = Vec::new();
+        for which in [Which::Old, Which::New].into_iter().filter(|_| record.of.is_none()) {
+            let holder = record.row(&both, which)?.holder();
+            if !shared.contains(&holder) {
+                shared.push(holder);
+            }
         }
+        let new = record.token(&both, Which::New)?;
+        let new_holder = record.row(&both, Which::New)?.holder();
+        Some(Self { new, new_holder, probes, shared })
     }
 
-    const fn of(&self, which: Which) -> &BootstrapToken {
-        match which {
-            Which::Old => &self.old,
-            Which::New => &self.new,
-        }
+    /// Everybody who may hold one of the two that nodes share.
+    pub fn holders(&self) -> &[TokenSettings] {
+        &self.shared
     }
 
     /// Whether the apiserver is ready, knows what it should and refuses what it should.
     pub fn check(&self, cluster: &dyn Cluster, wanted: Tokens) -> Result<(), Ailment> {
         cluster.readyz().map_err(Ailment::Away)?;
-        for which in [Which::New, Which::Old] {
-            let token = self.of(which);
+        for Probe { which, token, user, life } in &self.probes {
             let named = token.fingerprint();
-            match (whoami(cluster, token)?, wanted.has(which)) {
-                (Some(user), true) if user == self.holder(which).user => {}
-                (Some(user), true) => return Err(Ailment::Somebody { token: named, user: printable(&user) }),
+            match (whoami(cluster, token)?, wanted.has(*which)) {
+                (Some(found), true) if found == *user => {}
+                (Some(found), true) => return Err(Ailment::Somebody { token: named, user: printable(&found) }),
                 (None, false) => {}
                 (Some(_), false) => return Err(Ailment::StillKnown(named)),
-                (None, true) if self.life(which) == Life::Limited => {}
+                (None, true) if *life == Life::Limited => {}
                 (None, true) => return Err(Ailment::Unknown(named)),
             }
         }
         Ok(())
     }
+}
+
+fn asked_about(record: &Record) -> Vec<&NodePair> {
+    let pairs = || record.nodes.values();
+    if record.nodes.len() <= FEW { pairs().collect() } else { pairs().take(1).chain(pairs().next_back()).collect() }
 }
 
 /// The user of a token; `None` where it is refused.

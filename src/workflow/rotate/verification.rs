@@ -21,7 +21,7 @@ fn look_at_nodes(course: &mut Course) -> Result<(), Stop> {
     let bench = course.bench;
     let fleet = bench.fleet;
     let is_done = |host: &&Host| !course.pending.contains_key(host.name.as_str());
-    let hosts: Vec<&Host> = bench.nodes().into_iter().filter(is_done).collect();
+    let hosts: Vec<&Host> = course.nodes().into_iter().filter(is_done).collect();
     let bundles = course.bundles(&hosts, FileKind::BootstrapKubeconfig)?;
     let probe = |bundle: &crate::bundle::Bundle| match installer::probe_host(
         fleet.remote,

@@ -78,7 +78,7 @@ pub struct HostCertificate {
 const PARTS_LEFT_TO_KUBELET: i32 = 10;
 
 impl HostCertificate {
-    pub(super) fn read(certificate: CertificateKind, path: &str, info: &CertificateInfo, outlook: Outlook) -> Self {
+    pub(super) fn read(certificate: CertificateKind, path: &str, info: &CertificateInfo, outlook: Outlook<'_>) -> Self {
         let left = info.not_after.duration_since(outlook.now);
         let notice = match certificate {
             CertificateKind::Ca | CertificateKind::KubeProxy => outlook.within,
@@ -100,7 +100,7 @@ impl HostCertificate {
         }
     }
 
-    pub(super) fn of_kubelet(found: &KubeletCertificate, outlook: Outlook) -> Self {
+    pub(super) fn of_kubelet(found: &KubeletCertificate, outlook: Outlook<'_>) -> Self {
         let state = match &found.content {
             KubeletContent::Pem(pem) => match pki::parse_certificates(pem).map(|all| all.into_iter().next()) {
                 Ok(Some(info)) => return Self::read(CertificateKind::KubeletClient, &found.path, &info, outlook),

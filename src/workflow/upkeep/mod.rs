@@ -2,10 +2,12 @@
 //! changed, tokens of another generation. Worked out of what a probe told; nothing is asked here, nothing changed.
 
 mod certificates;
+mod exchange;
 mod services;
 mod tokens;
 
 pub use certificates::{CertificateKind, CertificateState, HostCertificate};
+pub use exchange::{Exchange, Exchanges};
 pub use services::{HostService, ServiceState};
 pub use tokens::{Generation, TokenFileState};
 
@@ -25,19 +27,12 @@ use std::{
 
 /// By what hosts are judged.
 #[derive(Debug, Clone, Copy)]
-pub struct Outlook {
+pub struct Outlook<'a> {
     /// What ends within this time is due.
     pub within: SignedDuration,
     pub now: Timestamp,
-    /// A rotation under way.
-    pub exchange: Option<Exchange>,
-}
-
-/// Two bootstrap tokens, one of which takes the other's place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Exchange {
-    pub old: Fingerprint,
-    pub new: Fingerprint,
+    /// Of a rotation under way.
+    pub exchanges: Option<&'a Exchanges>,
 }
 
 /// What runs out or lags behind on one host.
@@ -66,15 +61,15 @@ impl Upkeep {
 }
 
 /// Judges hosts, remembering what the files of ours embed: thousands of hosts share a few.
-pub(super) struct Judge {
-    outlook: Outlook,
+pub(super) struct Judge<'a> {
+    outlook: Outlook<'a>,
     current: Fingerprint,
     embedded: Mutex<HashMap<Digest, Arc<Embedded>>>,
 }
 
-impl Judge {
+impl<'a> Judge<'a> {
     /// `current`: the token that hosts should have, unless it is being exchanged.
-    pub(super) fn new(outlook: Outlook, current: Fingerprint) -> Self {
+    pub(super) fn new(outlook: Outlook<'a>, current: Fingerprint) -> Self {
         Self { outlook, current, embedded: Mutex::default() }
     }
 
@@ -96,7 +91,9 @@ impl Judge {
             let joined = if found.service == Service::Kubelet { has_joined } else { Joined::No };
             Some(HostService::of(found, &seen.get(found.file)?.survey.path, joined))
         });
-        let tokens = seen.iter().filter_map(|file| tokens::state_of(file, self.current, self.outlook.exchange));
+        let host = bundle.host.name.as_str();
+        let exchange = |kind| self.outlook.exchanges.and_then(|all| all.of_file(kind, host));
+        let tokens = seen.iter().filter_map(|file| tokens::state_of(file, self.current, exchange(file.file.kind)));
         Some(Upkeep { certificates, services: services.collect(), tokens: tokens.collect() })
     }
 

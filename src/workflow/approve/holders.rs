@@ -1,0 +1,170 @@
+//! Who holds our bootstrap tokens, and for which nodes each may ask: a token that nodes share for all of them, a node's own
+//! for that node alone.
+
+use super::{Requester, Scope};
+use crate::{
+    inventory::{Inventory, Role, TokenForm, TokenSettings},
+    rotation::{Record, Which},
+    store::State,
+    token::{BootstrapTokenSecret, SecretTerms, node_holder},
+};
+use std::collections::BTreeSet;
+
+/// Of token.csv as the inventory names them, and of either form as they were when the tokens were made.
+#[must_use]
+pub fn token_holders(inventory: &Inventory, state: Option<&State>) -> Vec<Requester> {
+    let stored = state.and_then(|state| state.token.as_ref()).map(crate::store::TokenRecord::holder);
+    // Holders of a Secret are known by its id alone, which the record has.
+    let ours = Some(inventory.token.clone()).filter(|_| inventory.token_form == TokenForm::Csv);
+    let mut shared: Vec<TokenSettings> = ours.into_iter().collect();
+    shared.extend(stored.filter(|stored| shared.first() != Some(stored)));
+    for terms in state.and_then(|state| state.rotation.as_ref()).into_iter().flat_map(secrets_of) {
+        let holder = BootstrapTokenSecret::holder_of(&terms.id, &inventory.token.groups);
+        if shared.iter().all(|known| known.user != holder.user) {
+            shared.push(holder);
+        }
+    }
+    let of_nodes = of_nodes(&shared, &nodes_with_own(state));
+    shared_holders(inventory, state, &shared).into_iter().chain(of_nodes).collect()
+}
+
+/// Holders of a token that nodes share; none where every node has had one of its own for long enough.
+#[must_use]
+pub fn shared_holders(inventory: &Inventory, state: Option<&State>, holders: &[TokenSettings]) -> Vec<Requester> {
+    let Some(scope) = shared_scope(inventory, state) else { return Vec::new() };
+    holders.iter().map(|holder| Requester { scope: scope.clone(), ..Requester::of_settings(holder) }).collect()
+}
+
+/// Of a rotation: nodes may ask with either.
+fn secrets_of(record: &Record) -> impl Iterator<Item = &SecretTerms> {
+    [Which::Old, Which::New].into_iter().filter_map(|which| record.secret_of(which))
+}
+
+fn of_nodes(shared: &[TokenSettings], nodes: &BTreeSet<&str>) -> Vec<Requester> {
+    let own = |holder, node: &&str| Requester {
+        scope: Scope::Only(BTreeSet::from([(*node).to_owned()])),
+        ..Requester::of_settings(&node_holder(holder, node))
+    };
+    shared.iter().flat_map(|holder| nodes.iter().map(move |node| own(holder, node))).collect()
+}
+
+/// The nodes that hold a token of their own, or may: in a rotation, before it or after it.
+fn nodes_with_own(state: Option<&State>) -> BTreeSet<&str> {
+    let own = state.and_then(|state| state.token.as_ref()).into_iter().flat_map(|token| token.nodes.keys());
+    let changing = state.and_then(|state| state.rotation.as_ref()).into_iter().flat_map(|record| record.nodes.keys());
+    own.chain(changing).map(String::as_str).collect()
+}
+
+/// `None`: no node has the shared token.
+fn shared_scope(inventory: &Inventory, state: Option<&State>) -> Option<Scope> {
+    let own = nodes_with_own(state);
+    if own.is_empty() {
+        return Some(Scope::AllNodes);
+    }
+    let all = inventory.hosts.iter().filter(|host| host.roles.contains(Role::Node)).map(|host| host.name.as_str());
+    let mut shares: BTreeSet<String> = all.filter(|node| !own.contains(node)).map(str::to_owned).collect();
+    let pairs = state.and_then(|state| state.rotation.as_ref()).into_iter().flat_map(|record| &record.nodes);
+    let halves = pairs.filter(|(_, pair)| pair.old.is_none() || pair.new.is_none());
+    shares.extend(halves.map(|(node, _)| node.clone()));
+    if shares.is_empty() { None } else { Some(Scope::Only(shares)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        digest::Digest,
+        inventory::{Location, parse_inventory},
+        rotation::{NodePair, NodeToken, SecretPair},
+        store::TokenRecord,
+    };
+    use jiff::Timestamp;
+    use std::collections::BTreeMap;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn inventory(token: &str) -> Inventory {
+        let host = |name: &str, roles: &str| {
+            format!("[[hosts]]\nname = \"{name}\"\nconnection = \"local\"\nroot = \"{name}\"\nroles = [{roles}]\n")
+        };
+        let hosts = host("cp", "\"control-plane\"") + &host("a", "\"node\"") + &host("b", "\"node\"");
+        let text = format!("[cluster]\nserver = \"https://10.0.0.1:6443\"\n[token]\n{token}\n{hosts}");
+        let location = Location { path: "i.toml".into(), folder: "/".into(), home: None };
+        parse_inventory(&text, &location).unwrap()
+    }
+
+    fn own(token: &str) -> NodeToken {
+        NodeToken { fingerprint: Digest::of(token).fingerprint(), created: NOW }
+    }
+
+    fn state(nodes: &[&str], rotation: Option<Record>) -> State {
+        let nodes = nodes.iter().map(|node| ((*node).to_owned(), own(node))).collect();
+        let token = TokenRecord {
+            fingerprint: own("shared").fingerprint,
+            user: "kubelet-bootstrap".into(),
+            uid: "10001".into(),
+            groups: vec!["system:kubelet-bootstrap".into()],
+            created: NOW,
+            secret: None,
+            other_rows: Vec::new(),
+            nodes,
+        };
+        State { token: Some(token), rotation, ..State::default() }
+    }
+
+    fn begun(nodes: BTreeMap<String, NodePair>) -> Record {
+        Record { nodes, ..Record::begin("run", (own("old").fingerprint, NOW), own("new").fingerprint, NOW) }
+    }
+
+    /// Users, and for whom they may ask: `*` for every node.
+    fn found(inventory: &Inventory, state: &State) -> Vec<(String, String)> {
+        let scope = |requester: &Requester| match &requester.scope {
+            Scope::AllNodes => "*".to_owned(),
+            Scope::Only(nodes) => nodes.iter().cloned().collect::<Vec<_>>().join(" "),
+        };
+        let holders = token_holders(inventory, Some(state));
+        holders.iter().map(|requester| (requester.username.clone(), scope(requester))).collect()
+    }
+
+    #[track_caller]
+    fn assert_found(inventory: &Inventory, state: &State, expected: &[(&str, &str)]) {
+        let found = found(inventory, state);
+        assert_eq!(found.iter().map(|(user, scope)| (user.as_str(), scope.as_str())).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_shared_token_asks_for_all_and_an_own_one_for_its_node() {
+        let shared = inventory("");
+        assert_found(&shared, &state(&[], None), &[("kubelet-bootstrap", "*")]);
+        let own = inventory("per_node = true");
+        let each = [("kubelet-bootstrap:a", "a"), ("kubelet-bootstrap:b", "b")];
+        assert_found(&own, &state(&["a", "b"], None), &each);
+        // A node without one has nothing but the shared token.
+        let expected = [("kubelet-bootstrap", "b"), ("kubelet-bootstrap:a", "a")];
+        assert_found(&own, &state(&["a"], None), &expected);
+    }
+
+    #[test]
+    fn while_nodes_come_to_own_tokens_either_is_taken() {
+        let pair = |token: &str| NodePair { old: None, new: Some(own(token)) };
+        let record = begun(BTreeMap::from([("a".to_owned(), pair("a")), ("b".to_owned(), pair("b"))]));
+        let each = [("kubelet-bootstrap", "a b"), ("kubelet-bootstrap:a", "a"), ("kubelet-bootstrap:b", "b")];
+        let inventory = inventory("per_node = true");
+        for stored in [&[][..], &["a", "b"]] {
+            assert_found(&inventory, &state(stored, Some(record.clone())), &each);
+        }
+    }
+
+    #[test]
+    fn of_two_secrets_both_holders_may_ask() {
+        let terms = |id: &str| SecretTerms { id: id.into(), expiration: NOW };
+        let pair = SecretPair { old: Some(terms("aaaaaa")), new: terms("bbbbbb") };
+        let record = Record { secrets: Some(pair), ..begun(BTreeMap::new()) };
+        let mut state = state(&[], Some(record));
+        if let Some(token) = &mut state.token {
+            (token.user, token.secret) = ("system:bootstrap:aaaaaa".into(), Some(terms("aaaaaa")));
+        }
+        let expected = [("system:bootstrap:aaaaaa", "*"), ("system:bootstrap:bbbbbb", "*")];
+        assert_found(&inventory("form = \"secret\""), &state, &expected);
+    }
+}
