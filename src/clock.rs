@@ -28,6 +28,12 @@ impl Clock for FixedClock {
     }
 }
 
+/// An instant without the part of its second: what people read.
+#[must_use]
+pub fn to_the_second(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
 /// The date of an instant as people read it, `2026-11-22` (UTC).
 #[must_use]
 pub fn day(at: Timestamp) -> String {

@@ -195,6 +195,40 @@ km_current() { # PKI-DIRECTORY
   done <./kubelet-client-current.pem
 }
 
+# The certificate that came since a run set the ones before it aside: all of those are in the backup.
+km_newer() { # PKI-DIRECTORY
+  km_enter "$1" || return 0
+  km_whole=
+  for km_file in ./.kubemint-rebootstrap-*; do
+    case $km_file in
+      *.kept | *.replaced) continue ;;
+      *.part) return 0 ;;
+    esac
+    [ ! -d "$km_file" ] || [ -L "$km_file" ] || km_whole=yes
+  done
+  [ -z "$km_whole" ] || km_current "$1"
+}
+
+# The SHA-256 of the public half (SubjectPublicKeyInfo, DER) of the key that the kubelet asks with, by openssl: "none" where
+# there is no such key, "unread" where it cannot be told. Of the key itself nothing is read by us.
+km_asking() { # PKI-DIRECTORY
+  command -v openssl >/dev/null || km_asked unread
+  km_enter "$1" || km_asked none
+  km_file=./kubelet-client.key.tmp
+  [ -f "$km_file" ] || km_asked none
+  km_public=$(openssl pkey -in "$km_file" -passin pass: -pubout 2>/dev/null) || km_public=
+  # It goes when the kubelet has its answer.
+  [ -f "$km_file" ] || km_asked none
+  [ -n "$km_public" ] || km_asked unread
+  km_line=$(printf '%s\n' "$km_public" | openssl pkey -pubin -pubout -outform DER 2>/dev/null | openssl dgst -sha256 -r)
+  km_asked "${km_line%% *}"
+}
+
+km_asked() { # DIGEST|none|unread
+  km_say asking "$1"
+  km_quit
+}
+
 # A backup that is not needed any more is kept in place of the one before, or goes.
 km_settle() { # keep|drop RUN KUBECONFIG-DIRECTORY PKI-DIRECTORY
   for km_dir in "$3" "$4"; do

@@ -8,13 +8,17 @@ mod signing_requests;
 
 use kubemint::{
     cluster::{BootstrapSecret, Error, RequestState, SigningRequest},
+    digest::Digest,
     workflow::approve::{
         Expectations, Hostile, Judged, Outcome, Reason, Requester, Scope, Serving, Verdict, approve_expected, judge,
     },
 };
 use proptest::prelude::*;
 use signing_requests::*;
-use std::{collections::BTreeSet, sync::OnceLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, OnceLock},
+};
 
 fn forge() -> &'static Forge {
     static FORGE: OnceLock<Forge> = OnceLock::new();
@@ -411,6 +415,45 @@ fn a_joined_node_may_come_back_where_that_is_expected() {
     let cluster = MemoryCluster::new(nodes(), vec![request]);
     approve_expected(&cluster, &expected).unwrap();
     assert_eq!(cluster.state(0), RequestState::Pending);
+}
+
+/// The key that a request is signed with.
+fn key_of(pem: &str) -> Digest {
+    kubemint::pki::parse_request(pem).unwrap().spki_sha256
+}
+
+#[test]
+fn where_a_nodes_key_is_known_no_other_will_do() {
+    let f = forge();
+    let (own, other) = (f.of_node("node-1"), f.request("other", &subject("node-1"), None));
+    let with = |key| Expectations { keys: BTreeMap::from([("node-1".to_owned(), key)]), ..expectations() };
+    let cluster = MemoryCluster::new(vec![], vec![join(other.clone()), join(own.clone()), join(f.of_node("node-3"))]);
+    let judged = approve_expected(&cluster, &with(Some(key_of(&own)))).unwrap();
+    assert_eq!(judged.iter().map(reason).collect::<Vec<_>>(), ["other_key", "none", "none"]);
+    assert!(matches!(judged[0].verdict, Verdict::Leave { .. }), "{judged:?}");
+    let (_, detail) = judged[0].reason().unwrap();
+    assert!([&own, &other].iter().all(|pem| detail.contains(&key_of(pem).to_string())), "{detail}");
+    assert_eq!(
+        [0, 1, 2].map(|n| cluster.state(n)),
+        [RequestState::Pending, RequestState::Approved, RequestState::Approved]
+    );
+    // A node that asks with none is not granted what others ask in its name.
+    let cluster = MemoryCluster::new(vec![], vec![join(own)]);
+    let judged = approve_expected(&cluster, &with(None)).unwrap();
+    assert_eq!((reason(&judged[0]), cluster.state(0)), ("other_key", RequestState::Pending));
+}
+
+#[test]
+fn a_request_that_is_put_in_the_place_of_the_one_judged_is_not_approved() {
+    let own = forge().of_node("node-1");
+    let expected = Expectations { keys: BTreeMap::from([("node-1".to_owned(), Some(key_of(&own)))]), ..expectations() };
+    let swap = |request: &mut SigningRequest| {
+        request.request = forge().request("other", &subject("node-1"), None).into_bytes();
+    };
+    let cluster = MemoryCluster::new(vec![], vec![join(own)]);
+    let cluster = MemoryCluster { meddling: Mutex::new(1), meddler: swap, ..cluster };
+    let judged = approve_expected(&cluster, &expected).unwrap();
+    assert_eq!((reason(&judged[0]), cluster.state(0)), ("other_key", RequestState::Pending));
 }
 
 #[test]

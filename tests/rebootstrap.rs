@@ -2,40 +2,13 @@
 #![cfg(feature = "k8s")]
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+mod rebootstrap_support;
 mod support;
 
-use support::{ControlPlane, TestHost, eventually, host_of};
-
-const PKI: &str = "/var/lib/kubelet/pki";
-const KUBERNETES: &str = "/etc/kubernetes";
-
-fn one_node() -> ControlPlane {
-    ControlPlane::builder().control_planes(1).nodes(1).start()
-}
-
-/// Everything of a kubelet's own: names, kinds, modes, owners, targets, times and content of its files.
-fn belongings(host: &TestHost) -> String {
-    let look = format!(
-        "for dir in {KUBERNETES} {PKI}; do cd $dir; find . -name '*.replaced' -prune -o \\( -type f -o -type l \\) -printf '%p %y %m %U:%G %T@ %l\\n' | LC_ALL=C sort; \
-         find . -name '*.replaced' -prune -o -type f -exec sha256sum {{}} + | LC_ALL=C sort -k 2; \
-         find . -name '*.replaced' -prune -o -type d -print | LC_ALL=C sort; done"
-    );
-    let output = host.run(&look);
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// The serial of the certificate that the kubelet works with, by openssl.
-fn serial(host: &TestHost) -> String {
-    let output = host.run(&format!("openssl x509 -noout -serial -in {PKI}/kubelet-client-current.pem"));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-fn backups(host: &TestHost) -> Vec<String> {
-    let output =
-        host.run(&format!("find {KUBERNETES} {PKI} -name '.kubemint-rebootstrap-*' -printf '%m %p\\n' | sort"));
-    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
-}
+use rebootstrap_support::{
+    KUBERNETES, PKI, backups, belongings, contents, hide_openssl, one_node, rebootstrap, rebootstrap_in_words, serial,
+};
+use support::{ControlPlane, Terminal, eventually, host_of};
 
 #[test]
 fn a_joined_node_comes_back_with_a_new_certificate() {
@@ -43,7 +16,7 @@ fn a_joined_node_comes_back_with_a_new_certificate() {
     let cluster = one_node();
     let host = cluster.host("node-1");
     let before = serial(host);
-    let (code, report) = cluster.fleet.json(&["rebootstrap", "node-1"]);
+    let (code, report) = rebootstrap(&cluster, &["node-1"]);
     assert_eq!(code, 0, "{report}");
     assert_eq!((&report["schema"], &report["version"]), (&"kubemint/rebootstrap".into(), &1.into()), "{report}");
     let node = host_of(&report, "node-1");
@@ -71,10 +44,10 @@ fn a_joined_node_comes_back_with_a_new_certificate() {
     assert!(!undone.stdout.contains(run), "a rollback means the run that installed files: {}", undone.stdout);
     cluster.run(&["apply", "--yes"]).expect(0);
 
-    let again = cluster.run(&["rebootstrap", "node-1", "--drop-backup"]).expect(0);
+    let again = rebootstrap_in_words(&cluster, &["node-1", "--drop-backup"]).expect(0);
     again.says(&["joined anew"]);
     assert_eq!(backups(host), [""; 0]);
-    let (_, nothing) = cluster.fleet.json(&["rebootstrap", "node-1", "--restore"]);
+    let (_, nothing) = rebootstrap(&cluster, &["node-1", "--restore"]);
     assert_eq!(nothing["summary"]["unchanged"], 1, "{nothing}");
     cluster.env().assert_no_secret(&format!("{report}{nothing}"));
 }
@@ -84,7 +57,7 @@ fn nodes_go_one_after_the_other_and_one_that_has_never_joined_joins() {
     need_root!();
     let cluster = ControlPlane::builder().control_planes(1).nodes(2).unjoined(&["node-2"]).start();
     let waiting = cluster.pending_of("node-2");
-    let done = cluster.run(&["rebootstrap", "role:node", "--yes"]).expect(0);
+    let done = rebootstrap_in_words(&cluster, &["role:node"]).expect(0);
     done.says(&["2 nodes: 2 joined anew"]);
     assert!(cluster.is_node_ready("node-1") && cluster.is_node_ready("node-2"));
     // What had been asked before is not what was approved.
@@ -98,7 +71,7 @@ fn a_kubelet_that_asks_for_nothing_keeps_what_it_had() {
     cluster.set_services("kubelet = \"echo not restarted\"\n");
     let host = cluster.host("node-1");
     let before = belongings(host);
-    let (code, report) = cluster.fleet.json(&["rebootstrap", "node-1", "--timeout", "3s"]);
+    let (code, report) = rebootstrap(&cluster, &["node-1", "--timeout", "3s"]);
     assert_eq!(code, 3, "{report}");
     let node = host_of(&report, "node-1");
     assert_eq!((&node["error"]["code"], &node["restored"]), (&"csr_absent".into(), &"restarted".into()), "{report}");
@@ -109,11 +82,12 @@ fn a_kubelet_that_asks_for_nothing_keeps_what_it_had() {
 #[test]
 fn a_node_whose_request_is_denied_gets_back_what_it_had_and_is_ready_again() {
     need_root!();
-    let cluster = one_node();
+    let mut cluster = one_node();
+    // Without openssl on the host nothing is approved for three seconds.
+    hide_openssl(&mut cluster);
     let host = cluster.host("node-1");
-    let before = belongings(host);
-    // Nobody looks between the restart and a second later.
-    let running = cluster.fleet.start(&["rebootstrap", "node-1", "-o", "json"]);
+    let before = contents(host);
+    let running = cluster.fleet.start(&["rebootstrap", "--yes", "node-1", "-o", "json"]);
     let request = eventually("the request", || cluster.pending_of("node-1").first().cloned());
     cluster.decide(&request, "Denied");
     let ended = running.wait();
@@ -125,7 +99,7 @@ fn a_node_whose_request_is_denied_gets_back_what_it_had_and_is_ready_again() {
     }
     assert_eq!(ended.code, 3, "{report}");
     assert_eq!((&node["error"]["code"], &node["restored"]), (&"csr_denied".into(), &"restarted".into()), "{report}");
-    assert_eq!(belongings(host), before);
+    assert_eq!(contents(host), before);
     let heartbeat = |cluster: &ControlPlane| cluster.nodes()[0]["status"]["conditions"][0]["lastHeartbeatTime"].clone();
     let last = heartbeat(&cluster);
     eventually("a heartbeat with the old certificate", || (heartbeat(&cluster) != last).then_some(()));
@@ -138,11 +112,12 @@ fn a_restart_that_fails_or_hangs_is_reported_and_nothing_is_lost() {
     cluster.set_services("restart_timeout = \"2s\"\n");
     let host = cluster.host("node-1");
     let before = belongings(host);
-    for (word, code, said) in
-        [("fail", "restart_failed", "failed with status 1: See"), ("hang", "restart_timed_out", "took too long")]
-    {
+    for (word, code, said) in [
+        ("fail", "restart_failed", "failed with status 1: Job for kubelet.service failed"),
+        ("hang", "restart_timed_out", "took too long"),
+    ] {
         cluster.set_systemctl("node-1", "kubelet", Some(word));
-        let (exit, report) = cluster.fleet.json(&["rebootstrap", "node-1"]);
+        let (exit, report) = rebootstrap(&cluster, &["node-1"]);
         assert_eq!(exit, 3, "{report}");
         let node = host_of(&report, "node-1");
         assert_eq!((&node["error"]["code"], &node["restored"]), (&code.into(), &"not_restarted".into()), "{report}");
@@ -151,7 +126,7 @@ fn a_restart_that_fails_or_hangs_is_reported_and_nothing_is_lost() {
     }
     cluster.set_systemctl("node-1", "kubelet", None);
     cluster.set_services("");
-    cluster.run(&["rebootstrap", "node-1"]).expect(0);
+    rebootstrap_in_words(&cluster, &["node-1"]).expect(0);
 }
 
 #[test]
@@ -160,19 +135,21 @@ fn nothing_is_touched_where_the_way_back_is_not_open() {
     let mut cluster = ControlPlane::builder().control_planes(1).nodes(2).start();
     let hashes = |cluster: &ControlPlane| ["node-1", "node-2"].map(|name| belongings(cluster.host(name)));
     let before = hashes(&cluster);
-    cluster.run(&["rebootstrap", "cp-1"]).expect(2).says(&["cp-1 is no node", "cp-1"]);
-    cluster.run(&["rebootstrap", "node-7"]).expect(2).says(&["node-7"]);
-    cluster.run(&["rebootstrap"]).expect(2);
-    cluster.run(&["rebootstrap", "node-1", "--kubelet-pki", "var/lib"]).expect(2).says(&["not absolute"]);
-    cluster.run(&["rebootstrap", "node-1", "--kubelet-kubeconfig", "/etc/../x"]).expect(2).says(&["not normalised"]);
+    rebootstrap_in_words(&cluster, &["cp-1"]).expect(2).says(&["cp-1 is no node", "cp-1"]);
+    rebootstrap_in_words(&cluster, &["node-7"]).expect(2).says(&["node-7"]);
+    rebootstrap_in_words(&cluster, &[]).expect(2);
+    rebootstrap_in_words(&cluster, &["node-1", "--kubelet-pki", "var/lib"]).expect(2).says(&["not absolute"]);
+    rebootstrap_in_words(&cluster, &["node-1", "--kubelet-kubeconfig", "/etc/../x"])
+        .expect(2)
+        .says(&["not normalised"]);
     // The second host is not in order: the first is not touched either.
     let bootstrap = "/etc/kubernetes/bootstrap.kubeconfig";
     let stored = cluster.host("node-2").read(bootstrap);
     cluster.host("node-2").write(bootstrap, &stored.replace("token: ", "token: x"));
-    let refused = cluster.run(&["rebootstrap", "role:node"]).expect(4);
+    let refused = rebootstrap_in_words(&cluster, &["role:node"]).expect(4);
     refused.says(&["node-2: /etc/kubernetes/bootstrap.kubeconfig is not the stored one (differs)", "kubemint apply"]);
     cluster.host("node-2").must(&format!("rm {bootstrap}"));
-    cluster.run(&["rebootstrap", "role:node"]).expect(4).says(&["is not the stored one (missing)"]);
+    rebootstrap_in_words(&cluster, &["role:node"]).expect(4).says(&["is not the stored one (missing)"]);
     cluster.run(&["apply", "--yes"]).expect(0);
     // The apiserver has read another token.csv.
     let csv = cluster.host("cp-1").read("/etc/kubernetes/token.csv");
@@ -180,13 +157,13 @@ fn nothing_is_touched_where_the_way_back_is_not_open() {
     cluster.host("cp-1").write("/etc/kubernetes/token.csv", &format!("{other}{}", &csv[32..]));
     cluster.host("cp-1").must("systemctl restart kube-apiserver");
     cluster.any_api();
-    let refused = cluster.run(&["rebootstrap", "role:node"]).expect(4);
+    let refused = rebootstrap_in_words(&cluster, &["role:node"]).expect(4);
     refused.says(&["does not know the stored bootstrap token", "kubemint status"]);
     cluster.run(&["apply", "--yes"]).expect(0);
     cluster.host("cp-1").must("systemctl restart kube-apiserver");
     cluster.any_api();
     cluster.stop_host("node-2");
-    cluster.run(&["rebootstrap", "role:node"]).expect(4).says(&["refused the connection", "node-2"]);
+    rebootstrap_in_words(&cluster, &["role:node"]).expect(4).says(&["refused the connection", "node-2"]);
     cluster.start_host("node-2");
     assert_eq!(cluster.restarts("node-1", "kubelet") + cluster.restarts("node-2", "kubelet"), 0);
     let after = hashes(&cluster);
@@ -204,93 +181,30 @@ fn an_inventory_without_the_kubelets_command_is_refused() {
     ]);
 }
 
-/// Kills kubemint when the node's credentials are set aside and its kubelet is not restarted yet.
-fn killed_midway(cluster: &mut ControlPlane) -> String {
-    cluster.set_services("kubelet = \"sleep 600\"\n");
-    let running = cluster.fleet.start(&["rebootstrap", "node-1"]);
-    eventually("its credentials to be set aside", || {
-        let found = backups(cluster.host("node-1"));
-        (found.len() == 2 && found.iter().all(|line| !line.ends_with(".part"))).then_some(())
-    });
-    drop(running);
-    let host = cluster.host("node-1");
-    assert!(!host.exists("/etc/kubernetes/kubelet.kubeconfig"));
-    host.must(&format!("! ls {PKI}/kubelet-client-*"));
-    host.must("for pid in $(cat /proc/[0-9]*/stat | sed -n 's/^\\([0-9]*\\) (sleep).*/\\1/p'); do kill \"$pid\"; done");
-    cluster.set_services("");
-    backups(cluster.host("node-1"))[0].rsplit_once("rebootstrap-").unwrap().1.to_owned()
+#[test]
+fn it_asks_and_begins_nothing_unless_it_is_answered() {
+    need_root!();
+    let cluster = one_node();
+    let before = belongings(cluster.host("node-1"));
+    for way in [&["rebootstrap", "node-1"][..], &["rebootstrap", "node-1", "--restore"]] {
+        cluster.run(way).expect(2).says(&["there is no terminal to ask on", "confirm it with --yes"]);
+    }
+    let mut terminal = Terminal::start(cluster.env(), "kubemint rebootstrap node-1");
+    terminal.answer("Let 1 node join anew?", "n\r");
+    let (code, screen) = terminal.finish();
+    assert_eq!(code, 4, "{screen}");
+    assert_eq!((belongings(cluster.host("node-1")), cluster.restarts("node-1", "kubelet")), (before, 0));
 }
 
 #[test]
-fn what_a_killed_run_had_set_aside_is_put_back_by_the_next() {
+fn rights_that_do_not_reach_to_approve_are_seen_before_anything_is_touched() {
     need_root!();
-    let mut cluster = one_node();
+    let cluster = one_node();
     let before = belongings(cluster.host("node-1"));
-    let run = killed_midway(&mut cluster);
-    let (code, report) = cluster.fleet.json(&["rebootstrap", "node-1", "--restore"]);
-    assert_eq!(code, 0, "{report}");
-    let node = host_of(&report, "node-1");
-    assert_eq!(
-        (&node["found_unfinished"][0], &node["restored"]),
-        (&run.as_str().into(), &"restarted".into()),
-        "{report}"
-    );
-    assert_eq!(belongings(cluster.host("node-1")), before);
-
-    let run = killed_midway(&mut cluster);
-    let (code, report) = cluster.fleet.json(&["rebootstrap", "node-1"]);
-    assert_eq!(code, 0, "{report}");
-    let node = host_of(&report, "node-1");
-    assert_eq!(node["found_unfinished"][0], run.as_str(), "{report}");
-    // What the killed run had set aside was put back, and set aside anew: nothing of it is lost.
-    let files: Vec<&str> = node["set_aside"].as_array().unwrap().iter().filter_map(|name| name.as_str()).collect();
-    assert!(files.contains(&"kubelet.kubeconfig") && files.contains(&"kubelet-client-current.pem"), "{report}");
-    assert!(cluster.is_node_ready("node-1"));
-    assert!(backups(cluster.host("node-1")).iter().all(|line| line.ends_with(".kept")));
-}
-
-/// A request for a node's first certificate with a key of somebody else, PKCS #10.
-fn request_of_a_thief(cluster: &ControlPlane, node: &str) -> Vec<u8> {
-    let script = format!(
-        "openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout thief-key.pem -subj \
-         /O=system:nodes/CN=system:node:{node}"
-    );
-    let mut command = std::process::Command::new("sh");
-    let output = command.args(["-c", &script]).current_dir(cluster.env().dir()).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    output.stdout
-}
-
-#[test]
-fn a_thief_with_the_token_who_asks_first_is_found_out_and_the_node_keeps_what_it_had() {
-    need_root!();
-    let mut cluster = one_node();
-    let (usages, signer) = (["digital signature", "client auth"], "kubernetes.io/kube-apiserver-client-kubelet");
-    let (token, csr) = (cluster.token_on("node-1"), request_of_a_thief(&cluster, "node-1"));
-    // One from before the restart is never approved.
-    let (status, answer) = cluster.post_csr(&token, "early", signer, &usages, &csr);
-    assert_eq!(status, 201, "{answer}");
-    let before = belongings(cluster.host("node-1"));
-    cluster.set_services(
-        "kubelet = \"touch /run/asked; while [ -e /run/asked ]; do sleep 0.1; done; systemctl restart kubelet\"\n",
-    );
-    let running = cluster.fleet.start(&["rebootstrap", "node-1", "--timeout", "15s", "-o", "json"]);
-    eventually("the restart to begin", || cluster.host("node-1").exists("/run/asked").then_some(()));
-    let late = request_of_a_thief(&cluster, "node-1");
-    assert_eq!(cluster.post_csr(&token, "late", signer, &usages, &late).0, 201);
-    cluster.host("node-1").must("rm /run/asked");
-    // For the restart after it.
-    eventually("the restart with what it had", || cluster.host("node-1").exists("/run/asked").then_some(()));
-    cluster.host("node-1").must("rm /run/asked");
-    let ended = running.wait();
-    let report: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
-    let node = host_of(&report, "node-1");
-    let code = node["error"]["code"].as_str().unwrap_or_default();
-    assert_eq!(code, "csr_left", "{report}");
-    assert!(cluster.pending_of("node-1").contains(&"late".to_owned()), "the thief was granted the name: {report}");
-    assert_eq!((ended.code, &node["restored"]), (3, &"restarted".into()), "{report}");
-    assert!(cluster.pending_of("node-1").contains(&"early".to_owned()));
-    assert_eq!(belongings(cluster.host("node-1")), before);
+    let (code, report) = rebootstrap(&cluster, &["node-1", "--admin-group", "onlookers"]);
+    assert_eq!((code, &report["error"]["code"]), (4, &"api_forbidden".into()), "{report}");
+    assert!(report["error"]["message"].as_str().unwrap().contains("certificatesigningrequests"), "{report}");
+    assert_eq!((belongings(cluster.host("node-1")), cluster.restarts("node-1", "kubelet")), (before, 0));
 }
 
 #[test]
@@ -298,7 +212,7 @@ fn an_interrupt_finishes_the_node_in_hand_and_begins_no_other() {
     need_root!();
     let cluster = ControlPlane::builder().control_planes(1).nodes(2).by_sudo().start();
     let before = serial(cluster.host("node-2"));
-    let running = cluster.fleet.start(&["rebootstrap", "role:node", "-o", "json"]);
+    let running = cluster.fleet.start(&["rebootstrap", "--yes", "role:node", "-o", "json"]);
     eventually("the first node to be begun", || (!backups(cluster.host("node-1")).is_empty()).then_some(()));
     running.signal(rustix::process::Signal::INT);
     let ended = running.wait();

@@ -212,6 +212,10 @@ fn while_one_is_under_way_the_other_commands_work_and_say_so() {
     let document = rotate(&cluster, &[], 4);
     let error = &document["error"];
     assert_eq!(error["code"], "rotation_under_way");
+    // Times are told to the second.
+    let message = error["message"].as_str().unwrap();
+    let since = message.split_once("since ").and_then(|(_, rest)| rest.split_once(' ')).unwrap().0;
+    assert_eq!(since.len(), "2026-11-22T08:00:00Z".len(), "{message}");
     let hint = error["hint"].as_str().unwrap();
     assert!(hint.contains("--resume") && hint.contains("--abort"), "{hint}");
 

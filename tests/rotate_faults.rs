@@ -179,8 +179,8 @@ fn a_kubelet_restart_that_fails_or_hangs_makes_its_node_pending() {
     cluster.set_systemctl("node-1", "kubelet", Some("fail"));
     cluster.set_systemctl("node-2", "kubelet", Some("hang"));
     let document = rotate(&cluster, &[], 5);
-    let failed = |name: &str| (name.to_owned(), "kubelet_restart_failed".to_owned());
-    assert_eq!(codes(&document), [failed("node-1"), failed("node-2")], "{document:#}");
+    let ends = [("node-1", "restart_failed"), ("node-2", "restart_timed_out")];
+    assert_eq!(codes(&document), ends.map(|(name, code)| (name.to_owned(), code.to_owned())), "{document:#}");
     assert_all(&cluster, &old, 201);
     assert_eq!(cluster.restarts("node-3", "kubelet"), 1);
     cluster.set_systemctl("node-1", "kubelet", None);

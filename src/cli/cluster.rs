@@ -42,6 +42,11 @@ pub(super) struct Access {
 }
 
 impl ClusterArgs {
+    /// Whether the command line says with which rights.
+    pub(super) fn is_named(&self) -> bool {
+        self.kubeconfig.is_some() || self.context.is_some()
+    }
+
     /// # Errors
     /// Exit 2: a kubeconfig that cannot be used, or no kubeconfig and no CA key.
     pub(super) fn connect(

@@ -174,6 +174,18 @@ pub(super) fn declined() -> Failure {
     Failure::refused("declined", "not confirmed").hint("--yes answers the question beforehand")
 }
 
+/// Asks, unless --yes has answered beforehand: what goes on in the cluster is not begun because nobody was there to ask.
+#[cfg(feature = "k8s")]
+pub(super) fn confirm_or_refuse(context: &Context, question: &str) -> Result<(), Failure> {
+    if context.global.yes {
+        return Ok(());
+    }
+    if !asks(context) {
+        return Err(Failure::bad_input("not_confirmed", "there is no terminal to ask on").hint("confirm it with --yes"));
+    }
+    if context.output.ask(question)? { Ok(()) } else { Err(declined()) }
+}
+
 /// Shows what would be made and asks, if there is somebody to ask.
 fn confirm(context: &Context, hosts: &[&Host], steps: &[Step]) -> Result<(), Failure> {
     if !asks(context) || hosts.is_empty() {

@@ -6,6 +6,7 @@
 mod dispatch;
 mod error;
 mod file_error;
+mod frame;
 pub mod installer;
 pub mod kubelet;
 pub mod local;

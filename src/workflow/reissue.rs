@@ -17,7 +17,7 @@ use crate::{
     inventory::Host,
     remote::{
         installer::Action,
-        service::{self, CommandEnd},
+        service::{self, CommandEnd, Complaint},
     },
     secret::printable,
     store::{self, Journal},
@@ -144,23 +144,14 @@ fn restart(
             return HostReport { status: HostStatus::Failed, error, restart: done("unknown"), duration_ms, ..report };
         }
     };
-    let (word, code, what) = match &outcome.end {
-        CommandEnd::Done => {
-            return HostReport { restart: done("done"), duration_ms, ..report };
-        }
-        CommandEnd::Failed(status) => ("failed", "restart_failed", format!("ended with status {status}")),
-        CommandEnd::Killed(signal) => ("failed", "restart_failed", format!("was killed by SIG{signal}")),
-        CommandEnd::TimedOut => ("timed_out", "restart_timed_out", format!("took longer than {} s", limit.as_secs())),
+    let Some(Complaint { code, how }) = outcome.complaint() else {
+        return HostReport { restart: done("done"), duration_ms, ..report };
     };
+    let word = if outcome.end == CommandEnd::TimedOut { "timed_out" } else { "failed" };
     breaker.count_undone();
-    let said = if outcome.said.is_empty() {
-        String::new()
-    } else {
-        format!(": {}", outcome.said.lines().collect::<Vec<_>>().join("; "))
-    };
     let error = ErrorReport {
         code,
-        message: format!("the restart of {SERVICE} (`{}`) {what}{said}", printable(command)),
+        message: format!("the restart of {SERVICE} (`{}`) {how}", printable(command)),
         hint: format!(
             "its kube-proxy.kubeconfig is new; look at {SERVICE} there, then `kubemint reissue kube-proxy --retry last`; \
              `kubemint rollback --host {}` puts the earlier file back",

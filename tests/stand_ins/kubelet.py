@@ -4,7 +4,8 @@
 
 A kubeconfig whose certificate holds is used, and the bootstrap file is not looked at. Without one, a certificate in
 --cert-dir that still holds is used and makes no request. Otherwise: key, request, wait, certificate, kubeconfig. What
-fails ends the process; its unit starts it again. Then the node is reported Ready once a second.
+fails ends the process; its unit starts it again. Then the node is reported once a second: Ready, or not where
+/run/stand-in/kubelet.unready is.
 """
 
 import argparse
@@ -26,6 +27,7 @@ SIGNER = "kubernetes.io/kube-apiserver-client-kubelet"
 CSRS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 # As kubelet/certificate/bootstrap has it; it is then started anew, as any service that fails.
 LONGEST_WAIT = 15 * 60
+UNREADY = "/run/stand-in/kubelet.unready"
 
 
 def openssl(*arguments, stdin=None):
@@ -196,6 +198,8 @@ def report(api, node):
     """The node with its condition Ready, as of now."""
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "kubelet is posting ready status"}
+    if os.path.exists(UNREADY):
+        ready |= {"status": "False", "reason": "KubeletNotReady", "message": "told not to be ready"}
     status = {"conditions": [{**ready, "lastHeartbeatTime": stamp, "lastTransitionTime": stamp}]}
     path = f"/api/v1/nodes/{node}/status"
     code, _ = api.call("PATCH", path, {"status": status}, "application/strategic-merge-patch+json")

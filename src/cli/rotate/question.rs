@@ -2,12 +2,7 @@
 
 use super::token::{Turn, Wish};
 use crate::{
-    cli::{
-        context::Context,
-        distribute::{asks, declined},
-        failure::Failure,
-        hosts::counted,
-    },
+    cli::{context::Context, distribute::confirm_or_refuse, failure::Failure, hosts::counted},
     inventory::{Inventory, Role},
     rotation::{Carrier, Mode},
     store::Snapshot,
@@ -84,17 +79,11 @@ pub(super) fn confirm(
             say("  verify   every node, every apiserver");
         }
     }
-    if context.global.yes {
-        return Ok(());
-    }
-    if !asks(context) {
-        return Err(Failure::bad_input("not_confirmed", "there is no terminal to ask on").hint("confirm it with --yes"));
-    }
     let question = match mode {
         Mode::Overlap if carrier == Carrier::Migration => "Migrate the bootstrap token to a Secret?",
         Mode::Overlap => "Rotate the bootstrap token?",
         Mode::RevokeNow if wish.turn == Turn::RevokeNodes => "Revoke their bootstrap tokens now?",
         Mode::RevokeNow => "Revoke the bootstrap token now?",
     };
-    if context.output.ask(question)? { Ok(()) } else { Err(declined()) }
+    confirm_or_refuse(context, question)
 }

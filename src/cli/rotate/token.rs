@@ -10,6 +10,7 @@ use crate::{
         hosts::{HostArgs, Told, told_failures},
         limits::LimitArgs,
     },
+    clock::to_the_second,
     inventory::{Host, Inventory, TokenForm, TokenSettings},
     remote::installer::ForeignPolicy,
     rotation::{Carrier, Direction, Mode, Record},
@@ -258,7 +259,8 @@ fn choose(wish: Wish<'_>, snapshot: &Snapshot, store: &Store) -> Result<Task, Fa
     if matches!(wish.turn, Turn::Resume | Turn::RetireAnyway) {
         return Ok(Task::Continue(Box::new(record.clone())));
     }
-    let what = format!("a rotation is under way since {} (stage {})", record.began, record.stage.name());
+    let since = to_the_second(record.began);
+    let what = format!("a rotation is under way since {since} (stage {})", record.stage.name());
     if matches!(wish.turn, Turn::RevokeNow | Turn::RevokeNodes) {
         let hint = match &record.of {
             Some(_) => "it revokes tokens of single nodes: `kubemint rotate token --resume` brings it to its end",

@@ -220,6 +220,22 @@ fn push_quoted(calls: &mut String, text: &str) {
     calls.push('\'');
 }
 
+/// Functions that are sent are those of their template, and a script to every shell.
+#[cfg(test)]
+pub(super) fn assert_is_script(functions: &str, source: &str) {
+    let words = |text: &str| -> Vec<String> {
+        let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+        lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
+    };
+    assert_eq!(words(functions), words(source));
+    assert!(!source.contains("<<"), "a here-document keeps its blanks");
+    for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "sh"]] {
+        let mut command = std::process::Command::new(shell[0]);
+        let said = command.args(&shell[1..]).args(["-n", "-c", functions]).output().unwrap();
+        assert!(said.status.success() && said.stderr.is_empty(), "{shell:?} {said:?}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,26 +257,10 @@ mod tests {
         assert!(FUNCTIONS.lines().all(|line| !line.starts_with([' ', '#']) && !line.is_empty()));
         assert!(FUNCTIONS.contains("km_newline='\n'\n"), "a quoted newline");
         let source = include_str!("../../../templates/install.sh");
-        // Comments and blanks aside, a shell reads the same: nothing but them is in a quoted word of several lines.
-        let words = |text: &str| -> Vec<String> {
-            text.lines()
-                .map(str::trim)
-                .filter(|l| !l.starts_with('#'))
-                .flat_map(str::split_whitespace)
-                .map(str::to_owned)
-                .collect()
-        };
-        assert_eq!(words(&FUNCTIONS), words(source));
-        assert!(!source.contains("<<"), "a here-document keeps its blanks");
+        assert_is_script(&FUNCTIONS, source);
         let odd = source.lines().filter(|line| !line.trim_start().starts_with('#'));
         let odd: Vec<_> = odd.filter(|line| line.replace("\\\"", "").matches('"').count() % 2 == 1).collect();
         assert!(odd.is_empty(), "{odd:?}");
-        for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "sh"]] {
-            let checked =
-                std::process::Command::new(shell[0]).args(&shell[1..]).args(["-n", "-c", &FUNCTIONS]).output();
-            let said = checked.unwrap();
-            assert!(said.status.success() && said.stderr.is_empty(), "{shell:?} {said:?}");
-        }
     }
 
     #[test]

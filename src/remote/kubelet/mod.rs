@@ -1,6 +1,6 @@
 //! A kubelet's own credentials on a host: kubelet.kubeconfig and the client certificates and keys in its pki directory.
 //! They are set aside by renames, so that it asks for new ones at its next start, and put back byte for byte where that came
-//! to nothing. Nothing here reads a key, and nothing restarts the kubelet: see [`super::service`].
+//! to nothing. No key leaves its host, and nothing restarts the kubelet: see [`super::service`].
 //!
 //! What is set aside lies beside where it was, in a directory of mode 0700 with the run's id in its name. As long as a run
 //! is not done with it, [`put_back`] puts it back, whenever it is called and whatever was killed meanwhile.
@@ -11,7 +11,7 @@ use super::{
     Error, Input, Remote,
     installer::{draw_nonce, local_root, quote_sh, split_path, withhold_secrets, without_remarks},
 };
-use crate::{entropy::Entropy, inventory::Host, secret::Secret};
+use crate::{digest::Digest, entropy::Entropy, inventory::Host, secret::Secret};
 use std::sync::LazyLock;
 
 /// Where a kubelet keeps what it was issued, unless told otherwise (kubelet's --cert-dir).
@@ -40,6 +40,18 @@ pub struct KubeletFiles {
     pub kept: Vec<String>,
     /// Lines of the certificate, where it was asked for.
     certificate: Vec<String>,
+    asking: Option<AskingKey>,
+}
+
+/// The key that a kubelet asks for its first certificate with (kubelet-client.key.tmp), as far as its host can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AskingKey {
+    /// The SHA-256 of its SubjectPublicKeyInfo, DER.
+    Known(Digest),
+    /// There is none: the kubelet does not ask.
+    Absent,
+    /// The host has no openssl, or it cannot read the key.
+    Unread,
 }
 
 /// What becomes of a backup that is not needed any more.
@@ -48,6 +60,12 @@ pub enum Backup {
     /// It stays in place of the one before.
     Keep,
     Drop,
+}
+
+impl KubeletFiles {
+    fn certificate(&self) -> Option<String> {
+        (!self.certificate.is_empty()).then(|| self.certificate.join("\n") + "\n")
+    }
 }
 
 impl KubeletPaths {
@@ -117,8 +135,36 @@ pub fn read_certificate(
     entropy: &dyn Entropy,
 ) -> Result<Option<String>, Error> {
     let [_, _, pki] = paths.words(host)?;
-    let lines = call(remote, host, entropy, &format!("km_current {pki}"))?.certificate;
-    Ok((!lines.is_empty()).then(|| lines.join("\n") + "\n"))
+    Ok(call(remote, host, entropy, &format!("km_current {pki}"))?.certificate())
+}
+
+/// The same where it is newer than what a run has set aside and was not done with; `None` where it is not, or none is there.
+///
+/// # Errors
+/// [`Error`].
+pub fn read_newer_certificate(
+    remote: &dyn Remote,
+    host: &Host,
+    paths: &KubeletPaths,
+    entropy: &dyn Entropy,
+) -> Result<Option<String>, Error> {
+    let [_, _, pki] = paths.words(host)?;
+    Ok(call(remote, host, entropy, &format!("km_newer {pki}"))?.certificate())
+}
+
+/// With which key the kubelet asks for a certificate: a digest of the public half, which the host works out by itself.
+///
+/// # Errors
+/// [`Error`].
+pub fn probe_asking_key(
+    remote: &dyn Remote,
+    host: &Host,
+    paths: &KubeletPaths,
+    entropy: &dyn Entropy,
+) -> Result<AskingKey, Error> {
+    let [_, _, pki] = paths.words(host)?;
+    let told = call(remote, host, entropy, &format!("km_asking {pki}"))?;
+    Ok(told.asking.unwrap_or(AskingKey::Unread))
 }
 
 /// The run with this id is done with its backup.

@@ -1,30 +1,29 @@
 //! Reads what a host says of its kubelet's credentials. The host is not trusted: nothing it says may panic.
 
-use super::KubeletFiles;
+use super::{AskingKey, KubeletFiles};
 use crate::{
     inventory::Host,
     remote::{
-        Error, Exit, FileError, FileFault, Reply,
-        installer::{failed_step, garbled, no_reply},
+        Error, FileError, FileFault, Reply,
+        frame::{self, Line, Script},
+        installer::{failed_step, garbled},
     },
     secret::scrub,
 };
 
 pub(super) fn parse(reply: &Reply, nonce: &str, host: &Host) -> Result<KubeletFiles, Error> {
     let text = String::from_utf8_lossy(&reply.output);
-    let mark = format!("{nonce} ");
-    let (mut begun, mut ended, mut said, mut files) = (false, false, String::new(), KubeletFiles::default());
-    for line in text.lines() {
-        let Some((noise, frame)) = line.split_once(&mark) else {
-            said.push_str(line);
+    let (mut script, mut said, mut files) = (Script::Unseen, String::new(), KubeletFiles::default());
+    let mut ended = false;
+    for Line { noise, frame } in frame::lines(&text, nonce) {
+        said.push_str(noise);
+        let Some(frame) = frame else {
             said.push('\n');
             continue;
         };
-        said.push_str(noise);
-        let frame = frame.trim_end_matches('\r');
-        match frame.split_once(' ').unwrap_or((frame, "")) {
+        match frame {
             ("begin", "") => {
-                begun = true;
+                script = Script::Begun;
                 // Whatever the login had to say.
                 said.clear();
             }
@@ -37,6 +36,7 @@ pub(super) fn parse(reply: &Reply, nonce: &str, host: &Host) -> Result<KubeletFi
                 (None, run) => files.unfinished.push(scrub(run.unwrap_or(name))),
             },
             ("pem", line) => files.certificate.push(line.to_owned()),
+            ("asking", key) => files.asking = Some(asking_key(key)),
             ("fail", rest) => {
                 let (step, path) = rest.split_once(' ').unwrap_or((rest, ""));
                 return Err(Error::Files(vec![failure(step, scrub(path), &said)]));
@@ -44,21 +44,22 @@ pub(super) fn parse(reply: &Reply, nonce: &str, host: &Host) -> Result<KubeletFi
             _ => return Err(garbled("a line of it makes no sense", reply, nonce)),
         }
     }
-    match (&reply.exit, ended, begun) {
-        (_, true, _) => {
-            // Both directories may hold the backup of one run.
-            for runs in [&mut files.unfinished, &mut files.kept] {
-                runs.sort();
-                runs.dedup();
-            }
-            Ok(files)
-        }
-        (Exit::Signal(signal), ..) => Err(Error::ConnectionLost {
-            during: "while the script ran",
-            reason: format!("the remote shell was killed by signal {}", scrub(signal)),
-        }),
-        (Exit::Status(_), _, false) => Err(no_reply(&text, &reply.exit, host)),
-        (Exit::Status(_), _, true) => Err(garbled("it ends too early", reply, nonce)),
+    if !ended {
+        return Err(frame::cut_short(reply, nonce, host, script, "while the script ran"));
+    }
+    // Both directories may hold the backup of one run.
+    for runs in [&mut files.unfinished, &mut files.kept] {
+        runs.sort();
+        runs.dedup();
+    }
+    Ok(files)
+}
+
+/// What is no digest tells nothing of the key.
+fn asking_key(told: &str) -> AskingKey {
+    match told {
+        "none" => AskingKey::Absent,
+        other => other.parse().map_or(AskingKey::Unread, AskingKey::Known),
     }
 }
 
@@ -79,22 +80,13 @@ fn failure(step: &str, path: String, said: &str) -> FileError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::{Connection, HostName, Privilege, Role, Roles, ServerUrl};
+    use crate::remote::{
+        Exit,
+        frame::tests::{NONCE, host, reply},
+    };
 
     fn parsed(text: &str, exit: Exit) -> Result<KubeletFiles, Error> {
-        let host = Host {
-            name: HostName::new_unchecked("h"),
-            connection: Connection::Local { root: "/".into() },
-            privilege: Privilege::AsLoggedIn,
-            roles: Roles::new(&[Role::Node]).unwrap(),
-            labels: std::collections::BTreeMap::new(),
-            server: ServerUrl::new_unchecked("https://h"),
-            apiserver: ServerUrl::new_unchecked("https://h"),
-            directory: "/etc/kubernetes".into(),
-            install_ca: false,
-            token_csv_on_nodes: false,
-        };
-        parse(&Reply::new(text.replace('@', "0f0f").into_bytes(), exit), "0f0f", &host)
+        parse(&reply(text, exit), NONCE, &host())
     }
 
     #[test]
@@ -104,6 +96,21 @@ mod tests {
         let files = parsed(text, Exit::Status(0)).unwrap();
         assert_eq!(files.files, ["kubelet.kubeconfig", "kubelet-client-current.pem"]);
         assert_eq!((files.unfinished, files.kept), (vec!["R1".to_owned()], vec!["R0".to_owned()]));
+    }
+
+    #[test]
+    fn what_is_no_digest_tells_nothing_of_a_key() {
+        let digest = "0123456789abcdef".repeat(4);
+        for (told, key) in [
+            (digest.as_str(), AskingKey::Known(digest.parse().unwrap())),
+            ("none", AskingKey::Absent),
+            ("unread", AskingKey::Unread),
+            (&digest[1..], AskingKey::Unread),
+            ("", AskingKey::Unread),
+        ] {
+            let files = parsed(&format!("@ begin\n@ asking {told}\n@ end\n"), Exit::Status(0)).unwrap();
+            assert_eq!(files.asking, Some(key), "{told}");
+        }
     }
 
     #[test]

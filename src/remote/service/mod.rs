@@ -49,10 +49,34 @@ pub enum CommandEnd {
     TimedOut,
 }
 
+/// What is the matter with a restart that did not end well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Complaint {
+    /// Stable name, for scripts: `restart_failed` or `restart_timed_out`.
+    pub code: &'static str,
+    /// To be read after the name of the command, with what it said: `failed with status 1: no such unit`. Safe to show.
+    pub how: String,
+}
+
 impl CommandEnd {
     #[must_use]
     pub fn is_done(&self) -> bool {
         *self == Self::Done
+    }
+}
+
+impl CommandOutcome {
+    /// `None` where it ended well.
+    #[must_use]
+    pub fn complaint(&self) -> Option<Complaint> {
+        let (code, how) = match &self.end {
+            CommandEnd::Done => return None,
+            CommandEnd::Failed(status) => ("restart_failed", format!("failed with status {status}")),
+            CommandEnd::Killed(signal) => ("restart_failed", format!("was killed by SIG{signal}")),
+            CommandEnd::TimedOut => ("restart_timed_out", "took too long and was ended".to_owned()),
+        };
+        let said = self.said.lines().collect::<Vec<_>>().join("; ");
+        Some(Complaint { code, how: if said.is_empty() { how } else { format!("{how}: {said}") } })
     }
 }
 
@@ -98,4 +122,25 @@ fn render(nonce: &str, command: &str, limit: Duration) -> Input {
     let seconds = limit.as_secs() + u64::from(limit.subsec_nanos() > 0);
     let call = format!("km_nonce={nonce}\nkm_run {} {}\nexit 0\n}}\n", seconds.max(1), quote_sh(command));
     Input { common: [&OPENING, ""], rest: Secret::from(call) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_did_not_end_well_is_told_with_what_it_said() {
+        let told = |end, said: &str| {
+            let outcome = CommandOutcome { end, said: said.to_owned(), took: Duration::ZERO };
+            outcome.complaint().map(|complaint| (complaint.code, complaint.how))
+        };
+        assert_eq!(told(CommandEnd::Done, "warning"), None);
+        for (end, said, code, how) in [
+            (CommandEnd::Failed(5), "a\nb", "restart_failed", "failed with status 5: a; b"),
+            (CommandEnd::Killed("TERM".into()), "", "restart_failed", "was killed by SIGTERM"),
+            (CommandEnd::TimedOut, "", "restart_timed_out", "took too long and was ended"),
+        ] {
+            assert_eq!(told(end, said), Some((code, how.to_owned())));
+        }
+    }
 }

@@ -5,8 +5,9 @@ use super::CommandEnd;
 use crate::{
     inventory::Host,
     remote::{
-        Error, Exit, Reply,
-        installer::{garbled, no_reply},
+        Error, Reply,
+        frame::{self, Line, Script},
+        installer::garbled,
     },
     secret::scrub,
 };
@@ -19,23 +20,17 @@ const SIGNALS: [&str; 15] =
 
 pub(super) fn parse(reply: &Reply, nonce: &str, host: &Host) -> Result<(CommandEnd, String), Error> {
     let text = String::from_utf8_lossy(&reply.output);
-    let mark = format!("{nonce} ");
-    let (mut begun, mut late, mut ended) = (false, false, None);
+    let (mut script, mut late, mut ended) = (Script::Unseen, false, None);
     let mut said: Option<String> = None;
-    for line in text.lines() {
-        let Some((noise, frame)) = line.split_once(&mark) else {
-            if let (Some(said), None) = (&mut said, ended) {
-                said.push_str(line);
-                said.push('\n');
-            }
-            continue;
-        };
+    for Line { noise, frame } in frame::lines(&text, nonce) {
         if let (Some(said), None) = (&mut said, ended) {
             said.push_str(noise);
+            said.push_str(if frame.is_none() { "\n" } else { "" });
         }
-        match frame.trim_end_matches('\r').split_once(' ').unwrap_or((frame.trim_end_matches('\r'), "")) {
+        let Some(frame) = frame else { continue };
+        match frame {
             ("missing", tool) => return Err(Error::ToolMissing { tool: scrub(tool) }),
-            ("begin", "") => begun = true,
+            ("begin", "") => script = Script::Begun,
             ("alive", "") => {}
             ("late", "") => late = true,
             ("said", "") => said = Some(String::new()),
@@ -43,18 +38,10 @@ pub(super) fn parse(reply: &Reply, nonce: &str, host: &Host) -> Result<(CommandE
             _ => return Err(garbled("a line of it makes no sense", reply, nonce)),
         }
     }
-    // A shell that was killed says nothing of itself, however early.
-    if !begun && !matches!(reply.exit, Exit::Signal(_)) {
-        return Err(no_reply(&text, &reply.exit, host));
-    }
-    match (ended, &reply.exit) {
-        (Some(_), _) if late => Ok((CommandEnd::TimedOut, shown(&said.unwrap_or_default()))),
-        (Some(status), _) => Ok((end_of(status), shown(&said.unwrap_or_default()))),
-        (None, Exit::Signal(signal)) => Err(Error::ConnectionLost {
-            during: "while the command ran",
-            reason: format!("the remote shell was killed by signal {}", scrub(signal)),
-        }),
-        (None, Exit::Status(_)) => Err(garbled("it ends too early", reply, nonce)),
+    match ended.filter(|_| script == Script::Begun) {
+        Some(_) if late => Ok((CommandEnd::TimedOut, shown(&said.unwrap_or_default()))),
+        Some(status) => Ok((end_of(status), shown(&said.unwrap_or_default()))),
+        None => Err(frame::cut_short(reply, nonce, host, script, "while the command ran")),
     }
 }
 
@@ -79,25 +66,13 @@ fn shown(said: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::{Connection, HostName, Privilege, Role, Roles, ServerUrl};
-
-    fn host() -> Host {
-        Host {
-            name: HostName::new_unchecked("h"),
-            connection: Connection::Local { root: "/".into() },
-            privilege: Privilege::AsLoggedIn,
-            roles: Roles::new(&[Role::Node]).unwrap(),
-            labels: std::collections::BTreeMap::new(),
-            server: ServerUrl::new_unchecked("https://h"),
-            apiserver: ServerUrl::new_unchecked("https://h"),
-            directory: "/etc/kubernetes".into(),
-            install_ca: false,
-            token_csv_on_nodes: false,
-        }
-    }
+    use crate::remote::{
+        Exit,
+        frame::tests::{NONCE, host, reply},
+    };
 
     fn parsed(text: &str, exit: Exit) -> Result<(CommandEnd, String), Error> {
-        parse(&Reply::new(text.replace('@', "0f0f").into_bytes(), exit), "0f0f", &host())
+        parse(&reply(text, exit), NONCE, &host())
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub struct Expectations {
     pub since: Timestamp,
     /// Nodes that may come back though they have joined before; one new key each since [`Self::since`].
     pub rebootstrapped: BTreeSet<String>,
+    /// Nodes of which it is known with which key they ask for their first certificate; `None`: with none.
+    pub keys: BTreeMap<String, Option<Digest>>,
     /// What the cluster shows; [`super::run_round`] fills it in.
     pub seen: Seen,
 }
@@ -121,6 +123,7 @@ impl Expectations {
             now,
             since: now.saturating_sub(DEFAULT_SINCE).unwrap_or(Timestamp::MIN),
             rebootstrapped: BTreeSet::new(),
+            keys: BTreeMap::new(),
             seen: Seen::default(),
         }
     }

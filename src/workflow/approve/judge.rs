@@ -4,19 +4,19 @@
 //! built-in approver looks at the CN's prefix only; here the whole name must be one of the inventory.
 
 use super::{
-    CLIENT_SIGNER, NODE_PREFIX, SERVING_SIGNER,
+    CLIENT_SIGNER, NODE_PREFIX, NODES_GROUP, SERVING_SIGNER,
     expectations::{Expectations, ExpectedNode, Selection, Serving, is_exactly},
     verdict::{Purpose, Reason, Verdict, listed, shown},
 };
 use crate::{
+    clock::to_the_second,
     cluster::{RequestState, SigningRequest},
     digest::Digest,
     pki::{self, RequestError, RequestInfo},
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use std::collections::BTreeSet;
 
-const NODES_GROUP: &str = "system:nodes";
 /// kube-controller-manager's default `--cluster-signing-duration`: a kubelet asks for no time at all.
 const LONGEST: i32 = 365 * 24 * 60 * 60;
 /// What clocks may differ by.
@@ -118,6 +118,7 @@ impl Case<'_> {
         };
         self.check_wanted(name, expected, purpose)?;
         if purpose == Purpose::Join {
+            self.check_key(name, info.spki_sha256)?;
             self.check_not_joined(name, info.spki_sha256)?;
         }
         Ok(purpose)
@@ -158,6 +159,19 @@ impl Case<'_> {
         Ok(())
     }
 
+    /// Where the node's host was asked for its key, nobody else's will do.
+    fn check_key(&self, name: &str, key: Digest) -> Result<(), Objection> {
+        let detail = match self.expectations.keys.get(name) {
+            None => return Ok(()),
+            Some(Some(own)) if *own == key => return Ok(()),
+            Some(Some(own)) => {
+                format!("its key is not that of {name}'s kubelet: their SHA-256 are {key} and {own}")
+            }
+            Some(None) => format!("{name}'s kubelet has no key to ask with; the SHA-256 of this one is {key}"),
+        };
+        Err((Reason::OtherKey, detail))
+    }
+
     /// A token holder may pose as any node, so a name that is taken stays with whom it was given to. A node that is to come
     /// back gets one key: the first that is granted from `since` on.
     fn check_not_joined(&self, name: &str, key: Digest) -> Result<(), Objection> {
@@ -182,12 +196,12 @@ impl Case<'_> {
     fn weigh(&self, (reason, detail): Objection) -> Verdict {
         use Reason::{
             AlreadyDecided, AlreadyJoined, Ambiguous, BadRequest, BadSignature, Changed, ExtraExtension, ExtraSan,
-            Gone, InTheFuture, LongLived, NotInInventory, NotSelected, ServingNotAsked, TooOld, WeakKey, WrongGroup,
-            WrongRequester, WrongSigner, WrongSubject, WrongUsages,
+            Gone, InTheFuture, LongLived, NotInInventory, NotSelected, OtherKey, ServingNotAsked, TooOld, WeakKey,
+            WrongGroup, WrongRequester, WrongSigner, WrongSubject, WrongUsages,
         };
         let is_hostile = match reason {
             // Whoever installs a machine anew looks like this too.
-            AlreadyJoined | Ambiguous => false,
+            AlreadyJoined | Ambiguous | OtherKey => false,
             TooOld | InTheFuture | NotSelected | ServingNotAsked | AlreadyDecided | Changed | Gone => false,
             // A node's agents may ask other signers with its certificate; nobody but kubelets holds the token.
             WrongSigner => self.asker == Asker::Token,
@@ -279,8 +293,4 @@ fn check_usages(usages: &[String], info: &RequestInfo, is_serving: bool) -> Resu
     let key = if info.is_rsa { "" } else { " without key encipherment" };
     let detail = format!("its usages are [{asked}]; a kubelet asks for digital signature and {purpose}{key}");
     Err((Reason::WrongUsages, detail))
-}
-
-fn to_the_second(at: Timestamp) -> Timestamp {
-    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }

@@ -5,6 +5,7 @@
 mod expectations;
 mod holders;
 mod judge;
+mod rights;
 mod verdict;
 mod watch;
 
@@ -13,6 +14,7 @@ pub use expectations::{
 };
 pub use holders::{shared_holders, token_holders};
 pub use judge::judge;
+pub use rights::{TO_APPROVE, find_lacking};
 pub use verdict::{Judged, Outcome, Purpose, Reason, Verdict};
 pub use watch::{Watch, Watched, connect_ready, find_secrets, servers};
 
@@ -26,6 +28,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client-kubelet";
 /// Signs the certificates of kubelets' HTTPS ports.
 pub const SERVING_SIGNER: &str = "kubernetes.io/kubelet-serving";
+/// The O of every kubelet's client certificate.
+pub const NODES_GROUP: &str = "system:nodes";
 /// What a node's user name begins with.
 pub const NODE_PREFIX: &str = "system:node:";
 

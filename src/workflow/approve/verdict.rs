@@ -37,6 +37,7 @@ pub enum Reason {
     InTheFuture,
     AlreadyJoined,
     Ambiguous,
+    OtherKey,
     Changed,
     Gone,
 }
@@ -65,6 +66,7 @@ impl Reason {
             Self::InTheFuture => "in_the_future",
             Self::AlreadyJoined => "already_joined",
             Self::Ambiguous => "ambiguous",
+            Self::OtherKey => "other_key",
             Self::Changed => "changed",
             Self::Gone => "gone",
         }
@@ -84,6 +86,10 @@ impl Reason {
                  /var/lib/kubelet/pki/kubelet-client.key.tmp -pubout -outform DER | sha256sum`), then deny the other with \
                  `kubectl certificate deny NAME`; where nobody installed the machine twice, somebody else holds the token: \
                  rotate it"
+            }
+            Self::OtherKey => {
+                "somebody else asks in the node's name: whoever it is holds the bootstrap token; rotate it, and deny the \
+                 request with `kubectl certificate deny NAME`"
             }
             Self::NotInInventory => "where the node is yours, add it to the inventory",
             Self::ServingNotAsked => "--serving approves serving certificates too",

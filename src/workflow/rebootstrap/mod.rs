@@ -3,13 +3,15 @@
 //! what it had.
 //!
 //! Nothing is touched before it is known that the way back into the cluster is open: see [`preflight`]. What an earlier run
-//! had set aside on a host and was not done with, since it was killed, is put back before anything else is done there.
+//! had set aside on a host and was not done with comes first: see [`leftover`].
 
 mod arrival;
+mod leftover;
 mod obstacle;
 mod preflight;
 mod trouble;
 
+pub use leftover::Restoring;
 pub use obstacle::Obstacle;
 pub use preflight::{Candidate, Clearance, preflight};
 pub use trouble::Trouble;
@@ -28,7 +30,7 @@ use crate::{
     remote::{
         self,
         kubelet::{self, Backup},
-        service::{CommandEnd, run_command},
+        service::run_command,
     },
     store::{self, Journal},
 };
@@ -60,16 +62,32 @@ pub struct Rebootstrap<'a> {
 /// What became of a node, beside what a [`HostReport`] has.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct NodeReport {
-    /// Runs whose backup was found and put back first.
+    /// Earlier runs whose backup was found: it was put back first, unless it was [settled](Self::found_settled).
     pub found_unfinished: Vec<String>,
+    /// That backup was kept aside: the kubelet had its new certificate and the node was ready with it.
+    pub found_settled: bool,
+    /// Why the cluster could not be asked before a backup was put back over a new certificate.
+    pub not_checked: Option<String>,
     /// What was set aside, by name.
     pub set_aside: Vec<String>,
     /// The signing request that was granted.
     pub request: Option<String>,
+    /// Requests in the node's name with another key than its kubelet's.
+    pub left: Vec<LeftRequest>,
     /// `None`: nothing was to be put back.
     pub restored: Option<Restored>,
     /// Whether what was set aside is still on the host.
     pub backup_kept: bool,
+}
+
+/// A signing request of somebody else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeftRequest {
+    /// Its name, safe to show.
+    pub request: String,
+    /// Why, as `approve` says it.
+    pub code: &'static str,
+    pub detail: String,
 }
 
 /// What came of putting back what a node had.
@@ -157,38 +175,12 @@ pub fn run_restore(
     Ok(Rebootstrapped { distribution, nodes: nodes.into_inner().unwrap_or_else(PoisonError::into_inner) })
 }
 
-/// What it takes to put back what was set aside.
-pub struct Restoring<'a> {
-    pub fleet: &'a Fleet<'a>,
-    pub restart: &'a str,
-    pub restart_limit: Duration,
-}
-
-impl Restoring<'_> {
-    /// Whether there was anything.
-    fn put_back(&self, candidate: &Candidate, node: &mut NodeReport) -> Result<bool, Trouble> {
-        let Fleet { remote, entropy, .. } = *self.fleet;
-        let (host, paths) = (candidate.host, &candidate.paths);
-        let at = |step| move |error| Trouble::Host { step, error };
-        node.found_unfinished =
-            kubelet::probe_kubelet(remote, host, paths, entropy).map_err(at("looking at it"))?.unfinished;
-        if node.found_unfinished.is_empty() {
-            return Ok(false);
-        }
-        kubelet::put_back(remote, host, paths, entropy).map_err(at("putting its credentials back"))?;
-        node.restored = Some(Restored::NotRestarted);
-        restart(self.fleet, candidate, self.restart, self.restart_limit)?;
-        node.restored = Some(Restored::Restarted);
-        Ok(true)
-    }
-}
-
 fn restart(fleet: &Fleet, candidate: &Candidate, command: &str, limit: Duration) -> Result<(), Trouble> {
     let outcome = run_command(fleet.remote, candidate.host, command, limit, fleet.entropy)
         .map_err(|error| Trouble::Host { step: "restarting its kubelet", error })?;
-    match outcome.end {
-        CommandEnd::Done => Ok(()),
-        end => Err(Trouble::Restart { command: command.to_owned(), end, said: outcome.said }),
+    match outcome.complaint() {
+        None => Ok(()),
+        Some(complaint) => Err(Trouble::Restart { command: command.to_owned(), complaint }),
     }
 }
 
@@ -201,9 +193,9 @@ struct Visit<'v> {
 
 impl Visit<'_> {
     fn rejoin(&self, node: &mut NodeReport) -> Result<(), Trouble> {
-        self.put_back_what_was_left(node)?;
-        let arrival = match Arrival::expect(self.run, self.candidate.host.name.as_str()) {
-            Err(trouble) if !node.found_unfinished.is_empty() => {
+        self.end_what_was_left(node)?;
+        let arrival = match Arrival::expect(self.run, self.candidate) {
+            Err(trouble) if !node.found_unfinished.is_empty() && !node.found_settled => {
                 node.restored = Some(self.restart_restored());
                 return Err(trouble);
             }
@@ -217,22 +209,28 @@ impl Visit<'_> {
         joined
     }
 
-    /// What a killed run had set aside is what this node is known by.
-    fn put_back_what_was_left(&self, node: &mut NodeReport) -> Result<(), Trouble> {
-        let Fleet { remote, entropy, .. } = *self.run.fleet;
-        let (host, paths) = (self.candidate.host, &self.candidate.paths);
-        let at = |step| move |error| Trouble::Host { step, error };
-        let found = kubelet::probe_kubelet(remote, host, paths, entropy).map_err(at("looking at it"))?;
-        if !found.unfinished.is_empty() {
-            self.note("put-back-earlier");
-            kubelet::put_back(remote, host, paths, entropy)
-                .map_err(at("putting back what an earlier run set aside"))?;
-            node.found_unfinished = found.unfinished;
+    /// What a killed run had set aside is what this node is known by, unless it has come back without it.
+    fn end_what_was_left(&self, node: &mut NodeReport) -> Result<(), Trouble> {
+        let Rebootstrap { fleet, clusters, servers, .. } = *self.run;
+        let candidate = self.candidate;
+        let runs = leftover::find_unfinished(fleet, candidate)?;
+        if runs.is_empty() {
+            return Ok(());
         }
+        let is_ready = || leftover::is_ready(clusters, servers, candidate.host.name.as_str()).map_err(Trouble::Api);
+        if leftover::has_newer(fleet, candidate, &runs)? && is_ready()? {
+            self.note("settle-earlier");
+            leftover::settle(fleet, candidate, &runs)?;
+            node.found_settled = true;
+        } else {
+            self.note("put-back-earlier");
+            leftover::return_all(fleet, candidate)?;
+        }
+        node.found_unfinished = runs;
         Ok(())
     }
 
-    fn join_anew(&self, node: &mut NodeReport, arrival: Arrival) -> Result<(), Trouble> {
+    fn join_anew(&self, node: &mut NodeReport, mut arrival: Arrival) -> Result<(), Trouble> {
         let Rebootstrap { fleet, backup, .. } = *self.run;
         let Fleet { remote, entropy, .. } = *fleet;
         let (host, paths, id) = (self.candidate.host, &self.candidate.paths, self.journal.id().as_str());
@@ -244,7 +242,9 @@ impl Visit<'_> {
         self.note("restart");
         restart(fleet, self.candidate, self.run.restart, self.run.restart_limit)?;
         self.note("wait");
-        let granted = arrival.wait(self.run)?;
+        let arrived = arrival.wait();
+        node.left = arrival.into_left();
+        let granted = arrived?;
         self.note("compare");
         let found = kubelet::read_certificate(remote, host, paths, entropy)
             .map_err(ready("its certificate could not be compared"))?;

@@ -8,8 +8,8 @@ pub enum Obstacle {
     TokenUnknown { server: ServerUrl },
     #[error("{server} takes the stored bootstrap token for {found}, not for {wanted}")]
     TokenOfOther { server: ServerUrl, found: String, wanted: String },
-    #[error("our rights do not suffice to approve signing requests of kubelets: {what} is not allowed")]
-    NoRights { what: &'static str },
+    #[error("our rights do not suffice to approve signing requests of kubelets; not allowed: {what}")]
+    NoRights { what: String },
     #[error("{0}")]
     Api(cluster::Error),
     #[error("{host}: {path} is not the stored one ({state})")]

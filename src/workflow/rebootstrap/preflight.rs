@@ -4,12 +4,12 @@
 use super::Obstacle;
 use crate::{
     bundle::{Bundle, CredentialSet},
-    cluster::{self, Action, Cluster, Clusters, Credential, ErrorClass, Identity},
+    cluster::{self, Cluster, Clusters, Credential, ErrorClass, Identity},
     inventory::{Host, ServerUrl},
     remote::kubelet::KubeletPaths,
     secret::printable,
     workflow::{
-        approve::{CLIENT_SIGNER, Requester, Scope},
+        approve::{Requester, Scope, TO_APPROVE, find_lacking},
         distribute::{Fleet, Target},
         survey::{self, State, SurveyObserver, Unmade},
     },
@@ -100,28 +100,8 @@ fn requester(identity: Identity) -> Requester {
 }
 
 fn check_rights(cluster: &dyn Cluster) -> Result<(), Obstacle> {
-    let csr = Action {
-        verb: "list",
-        group: "certificates.k8s.io",
-        resource: "certificatesigningrequests",
-        subresource: "",
-        name: "",
-    };
-    let needed = [
-        ("list certificatesigningrequests", csr),
-        ("update certificatesigningrequests/approval", Action { verb: "update", subresource: "approval", ..csr }),
-        (
-            "approve for the kubelets' signer",
-            Action { verb: "approve", resource: "signers", name: CLIENT_SIGNER, ..csr },
-        ),
-        ("list nodes", Action { group: "", resource: "nodes", ..csr }),
-    ];
-    for (what, action) in &needed {
-        if !cluster.may(action).map_err(Obstacle::Api)? {
-            return Err(Obstacle::NoRights { what });
-        }
-    }
-    Ok(())
+    let lacking = find_lacking(cluster, &TO_APPROVE).map_err(Obstacle::Api)?;
+    if lacking.is_empty() { Ok(()) } else { Err(Obstacle::NoRights { what: lacking.join(", ") }) }
 }
 
 fn check_hosts(

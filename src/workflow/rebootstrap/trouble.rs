@@ -2,7 +2,7 @@
 
 use crate::{
     cluster,
-    remote::{self, service::CommandEnd},
+    remote::{self, service::Complaint},
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -11,8 +11,8 @@ pub enum Trouble {
     Host { step: &'static str, error: remote::Error },
     #[error("it is ready again with a new certificate, but {step}: {error}")]
     Ready { step: &'static str, run: String, error: remote::Error },
-    #[error("`{command}` {}", ended(.end, .said))]
-    Restart { command: String, end: CommandEnd, said: String },
+    #[error("`{command}` {}", .complaint.how)]
+    Restart { command: String, complaint: Complaint },
     #[error("{0}")]
     Api(cluster::Error),
     #[error("its kubelet has not asked for a certificate within {seconds} s")]
@@ -33,27 +33,13 @@ pub enum Trouble {
     NotReady { seconds: u64 },
 }
 
-fn ended(end: &CommandEnd, said: &str) -> String {
-    let how = match end {
-        CommandEnd::Done => "is done".to_owned(),
-        CommandEnd::Failed(status) => format!("failed with status {status}"),
-        CommandEnd::Killed(signal) => format!("was killed by signal {signal}"),
-        CommandEnd::TimedOut => "took too long and was ended".to_owned(),
-    };
-    match said.lines().last() {
-        Some(last) => format!("{how}: {last}"),
-        None => how,
-    }
-}
-
 impl Trouble {
     /// The stable name scripts rely on.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
             Self::Host { error, .. } | Self::Ready { error, .. } => error.code(),
-            Self::Restart { end: CommandEnd::TimedOut, .. } => "restart_timed_out",
-            Self::Restart { .. } => "restart_failed",
+            Self::Restart { complaint, .. } => complaint.code,
             Self::Api(error) => error.code(),
             Self::NoRequest { .. } => "csr_absent",
             Self::RequestLeft { .. } => "csr_left",
@@ -73,9 +59,8 @@ impl Trouble {
             Self::Host { error, .. } => return error.hint(),
             Self::Ready { run, .. } => {
                 return format!(
-                    "the node is fine, nothing was put back: rename .kubemint-rebootstrap-{run} to \
-                     .kubemint-rebootstrap-{run}.kept in both directories on the host, or the next `kubemint rebootstrap` of it \
-                     puts back what it had before"
+                    "the node is fine, nothing was put back: what it had before is in .kubemint-rebootstrap-{run} on the host; \
+                     `kubemint rebootstrap HOST --restore` sees that the node is ready, and keeps it aside"
                 );
             }
             Self::Api(error) => return error.hint(),

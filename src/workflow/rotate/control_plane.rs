@@ -3,7 +3,7 @@
 
 use super::{
     bench::Course,
-    stop::{Ailment, Stop, complaint},
+    stop::{Ailment, Stop},
     tokens::TokenPair,
 };
 use crate::{
@@ -157,7 +157,7 @@ fn restart(course: &Course, host: &Host) -> Result<Option<String>, Stop> {
     };
     let (remote, entropy) = (bench.fleet.remote, bench.fleet.entropy);
     match service::run_command(remote, host, command, services.restart_timeout, entropy) {
-        Ok(outcome) => Ok(complaint(&outcome.end, &outcome.said)),
+        Ok(outcome) => Ok(outcome.complaint().map(|complaint| format!("the restart command {}", complaint.how))),
         Err(error @ remote::Error::CommandOutcomeUnknown { .. }) => Ok(Some(error.to_string())),
         Err(error) => Err(Stop::of_remote(&error)),
     }

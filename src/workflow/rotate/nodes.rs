@@ -1,15 +1,14 @@
 //! bootstrap.kubeconfig to the nodes, in batches and within the limits of any run; kubelets are restarted where the
 //! inventory says so. One that has joined ignores that file. A node that fails holds up nothing but the retirement.
 
-use super::{
-    bench::Course,
-    report::NodeStep,
-    stop::{Stop, complaint},
-};
+use super::{bench::Course, report::NodeStep, stop::Stop};
 use crate::{
     bundle::{Bundle, FileKind},
     inventory::{Host, KubeletRestart, Role, Services},
-    remote::{self, service},
+    remote::{
+        self,
+        service::{self, Complaint},
+    },
     rotation::{Carrier, Record},
     workflow::{
         breaker::Breaker,
@@ -136,9 +135,9 @@ fn restart(fleet: &Fleet, services: &Services, host: &Host) -> Result<(), ErrorR
     let hint = "look at the kubelet's log on that host and mend it; then `kubemint rotate token --resume`";
     let failed = |code, message: String| ErrorReport { code, message, hint: hint.to_owned() };
     match service::run_command(fleet.remote, host, command, services.restart_timeout, fleet.entropy) {
-        Ok(outcome) => match complaint(&outcome.end, &outcome.said) {
+        Ok(outcome) => match outcome.complaint() {
             None => Ok(()),
-            Some(what) => Err(failed("kubelet_restart_failed", format!("the kubelet: {what}"))),
+            Some(Complaint { code, how }) => Err(failed(code, format!("the restart of the kubelet {how}"))),
         },
         Err(error @ remote::Error::CommandOutcomeUnknown { .. }) => Err(failed(error.code(), error.to_string())),
         Err(error) => Err(ErrorReport::of_host(&error)),

@@ -9,7 +9,12 @@ use crate::{
     secret::Secret,
     store::{Snapshot, StoredFile, TokenRecord},
     token::{BootstrapToken, BootstrapTokenSecret, Row, TokenFile},
-    workflow::{distribute::Fleet, generate::mint_secret, stored::read_stored_set},
+    workflow::{
+        approve::{TO_APPROVE, find_lacking},
+        distribute::Fleet,
+        generate::mint_secret,
+        stored::read_stored_set,
+    },
 };
 use jiff::SignedDuration;
 
@@ -278,27 +283,6 @@ fn check_apiservers(
     Err(Refusal::found("token_unknown", faults("not every kube-apiserver knows the token in use", &strange), hint))
 }
 
-/// What the switch and the approval ask for.
-const ACTIONS: [Action; 4] = [
-    Action { verb: "list", group: "", resource: "nodes", subresource: "", name: "" },
-    Action { verb: "list", group: CERTIFICATES, resource: "certificatesigningrequests", subresource: "", name: "" },
-    Action {
-        verb: "update",
-        group: CERTIFICATES,
-        resource: "certificatesigningrequests",
-        subresource: "approval",
-        name: "",
-    },
-    Action {
-        verb: "approve",
-        group: CERTIFICATES,
-        resource: "signers",
-        subresource: "",
-        name: "kubernetes.io/kube-apiserver-client-kubelet",
-    },
-];
-const CERTIFICATES: &str = "certificates.k8s.io";
-
 /// What Secrets ask for besides, in kube-system.
 const SECRET_ACTIONS: [Action; 3] = [
     Action { verb: "list", group: "", resource: "secrets", subresource: "", name: "" },
@@ -318,14 +302,8 @@ fn check_rights(clusters: &dyn Clusters, inventory: &Inventory, carrier: Carrier
         }
     }
     let Some(cluster) = cluster else { return Ok(()) };
-    let mut lacking = Vec::new();
     let secrets: &[Action] = if carrier == Carrier::TokenFile { &[] } else { &SECRET_ACTIONS };
-    for action in ACTIONS.iter().chain(secrets) {
-        if !cluster.may(action).map_err(|e| of_cluster(&e))? {
-            let below = if action.subresource.is_empty() { "" } else { "/" };
-            lacking.push(format!("{} {}{below}{}", action.verb, action.resource, action.subresource));
-        }
-    }
+    let lacking = find_lacking(cluster.as_ref(), TO_APPROVE.iter().chain(secrets)).map_err(|e| of_cluster(&e))?;
     if lacking.is_empty() {
         return Ok(());
     }

@@ -1,13 +1,6 @@
 //! Why a rotation stands still: at which host, and what to do about it.
 
-use crate::{
-    cluster,
-    digest::Fingerprint,
-    inventory::Host,
-    remote::{self, service::CommandEnd},
-    store,
-    workflow::report::ErrorReport,
-};
+use crate::{cluster, digest::Fingerprint, inventory::Host, remote, store, workflow::report::ErrorReport};
 
 const RESUME: &str = "then `kubemint rotate token --resume`";
 
@@ -95,16 +88,4 @@ impl Ailment {
         let restart = restart.map(|how| format!(" ({how})")).unwrap_or_default();
         Stop::new(self.code(), format!("{}{restart}", self.message()), self.hint())
     }
-}
-
-/// How a service command ended, where that was not well.
-pub(super) fn complaint(end: &CommandEnd, said: &str) -> Option<String> {
-    let how = match end {
-        CommandEnd::Done => return None,
-        CommandEnd::Failed(status) => format!("the restart command failed with status {status}"),
-        CommandEnd::Killed(signal) => format!("the restart command was killed by SIG{signal}"),
-        CommandEnd::TimedOut => "the restart command did not end in time".to_owned(),
-    };
-    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-    Some(if said.is_empty() { how } else { format!("{how}: {said}") })
 }

@@ -45,20 +45,10 @@ pub(super) fn render_examination(layout: &Layout<'_>, nonce: &str, questions: Qu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Command;
+    use crate::remote::installer::script::assert_is_script;
 
     #[test]
     fn what_is_sent_is_a_script_to_every_shell_and_cannot_be_broken_by_stripping() {
-        let source = include_str!("../../../../templates/doctor.sh");
-        let words = |text: &str| -> Vec<String> {
-            let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
-            lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
-        };
-        assert_eq!(words(&FUNCTIONS), words(source));
-        assert!(!source.contains("<<"), "a here-document keeps its blanks");
-        for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "sh"]] {
-            let said = Command::new(shell[0]).args(&shell[1..]).args(["-n", "-c", &FUNCTIONS]).output().unwrap();
-            assert!(said.status.success() && said.stderr.is_empty(), "{shell:?} {said:?}");
-        }
+        assert_is_script(&FUNCTIONS, include_str!("../../../../templates/doctor.sh"));
     }
 }

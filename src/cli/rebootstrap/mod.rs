@@ -1,14 +1,15 @@
-//! `kubemint rebootstrap`: nodes that are to join anew, one after the other.
+//! `kubemint rebootstrap`: nodes that are to join anew, one after the other. What is said at the end is in [`answer`].
+
+mod answer;
 
 use super::{
     args::parse_duration,
     cluster::{Access, ClusterArgs},
     context::{Argument, Context},
-    distribute::{asks, close_run, declined, is_told, tone},
+    distribute::{close_run, confirm_or_refuse},
     failure::{Exit, Failure},
-    hosts::{self, SerialHostArgs, counted},
+    hosts::{SerialHostArgs, counted},
     limits::LimitArgs,
-    output::Output,
     progress::Progress,
 };
 use crate::{
@@ -22,17 +23,11 @@ use crate::{
     store::{RunId, Snapshot, Store},
     workflow::{
         approve::{self, Expectations},
-        rebootstrap::{
-            self, COMMAND, Candidate, Clearance, NodeReport, Obstacle, Rebootstrap, Rebootstrapped, Restored,
-            Restoring, preflight,
-        },
-        report::{ErrorReport, HostReport, HostStatus, RunReport, Summary},
+        rebootstrap::{self, Candidate, Clearance, Obstacle, Rebootstrap, Rebootstrapped, Restoring, preflight},
         stored::read_stored_set,
     },
 };
-use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
-use std::{collections::HashMap, time::Duration};
+use jiff::SignedDuration;
 
 /// Let nodes join the cluster anew, with the bootstrap token
 #[derive(Debug, clap::Args)]
@@ -43,17 +38,23 @@ use std::{collections::HashMap, time::Duration};
         services.kubelet, what it asks is judged as by `approve` and approved, and the node must report Ready with its new \
         certificate. If it does not within --timeout, it gets back what it had, byte for byte, and its kubelet is restarted \
         with that. Pods go on meanwhile.\n\n\
-        Refused, before anything is touched: services.kubelet is not set (2); a host cannot be reached or does not hold the \
-        stored bootstrap.kubeconfig, an apiserver does not know its token, or our rights do not suffice to approve (4).\n\n\
+        A request is approved only with the key that the kubelet has on its host (read there by openssl; only a digest of its \
+        public half leaves it); one with another key is listed and left. It asks before it begins: without a terminal it \
+        needs --yes.\n\n\
+        Refused, before anything is touched: services.kubelet is not set, or there is nobody to ask (2); a host cannot be \
+        reached or does not hold the stored bootstrap.kubeconfig, an apiserver does not know its token, or our rights do not \
+        suffice to approve (4).\n\n\
         What is set aside lies beside where it was, in .kubemint-rebootstrap-RUN (0700); once the node is ready it is kept as \
-        .kubemint-rebootstrap-RUN.kept, in place of the one before, or removed with --drop-backup. Where a run was killed, \
-        the next one of that host first puts back what it finds, and then begins anew; with --restore that is all it does.",
+        .kubemint-rebootstrap-RUN.kept, in place of the one before, or removed with --drop-backup. What the kubelet had got \
+        when that was put back, a new key perhaps, lies in .kubemint-rebootstrap-RUN.replaced until a run succeeds. Where a \
+        run was killed, the next one of that host first puts back what it finds, or keeps it aside where the kubelet has its \
+        new certificate and the node is ready, and then begins anew; with --restore that first part is all it does.",
     after_help = "\
 Examples:
   kubemint rebootstrap node042
   kubemint rebootstrap 'node0[01-20]' --yes --max-failures 0 --drop-backup
   kubemint rebootstrap label:rack=a --concurrency 4 --timeout 5m --kubeconfig admin.kubeconfig
-  kubemint rebootstrap node042 --restore         put back what a killed run had set aside, and no more"
+  kubemint rebootstrap node042 --restore --yes   put back what a killed run had set aside, and no more"
 )]
 pub(super) struct Args {
     /// Nodes: names, globs, label:K=V or @FILE
@@ -71,7 +72,8 @@ pub(super) struct Args {
     /// Remove what was set aside once the node is ready
     #[arg(long)]
     drop_backup: bool,
-    /// Only put back what a killed run had set aside, and restart the kubelet with it; asks no apiserver
+    /// Only put back what a killed run had set aside, and restart the kubelet with it, unless the node is ready without
+    /// it; works where no apiserver answers, too
     #[arg(long, conflicts_with_all = ["timeout", "drop_backup"])]
     restore: bool,
     #[command(flatten)]
@@ -80,30 +82,6 @@ pub(super) struct Args {
     limits: LimitArgs,
     #[command(flatten)]
     cluster: ClusterArgs,
-}
-
-#[derive(Serialize)]
-struct Document<'a> {
-    schema: &'static str,
-    version: u32,
-    run_id: &'a str,
-    started: Timestamp,
-    finished: Timestamp,
-    generation: u64,
-    hosts: Vec<Row<'a>>,
-    summary: Summary,
-}
-
-#[derive(Serialize)]
-struct Row<'a> {
-    name: &'a str,
-    status: HostStatus,
-    #[serde(flatten)]
-    node: NodeReport,
-    error: &'a Option<ErrorReport>,
-    /// Of a failed host: it is known that nothing was changed there.
-    untouched: bool,
-    duration_ms: u64,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
@@ -127,8 +105,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         return Ok(context.signals.exit().unwrap_or(Exit::Unexpected));
     };
     let (report, exit) = close_run(context, distribution);
-    let document = document(&report, &nodes);
-    context.output.answer(&document, || text(context.output, args, &report, &nodes))?;
+    let way = if args.restore { answer::Way::Back } else { answer::Way::Anew };
+    let document = answer::document(&report, &nodes);
+    context.output.answer(&document, || answer::text(context.output, way, &report, &nodes))?;
     Ok(exit)
 }
 
@@ -206,10 +185,18 @@ impl Work<'_> {
 
     fn restore(&self, candidates: &[Candidate], prepared: &Prepared) -> Result<Option<Rebootstrapped>, Failure> {
         let Self { args, context, inventory, remote, store, restart } = *self;
+        // It must be possible with nothing but the hosts.
+        let access = match args.cluster.connect(context, inventory, &prepared.snapshot) {
+            Err(failure) if args.cluster.is_named() => return Err(failure),
+            other => other.map_err(|failure| failure.message),
+        };
         let _held = store.lock()?;
         let limits = args.limits.limits(inventory);
+        let servers = approve::servers(inventory);
         let run = Restoring {
             fleet: &context.fleet(remote, args.hosts.concurrency(), ForeignPolicy::Replace, limits),
+            clusters: access.as_ref().map(|access| access.clusters.as_ref()).map_err(Clone::clone),
+            servers: &servers,
             restart,
             restart_limit: inventory.services.restart_timeout,
         };
@@ -259,14 +246,11 @@ fn bootstrap_files<'h>(hosts: &[&'h Host], set: &CredentialSet) -> Result<Vec<Bu
 }
 
 fn confirm(args: &Args, context: &Context, hosts: &[&Host], restart: &str) -> Result<(), Failure> {
-    if !asks(context) {
-        return Ok(());
-    }
     let count = counted(hosts.len(), "node");
     let question = if args.restore {
-        context
-            .output
-            .note(&format!("to put back what a killed run had set aside; then `{restart}` where there was any"));
+        context.output.note(&format!(
+            "to put back what a killed run had set aside, unless the node is ready without it; then `{restart}`"
+        ));
         format!("Restore the kubelet's credentials on {count}?")
     } else {
         context.output.note(&format!(
@@ -276,81 +260,5 @@ fn confirm(args: &Args, context: &Context, hosts: &[&Host], restart: &str) -> Re
         ));
         format!("Let {count} join anew?")
     };
-    if context.output.ask(&question)? { Ok(()) } else { Err(declined()) }
-}
-
-fn document<'a>(report: &'a RunReport, nodes: &HashMap<String, NodeReport>) -> Document<'a> {
-    let row = |host: &'a HostReport| Row {
-        name: &host.name,
-        status: host.status,
-        node: nodes.get(&host.name).cloned().unwrap_or_default(),
-        error: &host.error,
-        untouched: host.untouched,
-        duration_ms: host.duration_ms,
-    };
-    Document {
-        schema: "kubemint/rebootstrap",
-        version: 1,
-        run_id: &report.run_id,
-        started: report.started,
-        finished: report.finished,
-        generation: report.generation,
-        hosts: report.hosts.iter().map(row).collect(),
-        summary: report.summary,
-    }
-}
-
-fn text(output: &Output, args: &Args, report: &RunReport, nodes: &HashMap<String, NodeReport>) -> String {
-    let row = |host: &HostReport| {
-        let node = nodes.get(&host.name);
-        let time = format!("{:.1} s", Duration::from_millis(host.duration_ms).as_secs_f64());
-        let what = host.error.as_ref().map_or_else(|| remark(node), |error| error.code.to_owned());
-        [host.name.clone(), output.paint(tone(host.status), word(args, host.status)), what, time]
-    };
-    let mut text = Output::table(["NODE", "STATUS", "", "TIME"], report.hosts.iter().map(row));
-    text += &hosts::failures(report.hosts.iter().filter_map(|host| {
-        let error = host.error.as_ref()?;
-        is_told(host.status, error.code).then_some((host.name.as_str(), error))
-    }));
-    let found: Vec<&str> = report.hosts.iter().map(|host| host.name.as_str()).collect();
-    let found: Vec<&str> = found
-        .into_iter()
-        .filter(|name| nodes.get(*name).is_some_and(|node| !node.found_unfinished.is_empty()))
-        .collect();
-    if !found.is_empty() {
-        text += &format!("\nput back first what a killed run had set aside: {}\n", hosts::listed(&found));
-    }
-    let s = &report.summary;
-    text += &format!(
-        "\n{}: {} {}, {} failed, {} skipped (run {} of {COMMAND})\n",
-        counted(s.hosts, "node"),
-        s.changed,
-        word(args, HostStatus::Changed),
-        s.failed,
-        s.skipped,
-        report.run_id
-    );
-    if nodes.values().any(|node| node.backup_kept) {
-        let dir = format!(".kubemint-rebootstrap-{}.kept", report.run_id);
-        text += &format!("what they had is kept there in {dir}, until they join anew once more\n");
-    }
-    text
-}
-
-/// `Changed` means something else for each way.
-fn word(args: &Args, status: HostStatus) -> &'static str {
-    match status {
-        HostStatus::Changed if args.restore => "restored",
-        HostStatus::Changed => "joined anew",
-        HostStatus::Unchanged if args.restore => "nothing to restore",
-        other => other.name(),
-    }
-}
-
-fn remark(node: Option<&NodeReport>) -> String {
-    match node {
-        Some(NodeReport { request: Some(request), .. }) => request.clone(),
-        Some(NodeReport { restored: Some(Restored::Restarted), .. }) => "kubelet restarted".to_owned(),
-        _ => String::new(),
-    }
+    confirm_or_refuse(context, &question)
 }
