@@ -311,6 +311,20 @@ fn a_rotation_brings_a_cluster_to_tokens_of_its_nodes_own_and_back() {
 }
 
 #[test]
+fn a_node_joins_anew_with_its_own_token() {
+    need_root!();
+    let cluster = per_node_cluster(1, 2);
+    let before = cluster.kubelet_certificate("node-1");
+    let ran = cluster.run(&["rebootstrap", "node-1", "--yes", "-o", "json"]).expect(0);
+    assert_no_token(cluster.env(), &ran);
+    assert_ne!(cluster.kubelet_certificate("node-1"), before);
+    let requests = cluster.csrs();
+    let by = |user: &str| requests.iter().filter(|csr| csr["spec"]["username"] == user).count();
+    // The rig's first certificates were asked for so, too.
+    assert_eq!((by("kubelet-bootstrap:node-1"), by("kubelet-bootstrap:node-2"), by("kubelet-bootstrap")), (2, 1, 0));
+}
+
+#[test]
 fn a_nodes_token_gets_no_other_node_approved() {
     need_root!();
     let names = ["node-1", "node-2"];

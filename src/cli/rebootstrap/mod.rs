@@ -157,7 +157,7 @@ impl Work<'_> {
         let many = context.fleet(remote, inventory.concurrency, ForeignPolicy::Replace, limits);
         let looked = preflight(&many, (clusters.as_ref(), &servers), &bundles, &prepared.set, &progress);
         progress.finish();
-        let Clearance { requester, unasked } = match looked {
+        let Clearance { requesters, unasked } = match looked {
             Ok(clearance) => clearance,
             Err(Obstacle::Interrupted) => return Ok(None),
             Err(obstacle) => {
@@ -170,7 +170,7 @@ impl Work<'_> {
             fleet: &context.fleet(remote, args.hosts.concurrency(), ForeignPolicy::Replace, limits),
             clusters: clusters.as_ref(),
             servers: &servers,
-            expectations: &Expectations::of_inventory(inventory, vec![requester], context.now()),
+            expectations: &Expectations::of_inventory(inventory, requesters, context.now()),
             restart,
             restart_limit: inventory.services.restart_timeout,
             patience,

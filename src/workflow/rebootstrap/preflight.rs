@@ -4,16 +4,18 @@
 use super::Obstacle;
 use crate::{
     bundle::{Bundle, CredentialSet},
-    cluster::{self, Cluster, Clusters, Credential, ErrorClass, Identity},
+    cluster::{self, Cluster, Clusters, Credential, ErrorClass},
     inventory::{Host, ServerUrl},
     remote::kubelet::KubeletPaths,
     secret::printable,
+    token::{BootstrapToken, node_user_prefix},
     workflow::{
         approve::{Requester, Scope, TO_APPROVE, find_lacking},
         distribute::{Fleet, Target},
         survey::{self, State, SurveyObserver, Unmade},
     },
 };
+use std::collections::BTreeSet;
 
 const AUTHENTICATED: &str = "system:authenticated";
 const BOOTSTRAP_USER: &str = "system:bootstrap:";
@@ -34,8 +36,8 @@ impl Target for Candidate<'_> {
 /// What was found in order.
 #[derive(Debug)]
 pub struct Clearance {
-    /// Whom the apiservers take the stored token for.
-    pub requester: Requester,
+    /// Whom the apiservers take the stored tokens for, and for which nodes each may ask.
+    pub requesters: Vec<Requester>,
     /// Apiservers that gave no answer.
     pub unasked: Vec<cluster::Error>,
 }
@@ -51,32 +53,58 @@ pub fn preflight(
     set: &CredentialSet,
     observer: &dyn SurveyObserver,
 ) -> Result<Clearance, Obstacle> {
-    let clearance = check_token(clusters, servers, set)?;
+    let clearance = check_token(clusters, servers, (set, bundles))?;
     check_hosts(fleet, bundles, set, observer)?;
     Ok(clearance)
 }
 
-fn check_token(clusters: &dyn Clusters, servers: &[ServerUrl], set: &CredentialSet) -> Result<Clearance, Obstacle> {
+/// A token that one of the nodes is to show.
+struct Shown<'s> {
+    token: &'s BootstrapToken,
+    user: String,
+    scope: Scope,
+}
+
+/// Each token once: the nodes' own ones, and the shared one where a node has none.
+fn shown<'s>(bundles: &[Bundle], set: &'s CredentialSet) -> Vec<Shown<'s>> {
+    let (mut all, mut shares) = (Vec::new(), false);
+    for bundle in bundles {
+        let name = bundle.host.name.as_str();
+        match set.node_tokens.get(name) {
+            Some(token) => {
+                let user = node_user_prefix(&set.token_user) + name;
+                all.push(Shown { token, user, scope: Scope::Only(BTreeSet::from([name.to_owned()])) });
+            }
+            None => shares = true,
+        }
+    }
+    if shares {
+        all.push(Shown { token: &set.token, user: set.token_user.clone(), scope: Scope::AllNodes });
+    }
+    all
+}
+
+fn check_token(
+    clusters: &dyn Clusters,
+    servers: &[ServerUrl],
+    (set, bundles): (&CredentialSet, &[Bundle]),
+) -> Result<Clearance, Obstacle> {
+    let shown = shown(bundles, set);
     let (mut found, mut unasked) = (None, Vec::new());
     for server in servers {
-        let asked = clusters
-            .at(server)
-            .and_then(|cluster| Ok((cluster.whoami(Credential::Token(set.token.secret()))?, cluster)));
-        match asked {
-            Ok((identity, cluster)) => {
-                check_user(server, &identity, set)?;
+        match ask(clusters, server, &shown) {
+            Ok((requesters, cluster)) => {
                 if found.is_none() {
                     check_rights(cluster.as_ref())?;
-                    found = Some(requester(identity));
+                    found = Some(requesters);
                 }
             }
-            Err(cluster::Error::Unauthorized { server }) => return Err(Obstacle::TokenUnknown { server }),
-            Err(error) if error.class() == ErrorClass::Passing => unasked.push(error),
-            Err(error) => return Err(Obstacle::Api(error)),
+            Err(Obstacle::Api(error)) if error.class() == ErrorClass::Passing => unasked.push(error),
+            Err(obstacle) => return Err(obstacle),
         }
     }
     match found {
-        Some(requester) => Ok(Clearance { requester, unasked }),
+        Some(requesters) => Ok(Clearance { requesters, unasked }),
         None => Err(Obstacle::Api(
             unasked
                 .into_iter()
@@ -86,17 +114,27 @@ fn check_token(clusters: &dyn Clusters, servers: &[ServerUrl], set: &CredentialS
     }
 }
 
-fn check_user(server: &ServerUrl, identity: &Identity, set: &CredentialSet) -> Result<(), Obstacle> {
-    if identity.username == set.token_user || identity.username.starts_with(BOOTSTRAP_USER) {
-        return Ok(());
+/// Shows each token to one apiserver.
+fn ask(
+    clusters: &dyn Clusters,
+    server: &ServerUrl,
+    shown: &[Shown<'_>],
+) -> Result<(Vec<Requester>, Box<dyn Cluster>), Obstacle> {
+    let cluster = clusters.at(server).map_err(Obstacle::Api)?;
+    let mut requesters = Vec::new();
+    for Shown { token, user, scope } in shown {
+        let identity = cluster.whoami(Credential::Token(token.secret())).map_err(|error| match error {
+            cluster::Error::Unauthorized { server } => Obstacle::TokenUnknown { server },
+            other => Obstacle::Api(other),
+        })?;
+        if identity.username != *user && !identity.username.starts_with(BOOTSTRAP_USER) {
+            let found = printable(&identity.username);
+            return Err(Obstacle::TokenOfOther { server: server.clone(), found, wanted: user.clone() });
+        }
+        let groups = identity.groups.into_iter().filter(|group| group != AUTHENTICATED).collect();
+        requesters.push(Requester { username: identity.username, groups, scope: scope.clone() });
     }
-    let found = printable(&identity.username);
-    Err(Obstacle::TokenOfOther { server: server.clone(), found, wanted: set.token_user.clone() })
-}
-
-fn requester(identity: Identity) -> Requester {
-    let groups = identity.groups.into_iter().filter(|group| group != AUTHENTICATED).collect();
-    Requester { username: identity.username, groups, scope: Scope::AllNodes }
+    Ok((requesters, cluster))
 }
 
 fn check_rights(cluster: &dyn Cluster) -> Result<(), Obstacle> {
