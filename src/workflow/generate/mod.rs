@@ -20,8 +20,10 @@ pub use nodes::{ARTIFACT as NODES_ARTIFACT, is_per_node, nodes};
 pub use renewal::{Due, Form, KeyChoice, Renewal};
 pub use token::recover;
 #[cfg(feature = "k8s")]
+pub(super) use token::stage_record;
+#[cfg(feature = "k8s")]
 pub(super) use token::{kubeconfig_user, mint_secret};
-pub(super) use token::{other_rows, record_of, stage_record};
+pub(super) use token::{other_rows, record_of};
 
 use crate::{
     bundle::CredentialSet,
