@@ -85,6 +85,7 @@ fn in_process(ca: &Authority, algorithm: Algorithm) {
         token_user: "kubelet-bootstrap".into(),
         token: BootstrapToken::generate(&OsEntropy).unwrap(),
         node_tokens: std::collections::BTreeMap::new(),
+        has_node_rows: false,
         token_csv: Some(Secret::from("")),
         client_certificate_pem: issued.certificate_pem,
         client_key_pem: issued.key_pem,

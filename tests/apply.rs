@@ -140,7 +140,7 @@ fn nothing_that_is_said_or_kept_of_a_run_holds_a_secret() {
     let env = TestEnv::with_local_hosts();
     let said = env.ok(&["apply", "-vv"]);
     env.assert_no_secret(&(said.stdout + &said.stderr));
-    env.write("inventory.toml", LOCAL_HOSTS.replace("113", "114"));
+    env.write("inventory.toml", LOCAL_HOSTS.replace("172.20.0.113", "172.20.0.114"));
     for line in ["plan -vv", "plan -o json", "apply -vv -o json", "status -vv", "verify -vv", "cert list", "token show"]
     {
         let said = env.ok(&line.split(' ').collect::<Vec<_>>());
@@ -159,7 +159,7 @@ fn one_host_that_refuses_stops_no_other() {
     env.remove(target);
     env.write("precious", "mine");
     symlink(env.path("precious"), env.path(target)).unwrap();
-    env.write("inventory.toml", LOCAL_HOSTS.replace("113", "114"));
+    env.write("inventory.toml", LOCAL_HOSTS.replace("172.20.0.113", "172.20.0.114"));
     let before = env.tree_hash("hosts/node-1");
     let (code, report) = env.json(&["apply"]);
     assert_eq!(code, 3, "{report}");

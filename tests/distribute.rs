@@ -31,7 +31,10 @@ fn it_installs_what_generate_made() {
 #[test]
 fn what_the_inventory_asks_for_differently_is_refused_by_name() {
     for (text, words) in [
-        (LOCAL_HOSTS.replace("113", "114"), "bootstrap.kubeconfig: server https://172.20.0.113:6443 -> https://172.20"),
+        (
+            LOCAL_HOSTS.replace("172.20.0.113", "172.20.0.114"),
+            "bootstrap.kubeconfig: server https://172.20.0.113:6443 -> https://172.20",
+        ),
         (format!("{LOCAL_HOSTS}[token]\nuid = \"7\"\n"), "token: user, uid or groups changed"),
         (
             format!("{LOCAL_HOSTS}[certificates.kube-proxy]\nalgorithm = \"ed25519\"\n"),

@@ -348,7 +348,7 @@ fn the_credential_directory_is_judged_and_hosts_are_examined_all_the_same() {
     let (code, document) = env.json(&DOCTOR);
     assert_eq!((code, &machine(&document, "state-directory")["status"]), (0, &"warn".into()));
     env.set_mode("state", 0o700);
-    env.write("inventory.toml", LOCAL_HOSTS.replace("113", "114"));
+    env.write("inventory.toml", LOCAL_HOSTS.replace("172.20.0.113", "172.20.0.114"));
     let (code, document) = env.json(&DOCTOR);
     let stored = machine(&document, "stored-credentials");
     assert!(

@@ -115,6 +115,7 @@ fn tokens_that_yaml_takes_for_something_else_survive_kubectl_and_the_way_back() 
             token_user: "kubelet-bootstrap".into(),
             token: token.parse().unwrap(),
             node_tokens: std::collections::BTreeMap::new(),
+            has_node_rows: false,
             token_csv: Some(Secret::from(format!("{token},kubelet-bootstrap,10001\n"))),
             client_certificate_pem: env.read("state/certs/kube-proxy.pem"),
             client_key_pem: Secret::from(env.read("state/certs/kube-proxy-key.pem")),

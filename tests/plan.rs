@@ -50,7 +50,7 @@ fn after_apply_there_is_nothing_to_change() {
 fn another_server_is_shown_old_and_new_on_every_file_it_stands_in() {
     let env = TestEnv::with_local_hosts();
     env.ok(&["apply"]);
-    env.write("inventory.toml", LOCAL_HOSTS.replace("113", "114"));
+    env.write("inventory.toml", LOCAL_HOSTS.replace("172.20.0.113", "172.20.0.114"));
     let (text, document) = plan(&env);
     let change = "            server https://172.20.0.113:6443 -> https://172.20.0.114:6443";
     assert_eq!(text.matches(change).count(), 6, "{text}");

@@ -36,7 +36,7 @@ fn an_apiserver_that_is_down_does_not_keep_a_leaked_token_alive_on_the_others() 
     let document = rotate(&cluster, &["--revoke-now"], 5);
     assert_eq!(
         (&document["stage"], &document["pending"][0]["name"]),
-        (&"retire".into(), &"cp-1".into()),
+        (&"switch".into(), &"cp-1".into()),
         "{document:#}"
     );
     let status = |host: &str| cluster.status_of_token(host, &old);
@@ -60,9 +60,12 @@ fn a_host_that_ssh_does_not_reach_does_not_keep_a_leaked_token_alive_on_the_othe
     let document = rotate(&cluster, &["--revoke-now"], 5);
     assert_eq!(
         (&document["stage"], &document["pending"][0]["name"], &document["pending"][0]["code"]),
-        (&"retire".into(), &"cp-1".into(), &"auth_failed".into()),
+        (&"switch".into(), &"cp-1".into(), &"auth_failed".into()),
         "{document:#}"
     );
+    // Nodes need not wait for that host.
+    assert_ne!(cluster.token_on("node-1"), old);
+    assert_eq!(document["approved"], serde_json::json!([]), "{document:#}");
     let status = |host: &str| cluster.status_of_token(host, &old);
     assert_eq!((status("cp-1"), status("cp-2")), (201, 401));
     cluster.host("cp-1").write(keys, &authorized);

@@ -214,7 +214,7 @@ fn a_state_that_others_may_write_is_not_believed_when_it_is_only_read() {
     env.set_mode("state", 0o700);
     env.set_mode("shards", 0o777);
     env.run(&run).expect(4).says(&["shards", "can be written by others"]);
-    env.write("inventory.toml", LOCAL_HOSTS.replace("113", "114"));
+    env.write("inventory.toml", LOCAL_HOSTS.replace("172.20.0.113", "172.20.0.114"));
     env.set_mode("shards", 0o700);
     env.run(&run).expect(4).says(&["not what the inventory asks for"]);
 }

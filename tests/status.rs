@@ -68,7 +68,7 @@ fn each_kind_of_drift_is_named_and_is_6_when_asked_for() {
 #[test]
 fn a_credential_of_the_last_generation_is_drift_with_what_differs() {
     let env = applied();
-    env.write("inventory.toml", LOCAL_HOSTS.replace("113", "114"));
+    env.write("inventory.toml", LOCAL_HOSTS.replace("172.20.0.113", "172.20.0.114"));
     env.ok(&["generate"]);
     let ran = env.run(&["status", "--exit-code"]).expect(6);
     ran.says(&["[server https://172.20.0.113:6443, should be https://172.20.0.114:6443]", "(generation 2)"]);
@@ -79,7 +79,7 @@ fn a_credential_of_the_last_generation_is_drift_with_what_differs() {
 #[test]
 fn what_apply_would_make_anew_is_noted() {
     let env = applied();
-    env.write("inventory.toml", LOCAL_HOSTS.replace("113", "114"));
+    env.write("inventory.toml", LOCAL_HOSTS.replace("172.20.0.113", "172.20.0.114"));
     let ran = env.run(&["status", "--exit-code"]).expect(6);
     ran.says(&["pending: the inventory asks to rebuild bootstrap.kubeconfig", "kubemint apply"]);
     let (_, document) = env.json(&["status"]);

@@ -98,7 +98,7 @@ fn a_service_that_runs_since_before_its_file_changed_is_due_until_it_is_restarte
 
     // Another server: both kubeconfigs, not token.csv.
     let_clocks_tell();
-    fleet.env.write("inventory.toml", fleet.env.read("inventory.toml").replace("113", "114"));
+    fleet.env.write("inventory.toml", fleet.env.read("inventory.toml").replace("172.20.0.113", "172.20.0.114"));
     fleet.env.ok(&["apply"]);
     let document = assert_states(&fleet, 6, ["current", "stale", "stale"]);
     assert_eq!((&document["due"], &document["hosts"][0]["status"]), (&1.into(), &"ok".into()));

@@ -8,7 +8,7 @@ mod support;
 use rotation_support::{SOON, assert_all, assert_no_token, cluster, codes, restarts, rotate, tree_hashes};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use support::{ControlPlane, LOCAL_HOSTS, TestEnv};
+use support::{ControlPlane, LOCAL_HOSTS, TestEnv, eventually};
 
 const PER_NODE: &str = "[token]\nper_node = true\n";
 const SIGNER: &str = "kubernetes.io/kube-apiserver-client-kubelet";
@@ -90,13 +90,30 @@ fn nodes_come_and_go_and_the_tokens_of_the_others_stay() {
     let renamed = rows(&env);
     assert_eq!(renamed.keys().collect::<Vec<_>>(), ["joiner", "joiner:cp-1", "joiner:node-1", "joiner:node-3"]);
     assert_eq!(renamed["joiner:node-1"], before["kubelet-bootstrap:node-1"]);
-    // And back to one for all.
-    env.write("inventory.toml", fewer.replace("per_node = true", "per_node = false") + "user = \"joiner\"\n");
-    env.ok(&["apply", "--yes"]).says(&["one token that all nodes share"]);
-    assert_eq!(rows(&env).keys().collect::<Vec<_>>(), ["joiner"]);
-    assert!(on_host(&env, "node-1").contains(&rows(&env)["joiner"]));
-    env.ok(&["verify"]);
-    env.ok(&["status", "--exit-code"]);
+    // A token that no kube-apiserver would get to know is not handed out, nor one taken back nowhere.
+    env.write("inventory.toml", format!("{}user = \"joiner\"\n", fewer.replace("[1,3]", "[1-4]")));
+    let before = env.tree_hash("");
+    let (code, refused) = env.json(&["apply", "--yes", "--limit", "node-4"]);
+    assert_eq!((code, &refused["error"]["code"]), (4, &"token_rows_left_out".into()), "{refused:#}");
+    assert_eq!(env.tree_hash(""), before);
+    env.ok(&["apply", "--yes", "--limit", "node-4,role:control-plane"]);
+    assert!(on_host(&env, "node-4").contains(&rows(&env)["joiner:node-4"]));
+}
+
+#[test]
+fn only_a_rotation_leads_to_tokens_of_nodes_own_or_back() {
+    for (before, after) in [("false", "true"), ("true", "false")] {
+        let env = world(&format!("[token]\nper_node = {before}\n"));
+        env.ok(&["apply", "--yes"]);
+        env.write("inventory.toml", format!("{LOCAL_HOSTS}[token]\nper_node = {after}\n"));
+        let hash = env.tree_hash("");
+        for command in [&["generate"][..], &["apply", "--yes"], &["plan"], &["distribute"]] {
+            let (code, refused) = env.json(command);
+            assert_eq!((code, &refused["error"]["code"]), (4, &"state_unusable".into()), "{command:?} {refused:#}");
+            assert!(refused["error"]["hint"].as_str().unwrap().contains("kubemint rotate token"), "{refused:#}");
+        }
+        assert_eq!(env.tree_hash(""), hash);
+    }
 }
 
 #[test]
@@ -129,6 +146,12 @@ fn rows_of_somebody_else_are_as_safe_as_ever() {
         let ran = env.run(&["apply", "--yes"]).expect(3);
         assert!(ran.stdout.contains("1 row") && !ran.stdout.contains("A B"), "{row}: {}", ran.stdout);
     }
+    // Where nodes share one token, a row that is called like a node's is anybody's.
+    let env = world("");
+    env.ok(&["apply", "--yes"]);
+    let ours = env.read("state/token.csv");
+    env.write("hosts/cp-1/etc/kubernetes/token.csv", format!("{ours}0123456789abcdef,kubelet-bootstrap:rack7,777\n"));
+    env.run(&["apply", "--yes"]).expect(3).says(&["1 row"]);
 }
 
 #[test]
@@ -146,6 +169,15 @@ fn a_lost_token_csv_is_not_made_again_with_other_tokens() {
     env.write("old.csv", before.lines().map(|line| format!("0ld{line}\n")).collect::<String>());
     env.ok(&["token", "merge", "old.csv"]);
     assert_eq!(rows_of(&env.read("state/token.csv")), rows_of(&before));
+    // Nor where ours is lost: what it has for a node may be revoked.
+    let shared = before.lines().next().unwrap();
+    let stale = format!("{shared}\ndeadbeef,kubelet-bootstrap:node-1,10001:node-1,\"system:kubelet-bootstrap\"\n");
+    std::fs::remove_file(env.path("state/token.csv")).unwrap();
+    env.write("stale.csv", stale);
+    env.ok(&["token", "merge", "stale.csv"]);
+    env.ok(&["apply", "--yes"]).says(&["3 of 3 made"]);
+    assert!(!env.read("state/token.csv").contains("deadbeef") && !on_host(&env, "node-1").contains("deadbeef"));
+    env.ok(&["verify"]);
 }
 
 #[test]
@@ -225,7 +257,7 @@ fn one_leaked_token_is_revoked_alone() {
         assert_all(&cluster, old, 401);
     }
     assert_own(&cluster);
-    assert_eq!(revoke(&cluster, &["node-9"], 2)["error"]["code"], "nodes_invalid");
+    assert_eq!(revoke(&cluster, &["node-9"], 2)["error"]["code"], "hosts_invalid");
     assert_eq!(revoke(&cluster, &["cp-1"], 2)["error"]["code"], "not_a_node");
     let ran = cluster.run(&["token", "revoke", "node-1"]).expect(2);
     assert!(ran.stderr.contains("to revoke: the own bootstrap token of node-1 ("), "{}", ran.stderr);
@@ -251,6 +283,55 @@ fn a_revocation_waits_for_its_own_nodes_only() {
     assert_all(&cluster, &before[2], 201);
     cluster.start_host("node-3");
     assert_own(&cluster);
+}
+
+#[test]
+fn what_was_asked_with_a_revoked_token_is_left_also_when_all_is_over() {
+    need_root!();
+    let builder = ControlPlane::builder().nodes(2).idle(&["node-2"]).settings(PER_NODE);
+    let cluster = builder.services("restart_timeout = \"6s\"\nkubelet_restart = \"never\"\n").start();
+    let old = cluster.token_on("node-2");
+    let pem = rotation_support::request(&cluster, "node-2");
+    assert_eq!(cluster.post_csr(&old, "evil", SIGNER, &["digital signature", "client auth"], &pem).0, 201);
+    revoke(&cluster, &["node-2"], 0);
+    assert_all(&cluster, &old, 401);
+    let (_, document) = cluster.env().json(&["approve"]);
+    let request = &document["requests"][0];
+    assert_eq!((&request["name"], &request["code"]), (&"evil".into(), &"too_old".into()), "{document:#}");
+    assert!(request["detail"].as_str().unwrap().contains("was revoked"), "{document:#}");
+    // What the node asks for with its new token is its own.
+    let pem = rotation_support::request(&cluster, "node-2");
+    cluster.decide("evil", "Denied");
+    assert_eq!(
+        cluster.post_csr(&cluster.token_on("node-2"), "own", SIGNER, &["digital signature", "client auth"], &pem).0,
+        201
+    );
+    let (_, document) = cluster.env().json(&["approve"]);
+    assert_eq!(document["summary"]["approved"], 1, "{document:#}");
+}
+
+#[test]
+fn a_node_that_comes_meanwhile_holds_up_nothing() {
+    need_root!();
+    let mut cluster = per_node_cluster(1, 3);
+    cluster.stop_host("node-3");
+    let inventory = cluster.env().read("inventory.toml");
+    let (others, third) = inventory.rsplit_once("[[hosts]]").unwrap();
+    assert!(third.contains("node-3"));
+    cluster.env().write("inventory.toml", others);
+    cluster.run(&["apply", "--yes"]).expect(0);
+    cluster.host("cp-1").must("systemctl restart kube-apiserver");
+    eventually("the apiserver to be back", || {
+        matches!(cluster.api("cp-1").call("GET", "/readyz", None, None), Ok((200, _))).then_some(())
+    });
+    rotate(&cluster, &["--grace", "1h"], 5);
+    cluster.env().write("inventory.toml", &inventory);
+    let refused = cluster.run(&["apply", "--yes"]).expect(4);
+    assert!(refused.stderr.contains("--resume"), "{}", refused.stderr);
+    let document = rotate(&cluster, &["--retire-anyway"], 0);
+    assert!(document["remarks"].to_string().contains("node-3 came to the inventory meanwhile"), "{document:#}");
+    cluster.start_host("node-3");
+    cluster.run(&["apply", "--yes"]).expect(0).says(&["1 of 3 made"]);
 }
 
 #[test]

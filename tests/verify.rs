@@ -139,7 +139,7 @@ fn every_check_that_looks_at_a_file_can_fail_alone() {
 fn what_the_inventory_now_asks_for_differently_is_found() {
     let table = |line: &str| format!("{LOCAL_HOSTS}{line}\n");
     for (text, checks) in [
-        (LOCAL_HOSTS.replace("113", "114"), &["bootstrap.kubeconfig", "kube-proxy.kubeconfig"][..]),
+        (LOCAL_HOSTS.replace("172.20.0.113", "172.20.0.114"), &["bootstrap.kubeconfig", "kube-proxy.kubeconfig"][..]),
         (table("[token]\ngroups = [\"a\"]"), &["token row"]),
         (table("[certificates.kube-proxy]\norganization = \"x\""), &["kube-proxy certificate"]),
     ] {

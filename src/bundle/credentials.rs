@@ -40,6 +40,8 @@ pub struct CredentialSet {
     pub token: BootstrapToken,
     /// The tokens of nodes that have their own, by name; empty where all share one.
     pub node_tokens: BTreeMap<String, BootstrapToken>,
+    /// Whether token.csv has, or had until a moment ago, rows of single nodes.
+    pub has_node_rows: bool,
     /// token.csv whole, rows of other users included; `None` where the cluster keeps the token in a Secret.
     pub token_csv: Option<Secret>,
     /// kube-proxy's, for every node without one of its own.

@@ -156,7 +156,8 @@ pub fn build_bundles<'a>(hosts: &[&'a Host], set: &CredentialSet) -> Result<Vec<
                 None => rendered.entry(key).or_insert(render(set, kind, &host.server, None)?).clone(),
             };
             let validity = validities.iter().find(|(of, _)| *of == kind).and_then(|(_, validity)| *validity);
-            let own_users_below = Some(&below).filter(|_| kind == FileKind::TokenCsv).map(Arc::clone);
+            let is_list = kind == FileKind::TokenCsv && set.has_node_rows;
+            let own_users_below = Some(&below).filter(|_| is_list).map(Arc::clone);
             files.push(HostFile { kind, path, content, sha256, validity, own_users_below });
         }
         bundles.push(Bundle { host, files });

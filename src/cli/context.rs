@@ -53,6 +53,8 @@ const LIMIT: Argument = Argument { name: "--limit", code: "limit_invalid" };
 /// Of commands that take names of nodes.
 #[cfg(feature = "k8s")]
 pub(super) const NODES: Argument = Argument { name: "NODE", code: "nodes_invalid" };
+#[cfg(feature = "k8s")]
+pub(super) const HOSTS: Argument = Argument { name: "HOST", code: "hosts_invalid" };
 
 impl<'a> Context<'a> {
     pub(super) fn new(global: Global, output: &'a Output) -> Result<Self, Failure> {

@@ -14,12 +14,12 @@ use super::{
 };
 use crate::{
     bundle,
-    inventory::{Host, Inventory},
+    inventory::{Host, Inventory, Role},
     remote::{HostRemote, installer::Action},
     store::Journal,
     workflow::{
         distribute::{self, Distribution, Order},
-        generate::{Step, StepAction},
+        generate::{NODE_TOKENS_ARTIFACT, Step, StepAction},
         report::{HostReport, HostStatus, RunReport},
         restarts::{DueRestart, due_restarts},
     },
@@ -88,6 +88,7 @@ pub(super) fn run_apply(args: &Args, context: &Context) -> Result<Exit, Failure>
     let inventory = context.inventory()?;
     let hosts = context.hosts(&inventory)?;
     let prepared = Prepared::new(context, &inventory)?;
+    refuse_unknown_rows(&prepared, &inventory, &hosts)?;
     confirm(context, &hosts, &prepared.plan.steps)?;
     let remote = context.remote(&inventory, &args.install.hosts, &hosts)?;
     let run = begin_run("apply", context, prepared.lock(context, &inventory)?, &RunsArgs::default(), None)?;
@@ -95,6 +96,26 @@ pub(super) fn run_apply(args: &Args, context: &Context) -> Result<Exit, Failure>
         context.output.note(&format!("{}: {} ({})", step.artifact, step.action.name(), step.reason));
     }
     install(&run, &remote, args, context, &inventory, &hosts)
+}
+
+/// A token that no kube-apiserver gets to know is of no use to a node, and one that stays known is of use to others.
+fn refuse_unknown_rows(prepared: &Prepared, inventory: &Inventory, chosen: &[&Host]) -> Result<(), Failure> {
+    let changed = |step: &&Step| step.artifact == NODE_TOKENS_ARTIFACT && step.action != StepAction::Kept;
+    let Some(step) = prepared.plan.steps.iter().find(changed).filter(|_| prepared.snapshot.state.is_some()) else {
+        return Ok(());
+    };
+    let is_left_out =
+        |host: &&Host| host.roles.contains(Role::ControlPlane) && !chosen.iter().any(|chosen| chosen.name == host.name);
+    match inventory.hosts.iter().find(is_left_out) {
+        Some(host) => {
+            let what = format!("rows of token.csv change ({}), and {} would not get them", step.reason, host.name);
+            Err(Failure::refused("token_rows_left_out", what).hint(
+                "choose the control-plane hosts, too: --limit 'role:control-plane,…'; each kube-apiserver reads token.csv at \
+                 its next start",
+            ))
+        }
+        None => Ok(()),
+    }
 }
 
 pub(super) fn run_distribute(args: &DistributeArgs, context: &Context) -> Result<Exit, Failure> {

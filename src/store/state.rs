@@ -99,6 +99,10 @@ pub struct TokenRecord {
     /// The tokens of nodes that have their own, by node; empty where all share this one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub nodes: BTreeMap<String, NodeToken>,
+    /// Users whose token was revoked: what they asked for until then may be of whoever had it. By the apiserver's clock; kept
+    /// for as long as it keeps what nobody decided (24 hours, pkg/controller/certificates/cleaner).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub distrusted: BTreeMap<String, Timestamp>,
 }
 
 impl TokenRecord {
@@ -116,7 +120,7 @@ impl TokenRecord {
 }
 
 /// A row of token.csv, by fingerprint.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RowRecord {
     pub user: String,
     pub uid: String,

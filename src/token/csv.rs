@@ -239,6 +239,14 @@ impl TokenFile {
         Self { rows: kept.cloned().collect() }
     }
 
+    /// The file without rows of these users that have other tokens than these.
+    #[must_use]
+    pub fn without_others(&self, holders: &[TokenSettings], tokens: &HashSet<Fingerprint>) -> Self {
+        let held: HashSet<_> = holders.iter().map(|holder| (holder.user.as_str(), holder.uid.as_str())).collect();
+        let stays = |row: &&Row| !held.contains(&row.holder_key()) || tokens.contains(&row.fingerprint());
+        Self { rows: self.rows.iter().filter(stays).cloned().collect() }
+    }
+
     /// The file without the rows of these users, by user name and uid.
     #[must_use]
     pub fn without_holders(&self, holders: &[TokenSettings]) -> Self {
@@ -275,17 +283,26 @@ impl TokenFile {
 pub fn merge(base: &TokenFile, other: &TokenFile) -> TokenFile {
     let digest = |row: &Row| Digest::of(row.token.expose_secret());
     let claimed: HashSet<Digest> = other.rows.iter().map(digest).collect();
-    let stays = |row: &&Row| other.rows_of(&row.user, &row.uid).next().is_some() || !claimed.contains(&digest(row));
-    let mut merged = TokenFile { rows: base.rows.iter().filter(stays).cloned().collect() };
-    let mut done = HashSet::new();
+    let mut groups: HashMap<(&str, &str), Vec<&Row>> = HashMap::new();
     for row in &other.rows {
-        let who = (row.user.as_str(), row.uid.as_str());
-        if done.insert(who) {
-            let rows: Vec<Row> = other.rows_of(who.0, who.1).cloned().collect();
-            merged = merged.replace_rows_of(who.0, who.1, &rows);
+        groups.entry(row.holder_key()).or_default().push(row);
+    }
+    let mut done = HashSet::new();
+    let mut rows = Vec::with_capacity(base.rows.len() + other.rows.len());
+    for row in &base.rows {
+        match groups.get(&row.holder_key()) {
+            None if claimed.contains(&digest(row)) => {}
+            None => rows.push(row.clone()),
+            Some(theirs) if done.insert(row.holder_key()) => rows.extend(theirs.iter().copied().cloned()),
+            Some(_) => {}
         }
     }
-    merged
+    for row in &other.rows {
+        if done.insert(row.holder_key()) {
+            rows.extend(groups.get(&row.holder_key()).into_iter().flatten().copied().cloned());
+        }
+    }
+    TokenFile { rows }
 }
 
 /// Go's reader keeps everything but a quote, a comma or a line end inside a bare field.

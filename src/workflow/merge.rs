@@ -148,13 +148,13 @@ pub fn plan_merge(inventory: &Inventory, snapshot: &Snapshot, existing: &Secret)
     let ours = own_token(snapshot, own, [&before, &existing]).ok_or(Error::OwnTokenLost)?;
     let (after, _) = token::merge(&before, &existing).with_row(&ours, &inventory.token)?;
     // What a copy has of nodes may be older.
-    let after = after.with_row_each(&node_rows(own, &before, &existing))?;
+    let holders: Vec<TokenSettings> = own.node_holders().map(|(_, holder)| holder).collect();
+    let after = after.with_row_each(&node_rows(own, &before, &existing))?.without_others(&holders, &own_tokens(own));
     let text = after.render();
     refuse_misleading(&text)?;
     let mut known = own.other_rows.clone();
     known.extend(records(&before));
-    let tokens = own.nodes.values().map(|node| node.fingerprint).chain([own.fingerprint]).collect();
-    let rows = merged_rows(&records(&after), &known, &records(&existing), &tokens);
+    let rows = merged_rows(&records(&after), &known, &records(&existing), &own_tokens(own));
     own.other_rows = other_rows(&after, &inventory.token, &own.nodes);
     let change = (!snapshot.holds(StoredFile::TokenCsv, &text)).then_some(text);
     Ok(Merge { rows, warnings, change, next })
@@ -166,6 +166,10 @@ fn own_token(snapshot: &Snapshot, own: &TokenRecord, files: [&TokenFile; 2]) -> 
     let row = rows.find(|row| row.fingerprint() == own.fingerprint);
     let token = row.and_then(|row| BootstrapToken::from_secret(row.token.clone()).ok());
     token.or_else(|| recover(snapshot, Some(own)))
+}
+
+fn own_tokens(own: &TokenRecord) -> HashSet<Fingerprint> {
+    own.nodes.values().map(|node| node.fingerprint).chain([own.fingerprint]).collect()
 }
 
 /// The rows of nodes that have tokens of their own. One whose token is in neither file has none until the next is made.
@@ -196,20 +200,17 @@ fn merged_rows(
         token: row.fingerprint,
         origin,
     };
-    let knew = |row: &RowRecord| known.iter().any(|other| other.fingerprint == row.fingerprint);
+    let known_tokens: HashSet<Fingerprint> = known.iter().map(|row| row.fingerprint).collect();
+    let knew = |row: &RowRecord| known_tokens.contains(&row.fingerprint);
     let origin = |row: &RowRecord| match row.fingerprint {
         found if own.contains(&found) => RowOrigin::Ours,
         _ if knew(row) => RowOrigin::Kept,
         _ => RowOrigin::Taken,
     };
     let mut rows: Vec<MergedRow> = after.iter().map(|row| show(row, origin(row))).collect();
-    let mut gone: Vec<&RowRecord> = Vec::new();
-    for row in known.iter().chain(given) {
-        if !after.contains(row) && !gone.contains(&row) {
-            gone.push(row);
-        }
-    }
-    rows.extend(gone.into_iter().map(|row| show(row, RowOrigin::Dropped)));
+    let mut told: HashSet<&RowRecord> = after.iter().collect();
+    let gone = known.iter().chain(given).filter(|row| told.insert(row));
+    rows.extend(gone.map(|row| show(row, RowOrigin::Dropped)));
     rows
 }
 

@@ -40,7 +40,9 @@ pub fn read_stored_set(inventory: &Inventory, snapshot: &Snapshot) -> Result<Cre
         true => node_clients(inventory, snapshot),
         false => BTreeMap::new(),
     };
+    let rotated = snapshot.state.as_ref().and_then(|state| state.rotation.as_ref());
     Ok(CredentialSet {
+        has_node_rows: !node_tokens.is_empty() || rotated.is_some_and(|rotation| !rotation.nodes.is_empty()),
         cluster_name: inventory.cluster.name.clone(),
         ca_pem: certificate(StoredFile::CaCertificate)?,
         token_user: token_user.unwrap_or_else(|| inventory.token.user.clone()),

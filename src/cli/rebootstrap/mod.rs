@@ -5,7 +5,7 @@ mod answer;
 use super::{
     args::parse_duration,
     cluster::{Access, ClusterArgs},
-    context::{Argument, Context},
+    context::{Context, HOSTS},
     distribute::{close_run, confirm_or_refuse},
     failure::{Exit, Failure},
     hosts::{SerialHostArgs, counted},
@@ -209,7 +209,7 @@ impl Work<'_> {
 }
 
 fn named_nodes<'h>(args: &Args, context: &Context, inventory: &'h Inventory) -> Result<Vec<&'h Host>, Failure> {
-    let named = context.select(inventory, &args.named, Argument { name: "HOST", code: "hosts_invalid" })?;
+    let named = context.select(inventory, &args.named, HOSTS)?;
     let is_named = |host: &&Host| named.iter().any(|named| named.name == host.name);
     let chosen: Vec<&Host> = context.hosts(inventory)?.into_iter().filter(is_named).collect();
     if let Some(host) = chosen.iter().find(|host| !host.roles.contains(Role::Node)) {

@@ -1,5 +1,6 @@
 //! `kubemint rotate …`: new credentials in the place of old ones, while everything goes on working.
 
+mod answer;
 mod progress;
 mod question;
 pub(in crate::cli) mod token;

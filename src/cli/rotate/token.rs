@@ -1,19 +1,19 @@
-//! `kubemint rotate token`: begin, resume, abort, or revoke at once; the plan, the question, and the end in words.
+//! `kubemint rotate token`: begin, resume, abort, or revoke at once.
 
-use super::{progress::Steps, question::confirm};
+use super::{answer, progress::Steps, question::confirm};
 use crate::{
     cli::{
         cluster::ClusterArgs,
         context::Context,
         failure::{Exit, Failure},
         generate::Prepared,
-        hosts::{HostArgs, Told, told_failures},
+        hosts::HostArgs,
         limits::LimitArgs,
     },
     clock::to_the_second,
-    inventory::{Host, Inventory, TokenForm, TokenSettings},
+    inventory::{Host, Inventory, Role, TokenForm, TokenSettings},
     remote::installer::ForeignPolicy,
-    rotation::{Carrier, Direction, Mode, Record},
+    rotation::{Carrier, Direction, Mode, Record, Which},
     store::{Lock, RunId, Snapshot, Store},
     workflow::{
         generate::StepAction,
@@ -114,7 +114,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
 }
 
 pub(in crate::cli) fn run_turn(wish: Wish<'_>, reach: &Reach, context: &Context) -> Result<Exit, Failure> {
-    refuse_choice(context)?;
+    refuse_choice(wish, context)?;
     let inventory = context.inventory()?;
     let store = context.store(&inventory);
     let before = store.load()?;
@@ -122,6 +122,7 @@ pub(in crate::cli) fn run_turn(wish: Wish<'_>, reach: &Reach, context: &Context)
     rotate::check_inventory(&inventory, carrier)?;
     let task = choose(wish, &before, &store)?;
     let current = current_inventory(&inventory, &before, &task, carrier);
+    refuse_without_own(wish, &before)?;
     let access = reach.cluster.connect(context, &inventory, &before)?;
     if let Task::Begin(mode) = &task {
         confirm(wish, context, (&inventory, carrier), &before, *mode)?;
@@ -191,14 +192,18 @@ pub(in crate::cli) fn run_turn(wish: Wish<'_>, reach: &Reach, context: &Context)
     close(context, &report)
 }
 
-/// All hosts of the inventory share one token.
-fn refuse_choice(context: &Context) -> Result<(), Failure> {
+/// A part of the nodes would hold another token than apiservers know.
+fn refuse_choice(wish: Wish<'_>, context: &Context) -> Result<(), Failure> {
     let global = &context.global;
     if global.limit.is_empty() && global.shard.is_none() && global.shard_count.is_none() {
         return Ok(());
     }
-    Err(Failure::bad_input("usage", "`rotate token` takes no --limit and no --shard: all hosts share one token")
-        .hint("--batch and --max-failures bound how it goes over the nodes"))
+    let what = match wish.turn {
+        Turn::RevokeNodes => "`token revoke` takes no --limit and no --shard: name the nodes",
+        Turn::Migrate => "`token migrate` takes no --limit and no --shard: it is about every node's token",
+        _ => "`rotate token` takes no --limit and no --shard: it is about every node's token",
+    };
+    Err(Failure::bad_input("usage", what).hint("--batch and --max-failures bound how it goes over the nodes"))
 }
 
 /// What carries the tokens: of a rotation under way, else of one that would begin.
@@ -216,6 +221,17 @@ fn carrier(wish: Wish<'_>, inventory: &Inventory, snapshot: &Snapshot) -> Carrie
 /// The inventory that the stored set follows: one whose migration begins still has its row of token.csv.
 fn current_inventory(inventory: &Inventory, snapshot: &Snapshot, task: &Task, carrier: Carrier) -> Inventory {
     let mut current = inventory.clone();
+    if let Task::Continue(record) = task {
+        // What came to the inventory meanwhile is none of its business.
+        let is_other = |host: &Host| {
+            host.roles.contains(Role::Node)
+                && !record.nodes.is_empty()
+                && !record.nodes.contains_key(host.name.as_str())
+        };
+        if record.of.is_none() {
+            current.hosts.retain(|host| !is_other(host));
+        }
+    }
     let is_begun = matches!(task, Task::Begin(_));
     let own_tokens = snapshot.state.as_ref().and_then(|state| state.token.as_ref()).map(|own| !own.nodes.is_empty());
     if let (true, Some(per_node)) = (is_begun, own_tokens) {
@@ -263,7 +279,14 @@ fn choose(wish: Wish<'_>, snapshot: &Snapshot, store: &Store) -> Result<Task, Fa
     let what = format!("a rotation is under way since {since} (stage {})", record.stage.name());
     if matches!(wish.turn, Turn::RevokeNow | Turn::RevokeNodes) {
         let hint = match &record.of {
-            Some(_) => "it revokes tokens of single nodes: `kubemint rotate token --resume` brings it to its end",
+            Some(_) => {
+                "it revokes tokens of single nodes: `kubemint rotate token --resume` brings it to its end, --retire-anyway \
+                 without nodes that cannot be reached"
+            }
+            None if record.carried() == Which::New => {
+                "bring it to its end, `kubemint rotate token --resume` (--retire-anyway without nodes that cannot be \
+                 reached); where the token that leaked is a new one, revoke it after that"
+            }
             None => {
                 "`kubemint rotate token --revoke-now` drops all old tokens at once; `kubemint rotate token --resume` \
                  brings it to its end"
@@ -274,6 +297,15 @@ fn choose(wish: Wish<'_>, snapshot: &Snapshot, store: &Store) -> Result<Task, Fa
     Err(Failure::refused("rotation_under_way", what).hint(
         "`kubemint rotate token --resume` goes on with it, `kubemint rotate token --abort` goes back to the old token",
     ))
+}
+
+/// Before anything is asked or done.
+fn refuse_without_own(wish: Wish<'_>, snapshot: &Snapshot) -> Result<(), Failure> {
+    let own = snapshot.state.as_ref().and_then(|state| state.token.as_ref());
+    match wish.nodes.iter().find(|node| !own.is_some_and(|own| own.nodes.contains_key(*node))) {
+        Some(node) => Err(rotate::without_own_token(node).into()),
+        None => Ok(()),
+    }
 }
 
 fn migrated() -> Failure {
@@ -308,49 +340,13 @@ fn close(context: &Context, report: &RotationReport) -> Result<Exit, Failure> {
         context.output.warn(&format!("the record of this run is incomplete: {what}"));
     }
     report.remarks.iter().for_each(|remark| context.output.warn(remark));
-    context.output.answer(report, || text(report))?;
+    context.output.answer(report, || answer::text(report))?;
     Ok(match (report.state, context.signals.exit()) {
         (State::Paused, Some(interrupted)) => interrupted,
         (State::Paused, None) => Exit::Paused,
         (State::Done | State::Aborted, _) if report.pending.is_empty() => Exit::Done,
         (State::Done | State::Aborted, _) => Exit::HostsFailed,
     })
-}
-
-fn text(report: &RotationReport) -> String {
-    let mut text = told_failures(report.pending.iter().map(|host| {
-        let error = &host.error;
-        (host.name.as_str(), Told { code: error.code, message: &error.message, hint: &error.hint })
-    }));
-    if !text.is_empty() {
-        text.push('\n');
-    }
-    text += &match report.state {
-        State::Done if !report.own_tokens_of.is_empty() => {
-            let nodes = report.own_tokens_of.join(", ");
-            format!("revoked: {nodes} with a new token, the old one is refused on every control-plane host\n")
-        }
-        State::Done => {
-            format!("rotated: token {} works on every control-plane host, {} is refused\n", report.new, report.old)
-        }
-        State::Aborted => format!("aborted: token {} is in use as before, {} is refused\n", report.old, report.new),
-        State::Paused => paused(report),
-    };
-    for step in &report.next_steps {
-        text += &format!("next: {step}\n");
-    }
-    text
-}
-
-fn paused(report: &RotationReport) -> String {
-    let back = if report.direction == Direction::Back.name() { " on the way back" } else { "" };
-    let mut text = format!("paused in stage {}{back} (rotation {})", report.stage, report.rotation_id);
-    if let Some(reason) = &report.reason {
-        text += &format!(": {}\n  {}\n  hint: {}\n", reason.code, reason.message, reason.hint);
-    } else {
-        text.push('\n');
-    }
-    text
 }
 
 impl From<Refusal> for Failure {

@@ -1,7 +1,7 @@
 //! `kubemint token revoke`: the own token of a node that leaked, and no other.
 
 use super::super::{
-    context::{Context, NODES},
+    context::{Context, HOSTS},
     failure::{Exit, Failure},
     rotate::token::{Reach, Turn, Wish, run_turn},
 };
@@ -35,7 +35,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let inventory = context.inventory()?;
-    let picked = context.select(&inventory, &args.nodes, NODES)?;
+    let picked = context.select(&inventory, &args.nodes, HOSTS)?;
     if let Some(host) = picked.iter().find(|host| !host.roles.contains(Role::Node)) {
         let what = format!("{} is no node: it has no bootstrap.kubeconfig", host.name);
         return Err(Failure::bad_input("not_a_node", what).hint("name hosts with the role `node`"));

@@ -83,6 +83,8 @@ pub struct Requester {
     /// Exactly these, besides `system:authenticated`.
     pub groups: BTreeSet<String>,
     pub scope: Scope,
+    /// What was asked for before is left: its token was revoked then, and somebody else had it.
+    pub since: Timestamp,
 }
 
 /// For which nodes a token may ask.
@@ -187,7 +189,7 @@ impl Requester {
 
     fn new(username: &str, groups: &[String]) -> Self {
         let groups = groups.iter().filter(|group| *group != AUTHENTICATED).cloned().collect();
-        Self { username: username.to_owned(), groups, scope: Scope::AllNodes }
+        Self { username: username.to_owned(), groups, scope: Scope::AllNodes, since: Timestamp::MIN }
     }
 
     fn is(&self, request: &SigningRequest) -> bool {

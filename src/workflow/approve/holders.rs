@@ -4,16 +4,17 @@
 use super::{Requester, Scope};
 use crate::{
     inventory::{Inventory, Role, TokenForm, TokenSettings},
-    rotation::{Record, Which},
-    store::State,
+    rotation::{Mode, Record, Which},
+    store::{State, TokenRecord},
     token::{BootstrapTokenSecret, SecretTerms, node_holder},
 };
+use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 
 /// Of token.csv as the inventory names them, and of either form as they were when the tokens were made.
 #[must_use]
 pub fn token_holders(inventory: &Inventory, state: Option<&State>) -> Vec<Requester> {
-    let stored = state.and_then(|state| state.token.as_ref()).map(crate::store::TokenRecord::holder);
+    let stored = state.and_then(|state| state.token.as_ref()).map(TokenRecord::holder);
     // Holders of a Secret are known by its id alone, which the record has.
     let ours = Some(inventory.token.clone()).filter(|_| inventory.token_form == TokenForm::Csv);
     let mut shared: Vec<TokenSettings> = ours.into_iter().collect();
@@ -25,7 +26,43 @@ pub fn token_holders(inventory: &Inventory, state: Option<&State>) -> Vec<Reques
         }
     }
     let of_nodes = of_nodes(&shared, &nodes_with_own(state));
-    shared_holders(inventory, state, &shared).into_iter().chain(of_nodes).collect()
+    let distrust = Distrust::of(state);
+    let all = shared_holders(inventory, state, &shared).into_iter().chain(of_nodes);
+    all.map(|requester| Requester { since: distrust.until(&requester.username), ..requester }).collect()
+}
+
+/// Users whose token was revoked, or is being.
+struct Distrust<'s> {
+    stored: Option<&'s TokenRecord>,
+    /// Under way, and until when that goes; `None`: an apiserver may know the old token still.
+    revoked: Option<(BTreeSet<String>, Option<Timestamp>)>,
+}
+
+impl<'s> Distrust<'s> {
+    fn of(state: Option<&'s State>) -> Self {
+        let stored = state.and_then(|state| state.token.as_ref());
+        let rotation = state.and_then(|state| state.rotation.as_ref()).filter(|record| record.mode == Mode::RevokeNow);
+        let revoked = rotation.zip(stored).map(|(record, own)| (revoked_users(record, own), record.distrusted_until));
+        Self { stored, revoked }
+    }
+
+    /// The first moment at which a request of this user is its own.
+    fn until(&self, user: &str) -> Timestamp {
+        // Times are whole seconds there.
+        let after = |line: Timestamp| line.saturating_add(SignedDuration::from_secs(1)).unwrap_or(line);
+        match &self.revoked {
+            Some((users, line)) if users.contains(user) => line.map_or(Timestamp::MAX, after),
+            _ => self.stored.and_then(|own| own.distrusted.get(user)).map_or(Timestamp::MIN, |line| after(*line)),
+        }
+    }
+}
+
+/// The users whose tokens a rotation drops.
+#[must_use]
+pub fn revoked_users(record: &Record, own: &TokenRecord) -> BTreeSet<String> {
+    let shared = own.holder();
+    let of_nodes = record.nodes.keys().map(|node| node_holder(&shared, node).user);
+    of_nodes.chain(record.of.is_none().then(|| shared.user.clone())).collect()
 }
 
 /// Holders of a token that nodes share; none where every node has had one of its own for long enough.
@@ -76,9 +113,7 @@ mod tests {
         digest::Digest,
         inventory::{Location, parse_inventory},
         rotation::{NodePair, NodeToken, SecretPair},
-        store::TokenRecord,
     };
-    use jiff::Timestamp;
     use std::collections::BTreeMap;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -108,6 +143,7 @@ mod tests {
             secret: None,
             other_rows: Vec::new(),
             nodes,
+            distrusted: BTreeMap::new(),
         };
         State { token: Some(token), rotation, ..State::default() }
     }
@@ -153,6 +189,29 @@ mod tests {
         for stored in [&[][..], &["a", "b"]] {
             assert_found(&inventory, &state(stored, Some(record.clone())), &each);
         }
+    }
+
+    #[test]
+    fn what_was_asked_with_a_revoked_token_is_left_also_when_all_is_over() {
+        let inventory = inventory("per_node = true");
+        let line = Timestamp::from_second(1_000).unwrap();
+        let since = |state: &State| -> Vec<Timestamp> {
+            token_holders(&inventory, Some(state)).iter().map(|requester| requester.since).collect()
+        };
+        let pair = NodePair { old: Some(own("a")), new: Some(own("b")) };
+        let record = Record { of: Some("a".into()), ..begun(BTreeMap::from([("a".to_owned(), pair)])).revoked() };
+        let mut under_way = state(&["a", "b"], Some(record));
+        assert_eq!(since(&under_way), [Timestamp::MAX, Timestamp::MIN]);
+        if let Some(record) = &mut under_way.rotation {
+            record.distrusted_until = Some(line);
+        }
+        let after = Timestamp::from_second(1_001).unwrap();
+        assert_eq!(since(&under_way), [after, Timestamp::MIN]);
+        let mut over = state(&["a", "b"], None);
+        if let Some(token) = &mut over.token {
+            token.distrusted.insert("kubelet-bootstrap:a".into(), line);
+        }
+        assert_eq!(since(&over), [after, Timestamp::MIN]);
     }
 
     #[test]

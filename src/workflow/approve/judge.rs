@@ -150,6 +150,16 @@ impl Case<'_> {
         if created < self.expectations.since {
             return Err((Reason::TooOld, format!("it was made at {}, before --since", to_the_second(created))));
         }
+        let asker = self.expectations.requester(self.request).filter(|_| purpose == Purpose::Join);
+        if let Some(requester) = asker.filter(|requester| created < requester.since) {
+            let what = if requester.since == jiff::Timestamp::MAX { "is being" } else { "was" };
+            let why = format!(
+                "it was made at {}, before the token of {} {what} revoked",
+                to_the_second(created),
+                requester.username
+            );
+            return Err((Reason::TooOld, why));
+        }
         if created.duration_since(now) > SKEW {
             return Err((
                 Reason::InTheFuture,

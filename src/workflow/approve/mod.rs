@@ -12,7 +12,7 @@ mod watch;
 pub use expectations::{
     DEFAULT_SINCE, Expectations, ExpectedNode, Grant, Hostile, Requester, Scope, Seen, Selection, Serving,
 };
-pub use holders::{shared_holders, token_holders};
+pub use holders::{revoked_users, shared_holders, token_holders};
 pub use judge::judge;
 pub use rights::{TO_APPROVE, find_lacking};
 pub use verdict::{Judged, Outcome, Purpose, Reason, Verdict};

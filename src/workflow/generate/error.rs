@@ -34,6 +34,8 @@ pub enum Error {
     /// The directory has the one, the inventory asks for the other.
     #[error("the token is {}, and the inventory asks for form = {:?}", in_words(*stored), wanted.name())]
     TokenForm { stored: TokenForm, wanted: TokenForm },
+    #[error("nodes {}, and the inventory asks for per_node = {per_node}", if *per_node { "share one token" } else { "have tokens of their own" })]
+    TokenScope { per_node: bool },
     #[error(transparent)]
     Manifest(#[from] token::ManifestError),
     #[error("a rotation of the token is under way, and rotation.csv, which holds its tokens, is missing or incomplete")]
@@ -89,6 +91,7 @@ impl Error {
             | Self::RotationUnderWay
             | Self::NodeWithoutToken { .. }
             | Self::TokenForm { .. }
+            | Self::TokenScope { .. }
             | Self::RotationTokensLost
             | Self::Store(_) => ErrorKind::Refused,
             Self::Bundle(_) | Self::Kubeconfig(_) | Self::Entropy(_) => ErrorKind::Unexpected,
@@ -131,9 +134,11 @@ impl Error {
                  `kubemint token merge FILE`"
                     .into()
             }
+            Self::TokenScope { .. } => {
+                "`kubemint rotate token` brings every node there, so that none is locked out; or set token.per_node back".into()
+            }
             Self::NodeWithoutToken { .. } => {
-                "finish the rotation first: `kubemint rotate token --resume` or --abort; or leave the node out of the \
-                 inventory until then"
+                "finish the rotation first, which leaves that node out: `kubemint rotate token --resume` or --abort"
                     .into()
             }
             Self::RotationUnderWay => {

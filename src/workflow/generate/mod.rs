@@ -223,7 +223,11 @@ fn plan(
     let token::Settled { token, node_tokens, token_csv, user, record } = token::settle(&mut desk)?;
     let (client, client_record) = client::settle(&mut desk, &authority)?;
     let node_clients = nodes::settle(&mut desk, &authority)?;
+    let before = snapshot.state.as_ref();
+    let had_node_rows = before.and_then(|state| state.token.as_ref()).is_some_and(|token| !token.nodes.is_empty());
+    let exchanges = before.and_then(|state| state.rotation.as_ref()).is_some_and(|record| !record.nodes.is_empty());
     let set = CredentialSet {
+        has_node_rows: !node_tokens.is_empty() || had_node_rows || exchanges,
         cluster_name: inventory.cluster.name.clone(),
         ca_pem: authority.certificate_pem().to_owned(),
         token_user: user,

@@ -4,7 +4,7 @@
 use super::{Desk, Error, StepAction, nodes::nodes};
 use crate::{
     digest::Fingerprint,
-    inventory::TokenSettings,
+    inventory::{Inventory, TokenSettings},
     rotation::NodeToken,
     store::TokenRecord,
     token::{BootstrapToken, Row, TokenFile, node_holder},
@@ -24,6 +24,7 @@ pub(super) struct Settled {
 pub(super) fn settle(desk: &mut Desk, file: &TokenFile, previous: Option<&TokenRecord>) -> Result<Settled, Error> {
     let wanted = desk.inventory.token.clone();
     let names: Vec<&str> = if desk.inventory.token_per_node { nodes(desk.inventory).collect() } else { Vec::new() };
+    refuse_change(desk.inventory, previous)?;
     let none = BTreeMap::new();
     let before = previous.map_or(&none, |record| &record.nodes);
     let mut rows = Vec::with_capacity(names.len());
@@ -65,11 +66,25 @@ impl<'a> Known<'a> {
         Self { by_fingerprint: file.by_fingerprint(), by_holder }
     }
 
-    /// The recorded token, else what stands in the node's row.
+    /// The recorded token; where none is, what stands in the node's row. Another than the recorded one may be one that was
+    /// revoked.
     fn find(&self, own: Option<&NodeToken>, holder: &TokenSettings) -> Option<&'a Row> {
-        let recorded = own.and_then(|own| self.by_fingerprint.get(&own.fingerprint));
-        recorded.or_else(|| self.by_holder.get(&(holder.user.as_str(), holder.uid.as_str()))).copied()
+        match own {
+            Some(own) => self.by_fingerprint.get(&own.fingerprint).copied(),
+            None => self.by_holder.get(&(holder.user.as_str(), holder.uid.as_str())).copied(),
+        }
     }
+}
+
+/// From the token that all share to tokens of the nodes' own, or back, leads a rotation: nodes would get tokens that no
+/// apiserver knows yet, and the one that all had would go on working.
+fn refuse_change(inventory: &Inventory, previous: Option<&TokenRecord>) -> Result<(), Error> {
+    let Some(previous) = previous else { return Ok(()) };
+    let per_node = inventory.token_per_node;
+    if per_node == previous.nodes.is_empty() && nodes(inventory).next().is_some() {
+        return Err(Error::TokenScope { per_node });
+    }
+    Ok(())
 }
 
 /// The users whose rows go: of nodes that are gone, and of nodes whose user has another name now.
@@ -96,7 +111,7 @@ fn note(desk: &mut Desk, all: usize, made: usize, left: usize) {
     };
     let (action, reason) = match (all, made, left) {
         (0, _, 0) => return,
-        (0, ..) => (StepAction::Rebuilt, "the inventory asks for one token that all nodes share".to_owned()),
+        (0, ..) => (StepAction::Rebuilt, format!("no node is left{dropped}")),
         (_, 0, 0) => (StepAction::Kept, format!("{all} nodes")),
         (_, 0, _) => (StepAction::Rebuilt, format!("{all} nodes{dropped}")),
         _ if made == all => (StepAction::Created, format!("{made} of {all} made{dropped}{known}")),

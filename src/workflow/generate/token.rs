@@ -64,8 +64,9 @@ fn settle_secret(desk: &mut Desk) -> Result<Settled, Error> {
     let ends = secret.expiration().strftime("%Y-%m-%d %H:%M:%S UTC");
     let reason = format!("fingerprint {fingerprint}, expires {ends}{}", lost.unwrap_or_default());
     desk.note(ARTIFACT, StepAction::Created, reason);
-    let (created, secret, other_rows, nodes) = (desk.now, Some(secret.terms()), Vec::new(), BTreeMap::new());
-    let record = TokenRecord { fingerprint, user: holder, uid, groups, created, secret, other_rows, nodes };
+    let (created, secret, other_rows) = (desk.now, Some(secret.terms()), Vec::new());
+    let (nodes, distrusted) = (BTreeMap::new(), BTreeMap::new());
+    let record = TokenRecord { fingerprint, user: holder, uid, groups, created, secret, other_rows, nodes, distrusted };
     Ok(Settled { token, node_tokens: BTreeMap::new(), token_csv: None, user, record })
 }
 
@@ -113,13 +114,14 @@ fn settle_row(desk: &mut Desk) -> Result<Settled, Error> {
     let of_nodes = desk.steps.pop_if(|step| step.artifact == node_tokens::ARTIFACT);
     desk.note(ARTIFACT, action, reason);
     desk.steps.extend(of_nodes);
-    let created = match previous {
-        Some(record) if record.fingerprint == fingerprint => record.created,
-        _ => desk.now,
+    let (created, distrusted) = match previous {
+        Some(record) if record.fingerprint == fingerprint => (record.created, record.distrusted),
+        Some(record) => (desk.now, record.distrusted),
+        None => (desk.now, BTreeMap::new()),
     };
     let TokenSettings { user, uid, groups } = wanted;
     let name = user.clone();
-    let record = TokenRecord { fingerprint, user, uid, groups, created, secret: None, other_rows, nodes };
+    let record = TokenRecord { fingerprint, user, uid, groups, created, secret: None, other_rows, nodes, distrusted };
     Ok(Settled { token, node_tokens, token_csv: Some(text), user: name, record })
 }
 
@@ -159,10 +161,11 @@ fn keep(desk: &mut Desk, rotation: &Record, record: &TokenRecord) -> Result<Sett
 
 /// One that came to the inventory meanwhile would get the token that others share.
 fn refuse_nodes_without(inventory: &Inventory, record: &TokenRecord, rotation: &Record) -> Result<(), Error> {
-    if record.nodes.is_empty() || rotation.carrier() != Carrier::TokenFile {
+    if rotation.carrier() != Carrier::TokenFile || record.nodes.is_empty() && rotation.nodes.is_empty() {
         return Ok(());
     }
-    match nodes(inventory).find(|node| !record.nodes.contains_key(*node)) {
+    let is_known = |node: &str| record.nodes.contains_key(node) || rotation.nodes.contains_key(node);
+    match nodes(inventory).find(|node| !is_known(node)) {
         Some(node) => Err(Error::NodeWithoutToken { node: node.to_owned() }),
         None => Ok(()),
     }

@@ -15,6 +15,7 @@ use crate::{
         survey::{self, State, SurveyObserver, Unmade},
     },
 };
+use jiff::Timestamp;
 use std::collections::BTreeSet;
 
 const AUTHENTICATED: &str = "system:authenticated";
@@ -132,7 +133,7 @@ fn ask(
             return Err(Obstacle::TokenOfOther { server: server.clone(), found, wanted: user.clone() });
         }
         let groups = identity.groups.into_iter().filter(|group| group != AUTHENTICATED).collect();
-        requesters.push(Requester { username: identity.username, groups, scope: scope.clone() });
+        requesters.push(Requester { username: identity.username, groups, scope: scope.clone(), since: Timestamp::MIN });
     }
     Ok((requesters, cluster))
 }

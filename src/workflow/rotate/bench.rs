@@ -15,6 +15,7 @@ use crate::{
     store::{self, Changes, Journal, Lock, Snapshot, Store, StoredFile},
     token::TokenFile,
     workflow::{
+        approve::revoked_users,
         distribute::{self, Fleet},
         generate::{kubeconfig_user, stage_record},
         journal::Entry,
@@ -23,6 +24,7 @@ use crate::{
         stored::{Tokens, read_stored_set},
     },
 };
+use jiff::SignedDuration;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The adapters of a rotation.
@@ -53,6 +55,10 @@ pub trait Observer: distribute::Observer {
     fn nodes_begun(&self, count: usize);
     fn nodes_ended(&self);
 }
+
+/// For how long it is known which requests may be of whoever had a revoked token: apiservers keep those that nobody decides
+/// for 24 hours (pkg/controller/certificates/cleaner).
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(48);
 
 impl Bench<'_> {
     pub(super) fn control_plane(&self) -> Vec<&Host> {
@@ -89,6 +95,8 @@ pub(super) struct Course<'a> {
     /// What went wrong and holds nothing up.
     pub remarks: Vec<String>,
     pub is_over: bool,
+    /// Of a token that is revoked: a control-plane host that could not be made to forget it, while the others were.
+    pub held_up: Option<Stop>,
 }
 
 impl<'a> Course<'a> {
@@ -115,13 +123,29 @@ impl<'a> Course<'a> {
             approved: Vec::new(),
             remarks,
             is_over: false,
+            held_up: None,
         }
     }
 
     /// The nodes whose file changes.
     pub fn nodes(&self) -> Vec<&'a Host> {
-        let is_meant = |host: &&Host| self.record.of.is_none() || self.record.nodes.contains_key(host.name.as_str());
+        // One that came to the inventory meanwhile has no token of its own yet.
+        let is_meant =
+            |host: &&Host| self.record.nodes.is_empty() || self.record.nodes.contains_key(host.name.as_str());
         self.bench.hosts(Role::Node).into_iter().filter(is_meant).collect()
+    }
+
+    /// Says which nodes are none of its business: they get a token of their own when it is over.
+    pub fn tell_newcomers(&mut self) {
+        let Record { of, nodes, .. } = &self.record;
+        if of.is_some() || nodes.is_empty() {
+            return;
+        }
+        let all = self.bench.hosts(Role::Node).into_iter().map(|host| host.name.as_str());
+        let new = all.filter(|name| !nodes.contains_key(*name));
+        let told =
+            new.map(|name| format!("{name} came to the inventory meanwhile: `kubemint apply` when this is over"));
+        self.remarks.extend(told);
     }
 
     /// Journals that a run has begun: the record is stored already, whatever becomes of this line.
@@ -208,7 +232,7 @@ impl<'a> Course<'a> {
             let count = self.pending.len();
             let are = if count == 1 { "1 node is".to_owned() } else { format!("{count} nodes are") };
             let hint =
-                "mend what is named below, then `kubemint rotate token --resume`; --retire-anyway leaves them behind";
+                "mend what is pending, then `kubemint rotate token --resume`; --retire-anyway leaves them behind";
             return Err(Stop::new("nodes_pending", format!("{are} pending"), hint));
         }
         if self.record.direction == Direction::Back || self.record.mode == Mode::RevokeNow {
@@ -242,6 +266,14 @@ impl<'a> Course<'a> {
         let mut next = snapshot.state.clone().unwrap_or_default();
         next.rotation = None;
         let bench = self.bench;
+        if let Some(own) = &mut next.token {
+            let now = bench.fleet.clock.now();
+            own.distrusted.retain(|_, line| now.duration_since(*line) < REMEMBERED);
+            if let Some(line) = self.record.distrusted_until {
+                let users = revoked_users(&self.record, own);
+                own.distrusted.extend(users.into_iter().map(|user| (user, line)));
+            }
+        }
         if self.record.direction == Direction::Forward {
             next.rotated = Some(bench.fleet.clock.now());
         }

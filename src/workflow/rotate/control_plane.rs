@@ -48,7 +48,6 @@ pub(super) fn bring(course: &mut Course) -> Result<(), Stop> {
     // A leaked token is dropped first where that can be done: one that was down before is not down because of us.
     let revokes = course.record.mode == Mode::RevokeNow;
     hosts.sort_by_key(|host| down.contains(&host.name) == revokes);
-    let mut held_up = None;
     for bundle in course.bundles(&hosts, FileKind::TokenCsv)? {
         course.stop_if_interrupted()?;
         bench.note(&Entry::Begun { at: bench.fleet.clock.now(), host: bundle.host.name.as_str() })?;
@@ -65,12 +64,14 @@ pub(super) fn bring(course: &mut Course) -> Result<(), Stop> {
         course.control_plane.push(report);
         match stop {
             None => {}
-            // A leaked token is dropped where that can be done, and this host is as it was.
-            Some(stop) if revokes && is_untouched => drop(held_up.get_or_insert(stop)),
+            // A leaked token is dropped where that can be done; this host is as it was, or was down before.
+            Some(stop) if revokes && (is_untouched || down.contains(&bundle.host.name)) => {
+                course.held_up.get_or_insert(stop);
+            }
             Some(stop) => return Err(stop),
         }
     }
-    held_up.map_or(Ok(()), Err)
+    Ok(())
 }
 
 type Failed = Box<(HostReport, Stop)>;

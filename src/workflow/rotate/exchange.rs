@@ -34,7 +34,7 @@ pub(super) fn leaving(set: &CredentialSet, own: &TokenRecord, scope: Scope<'_>) 
         return Ok(Leaving { token, fingerprint: own.fingerprint, created: own.created, holder, node: None });
     };
     let found = own.nodes.get(node).zip(set.node_tokens.get(node));
-    let (record, token) = found.ok_or_else(|| none_of_its_own(node))?;
+    let (record, token) = found.ok_or_else(|| without_own_token(node))?;
     Ok(Leaving {
         token: token.clone(),
         fingerprint: record.fingerprint,
@@ -82,7 +82,7 @@ pub(super) fn plan_nodes(
 }
 
 /// Why a node's token cannot be changed alone.
-fn none_of_its_own(node: &str) -> Refusal {
+pub fn without_own_token(node: &str) -> Refusal {
     Refusal::found(
         "no_own_token",
         format!("{node} has no token of its own"),

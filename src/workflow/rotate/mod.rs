@@ -19,6 +19,7 @@ mod tokens;
 mod verification;
 
 pub use bench::{Bench, Gate, Observer};
+pub use exchange::without_own_token;
 pub use preflight::{Beginning, Plan, Refusal, Scope, check_inventory, plan_rotation};
 pub use report::{Pending, RotationReport, State};
 
@@ -79,6 +80,7 @@ pub struct Begun {
 #[must_use]
 pub fn run_rotation(bench: &Bench, begun: Begun) -> RotationReport {
     let mut course = Course::new(bench, begun);
+    course.tell_newcomers();
     let stop = course.start().and_then(|()| run_stages(&mut course)).err();
     report::close(&course, stop)
 }
@@ -89,12 +91,18 @@ fn run_stages(course: &mut Course) -> Result<(), Stop> {
             course.pass_gate()?;
         }
         course.enter(*stage)?;
-        if *stage == Stage::Switch {
+        // Where an apiserver knows the old token still, requests go on being made with it.
+        if *stage == Stage::Switch && course.held_up.is_none() {
             approval::draw_line(course);
         }
         match stage {
             Stage::Accept | Stage::Retire => carrier::bring(course)?,
-            Stage::Switch => nodes::switch(course)?,
+            Stage::Switch => {
+                nodes::switch(course)?;
+                if let Some(stop) = course.held_up.take() {
+                    return Err(stop);
+                }
+            }
             Stage::Approve => approval::approve(course)?,
             Stage::Verify => verification::verify(course)?,
         }

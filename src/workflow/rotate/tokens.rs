@@ -12,7 +12,7 @@ use crate::{
 use jiff::Timestamp;
 
 /// The tokens of a rotation that apiservers are asked about, and whose they are. Where those of nodes change, too, that is
-/// each of them for a few, and else the first and the last beside the shared one: token.csv is read whole, or not at all.
+/// each of them for a few or where they are revoked, and else the first and the last beside the shared one: token.csv is read whole, or not at all.
 pub(super) struct TokenPair {
     pub new: BootstrapToken,
     pub new_holder: TokenSettings,
@@ -102,7 +102,11 @@ impl TokenPair {
 
 fn asked_about(record: &Record) -> Vec<&NodePair> {
     let pairs = || record.nodes.values();
-    if record.nodes.len() <= FEW { pairs().collect() } else { pairs().take(1).chain(pairs().next_back()).collect() }
+    if record.of.is_some() || record.nodes.len() <= FEW {
+        pairs().collect()
+    } else {
+        pairs().take(1).chain(pairs().next_back()).collect()
+    }
 }
 
 /// The user of a token; `None` where it is refused.
