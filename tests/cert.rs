@@ -164,7 +164,10 @@ fn what_kubeconfigs_and_hosts_hold_is_listed_too() {
         assert_ne!(held["serial"], document["certificates"][1]["serial"]);
     }
     let ran = env.run(&["cert", "list", "--check", "--hosts"]).expect(6);
-    ran.says(&["3 hosts: a certificate is due on 3", "`kubemint apply` brings the stored ones"]);
+    ran.says(&["3 hosts: a certificate is due on 3", "days left  DUE", "`kubemint apply` brings the stored ones"]);
+    // Without --check what has ended is shown, not what will soon.
+    let ran = env.ok(&["cert", "list", "--hosts"]).says(&["3 hosts: a certificate has ended on 0"]);
+    assert!(!ran.stdout.contains("due") && !ran.stdout.contains("DUE"), "{}", ran.stdout);
     assert_eq!(env.tree_hash(""), before);
     env.ok(&["distribute"]);
     env.ok(&["cert", "list", "--check", "--hosts"]).says(&["due on 0"]);

@@ -103,6 +103,7 @@ fn what_was_imported_reaches_the_nodes_with_the_care_of_a_reissue() {
     env.ok(&["cert", "csr"]);
     ca(&env).sign("kube-proxy.csr", "second.pem");
     env.ok(&["cert", "import", "second.pem"]).says(&["reissue kube-proxy --imported"]);
+    env.ok(&["status"]).says(&["pending: rebuild kube-proxy.kubeconfig", "reissue kube-proxy --imported"]);
     // A timer neither brings it by the way nor hides it.
     let before = env.tree_hash("");
     let timer = ["reissue", "kube-proxy", "--if-expiring", "30d"];
@@ -110,7 +111,7 @@ fn what_was_imported_reaches_the_nodes_with_the_care_of_a_reissue() {
     env.run(&["reissue", "kube-proxy", "--imported", "--probe"]).expect(4).says(&["cannot be shown"]);
     assert_eq!((env.tree_hash(""), on_host(&env, "node-1")), (before, old.clone()));
     let ran = env.ok(&["reissue", "kube-proxy", "--imported", "--limit", "node-1"]);
-    assert!(ran.stderr.contains("2 other nodes"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("2 other nodes") && ran.stderr.contains("--imported"), "{}", ran.stderr);
     assert_eq!((restarts(&env), on_host(&env, "node-2") == old, on_host(&env, "node-1") == old), (1, true, false));
     let (code, report) = env.json(&["reissue", "kube-proxy", "--imported"]);
     assert_eq!((code, &report["command"], restarts(&env)), (0, &"reissue".into(), 3), "{report}");
@@ -145,7 +146,7 @@ fn a_node_that_an_import_could_not_reach_is_made_up_for() {
     let working = env.read("inventory.toml");
     env.write("inventory.toml", working.replace("echo restarted", "exit 5; echo restarted"));
     renew(&env, "other.pem");
-    env.run(&["reissue", "kube-proxy", "--imported"]).expect(3).says(&["exit 5; echo", "ended with status 5"]);
+    env.run(&["reissue", "kube-proxy", "--imported"]).expect(3).says(&["exit 5; echo", "failed with status 5"]);
     env.write("inventory.toml", working);
     let (code, again) = env.json(&["reissue", "kube-proxy", "--imported"]);
     assert_eq!((code, hosts_that_are(&again, "unchanged").len(), restarts(&env)), (0, 3, 6), "{again}");

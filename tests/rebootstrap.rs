@@ -179,6 +179,8 @@ fn an_inventory_without_the_kubelets_command_is_refused() {
         "services.kubelet",
         "systemctl restart kubelet",
     ]);
+    let (_, document) = env.json(&["rebootstrap", "node-1"]);
+    assert_eq!(document["error"]["code"], "no_restart_command");
 }
 
 #[test]

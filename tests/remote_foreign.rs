@@ -142,7 +142,7 @@ fn token_rows_of_users_that_ours_does_not_have_are_refused() {
         let said = refused(TOKENS, &ours, &rows("old", more), "foreign_token_rows");
         assert!(said.contains("row"), "{said}");
     }
-    let huge = rows("old", &"x".repeat(1 << 20));
+    let huge = rows("old", &"x".repeat(1 << 24));
     refused(TOKENS, &ours, &huge, "foreign_token_rows");
     for theirs in [
         rows("old", ""),

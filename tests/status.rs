@@ -81,7 +81,7 @@ fn what_apply_would_make_anew_is_noted() {
     let env = applied();
     env.write("inventory.toml", LOCAL_HOSTS.replace("172.20.0.113", "172.20.0.114"));
     let ran = env.run(&["status", "--exit-code"]).expect(6);
-    ran.says(&["pending: the inventory asks to rebuild bootstrap.kubeconfig", "kubemint apply"]);
+    ran.says(&["pending: rebuild bootstrap.kubeconfig", "kubemint apply"]);
     let (_, document) = env.json(&["status"]);
     let pending: Vec<_> = document["pending"].as_array().unwrap().iter().map(|step| &step["artifact"]).collect();
     assert_eq!(pending, ["bootstrap.kubeconfig", "kube-proxy.kubeconfig"]);

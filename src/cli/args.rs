@@ -131,6 +131,9 @@ pub(super) fn asks_for_json(arguments: &[OsString]) -> Format {
     if words.iter().any(|word| joined(word)) || words.windows(2).any(apart) { Format::Json } else { Format::Text }
 }
 
+/// What ends within this time is due, where nothing else is said.
+pub(super) const DEFAULT_WITHIN: &str = "30d";
+
 /// A duration such as `30d` or `12h`; a day has 24 hours.
 pub(super) fn parse_duration(text: &str) -> Result<SignedDuration, String> {
     let span: Span = text.parse().map_err(|_| "not a duration such as 30d or 12h".to_owned())?;

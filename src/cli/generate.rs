@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     bundle::CredentialSet,
-    inventory::Inventory,
+    inventory::{CaSource, Inventory},
     rotation::Direction,
     store::{Lock, Snapshot, State, Store},
     workflow::generate::{self, Generation, Step, StepAction},
@@ -150,6 +150,22 @@ impl Locked {
         }
         Ok(Generated { set, steps, state, store, _held: held })
     }
+}
+
+/// It embeds the certificate that nodes share.
+pub(super) const EMBEDS_SHARED: &str = "kube-proxy.kubeconfig";
+
+/// What does a step that was only planned.
+pub(super) fn remedy(step: &Step, inventory: &Inventory) -> &'static str {
+    match step.artifact == EMBEDS_SHARED && is_external(inventory) {
+        true => "`kubemint reissue kube-proxy --imported` brings what was imported to the hosts",
+        false => "run `kubemint apply`",
+    }
+}
+
+/// Whether the CA's key is elsewhere.
+pub(super) const fn is_external(inventory: &Inventory) -> bool {
+    matches!(inventory.ca, CaSource::External { .. })
 }
 
 /// The steps as a table; `word` says an action as done or as planned.

@@ -41,7 +41,7 @@ pub use firewall::Firewall;
 pub use fleet::{Fleet, Holding, Member, cluster_table, host_of, hosts_that_are};
 pub use listener::{Listener, Manner};
 pub use local_tree::{LocalTree, feed, host_value, tree_hash};
-pub use prober::{ProbeReport, Prober, Refusal};
+pub use prober::{Asked, ProbeReport, Prober, Refusal};
 pub use recorder::Recorder;
 pub use relay::{Relay, Relays};
 pub use running::Running;

@@ -31,8 +31,34 @@ pub struct Refusal {
     pub node: String,
 }
 
+/// How steadily one apiserver was asked while it answered. A round is a question for each node.
+#[derive(Debug, Default)]
+pub struct Asked {
+    pub rounds: usize,
+    /// Rounds that the prober's own schedule had, one every 50 ms.
+    pub due: usize,
+    /// Those that passed while an answer was waited for: nobody asks faster than he is answered.
+    pub late: usize,
+}
+
+impl Asked {
+    /// Nearly every round that was due was done, and answers did not make them rare.
+    pub fn is_often(&self) -> bool {
+        self.rounds >= 40 && self.rounds * 4 >= self.due * 3 && self.late <= self.rounds * 3
+    }
+
+    fn note(&mut self, spent: Duration, whole: Duration) {
+        let ticks = |time: Duration| (time.as_millis() / PERIOD.as_millis()) as usize;
+        self.rounds += 1;
+        self.due += (ticks(whole) - ticks(spent)).max(1);
+        self.late += ticks(spent);
+    }
+}
+
 #[derive(Debug, Default)]
 pub struct ProbeReport {
+    /// As `accepted`.
+    pub asked: Vec<Asked>,
     /// Authenticated, for each apiserver in the order of the inventory.
     pub accepted: Vec<usize>,
     pub refusals: Vec<Refusal>,
@@ -58,6 +84,7 @@ impl Prober {
         self.over.store(true, Ordering::SeqCst);
         let mut all = ProbeReport::default();
         for one in self.threads.drain(..).map(|thread| thread.join().unwrap()) {
+            all.asked.extend(one.asked);
             all.accepted.extend(one.accepted);
             all.refusals.extend(one.refusals);
             all.unanswered += one.unanswered;
@@ -82,8 +109,10 @@ pub fn token_in(file: &Path) -> Option<String> {
 
 fn probe_until(over: &AtomicBool, mut api: Api, holders: &[Holder]) -> ProbeReport {
     let mut report = ProbeReport { accepted: vec![0], ..ProbeReport::default() };
+    let mut asked = Asked::default();
     while !over.load(Ordering::SeqCst) {
-        let next = Instant::now() + PERIOD;
+        let begun = Instant::now();
+        let before = report.unanswered;
         for (node, file) in holders {
             let Some(token) = token_in(file) else { continue };
             match api.whoami(Some(&token)) {
@@ -95,13 +124,16 @@ fn probe_until(over: &AtomicBool, mut api: Api, holders: &[Holder]) -> ProbeRepo
                     report.refusals.push(Refusal { ms, apiserver: api.address.clone(), node: node.clone() });
                 }
                 Ok(_) => report.others += 1,
-                Err(_) => {
-                    report.unanswered += 1;
-                    break;
-                }
+                // It may be back for the next node: the connection that broke was perhaps the one from before its restart.
+                Err(_) => report.unanswered += 1,
             }
         }
-        thread::park_timeout(next.saturating_duration_since(Instant::now()));
+        let spent = begun.elapsed();
+        thread::park_timeout(PERIOD.saturating_sub(spent));
+        if report.unanswered == before {
+            asked.note(spent, begun.elapsed());
+        }
     }
+    report.asked.push(asked);
     report
 }

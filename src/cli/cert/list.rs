@@ -3,9 +3,10 @@
 
 use super::{
     super::{
-        args::{in_flags, parse_duration},
+        args::{DEFAULT_WITHIN, in_flags, parse_duration},
         context::Context,
         failure::{Exit, Failure},
+        generate::is_external,
         hosts::HostArgs,
         output::{Output, Tone},
     },
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::{
     clock::day,
-    inventory::{CaSource, Inventory},
+    inventory::Inventory,
     kubeconfig::Kubeconfig,
     pki::{self, CertificateInfo},
     store::{ExtraFile, Snapshot, State, StoredFile},
@@ -46,8 +47,6 @@ pub(super) struct Args {
     access: HostArgs,
 }
 
-const DEFAULT_LIMIT: SignedDuration = SignedDuration::from_hours(30 * 24);
-
 impl Args {
     /// What ends within this time is due; without --check, what has ended.
     fn limit(&self) -> Result<SignedDuration, Failure> {
@@ -57,9 +56,22 @@ impl Args {
                 Err(Failure::bad_input("usage", what).hint("`--check 60d` and `--check --within 60d` mean the same"))
             }
             (Some(Some(time)), None) | (Some(None), Some(time)) => Ok(time),
-            (Some(None), None) => Ok(DEFAULT_LIMIT),
+            (Some(None), None) => parse_duration(DEFAULT_WITHIN).map_err(|e| Failure::bad_input("usage", e)),
             (None, _) => Ok(SignedDuration::ZERO),
         }
+    }
+}
+
+/// What has to be renewed now, if it is in use.
+#[derive(Clone, Copy)]
+struct Limit {
+    now: Timestamp,
+    within: SignedDuration,
+}
+
+impl Limit {
+    fn is_due(self, in_use: bool, info: &CertificateInfo) -> bool {
+        in_use && info.not_after.duration_since(self.now) <= self.within
     }
 }
 
@@ -104,7 +116,7 @@ struct Embedded {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
-    let limit = args.limit()?;
+    let limit = Limit { now: context.now(), within: args.limit()? };
     // With --state-dir none is needed.
     let inventory = match &context.global.state_dir {
         Some(_) if !args.hosts => None,
@@ -118,15 +130,14 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let Some(state) = &snapshot.state else {
         return Err(Failure::nothing_generated(store.dir()));
     };
-    let now = context.now();
     let (ca, leaf) = (&pki::CLUSTER_CA, &pki::KUBE_PROXY);
     let mut certificates = Vec::new();
     let mut add = |name, node: Option<&str>, file: String, embedded_in, in_use, pem: Option<&str>| {
         // A file that is not there is what `verify` speaks of.
         let Some(pem) = pem else { return Ok(()) };
         let info = pki::parse_certificate(pem).map_err(|e| Failure::from(e).in_file(file.as_ref()))?;
-        let due = in_use && info.not_after.duration_since(now) <= limit;
-        let (node, days_left) = (node.map(str::to_owned), info.days_left(now));
+        let due = limit.is_due(in_use, &info);
+        let (node, days_left) = (node.map(str::to_owned), info.days_left(limit.now));
         certificates.push(Row { name, node, file, info, days_left, embedded_in, in_use, due });
         Ok::<_, Failure>(())
     };
@@ -140,9 +151,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         let in_use = state.per_node && named.as_ref().is_none_or(|named| named.contains(node));
         add(leaf.name, Some(node), file, &[], in_use, snapshot.node_certificate(node))?;
     }
-    let embedded = embedded(&snapshot, state, limit, now);
+    let embedded = embedded(&snapshot, state, limit);
     let hosts = match &inventory {
-        Some(inventory) if args.hosts => Some(remote::survey(&args.access, context, inventory, &snapshot, limit)?),
+        Some(inventory) if args.hosts => {
+            Some(remote::survey(&args.access, context, inventory, &snapshot, limit.within)?)
+        }
         _ => None,
     };
     let is_due = certificates.iter().any(|row| row.due)
@@ -152,8 +165,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let document = Document { schema: "kubemint/certificates", version: 1, certificates, embedded, hosts };
     let signer = Signer::of(inventory.as_ref(), &snapshot);
     context.output.answer(&document, || {
-        let checked = args.check.map(|_| counts(&document) + &remedies(&document, signer, limit));
-        text(context.output, &document) + &checked.unwrap_or_default()
+        let checked = args.check.map(|_| counts(&document) + &remedies(&document, signer, limit.within));
+        let state = if args.check.is_some() { "is due" } else { "has ended" };
+        text(context.output, &document, state) + &checked.unwrap_or_default()
     })?;
     Ok(match context.signals.exit() {
         Some(interrupted) => interrupted,
@@ -173,7 +187,7 @@ enum Signer {
 impl Signer {
     fn of(inventory: Option<&Inventory>, snapshot: &Snapshot) -> Self {
         let is_elsewhere = match inventory {
-            Some(inventory) => matches!(inventory.ca, CaSource::External { .. }),
+            Some(inventory) => is_external(inventory),
             None => snapshot.content(StoredFile::CaKey).is_none(),
         };
         if is_elsewhere { Self::Elsewhere } else { Self::Ourselves }
@@ -182,7 +196,7 @@ impl Signer {
 
 /// What the stored kubeconfigs embed: usually the files beside them, but not after a run that was killed, or when one of
 /// them was put back from a backup.
-fn embedded(snapshot: &Snapshot, state: &State, limit: SignedDuration, now: Timestamp) -> Vec<Embedded> {
+fn embedded(snapshot: &Snapshot, state: &State, limit: Limit) -> Vec<Embedded> {
     let mut found = Vec::new();
     for file in [StoredFile::BootstrapKubeconfig, StoredFile::KubeProxyKubeconfig] {
         let Some(config) = snapshot.content(file).and_then(|text| Kubeconfig::from_secret(text).ok()) else { continue };
@@ -194,22 +208,22 @@ fn embedded(snapshot: &Snapshot, state: &State, limit: SignedDuration, now: Time
             let Some(info) = pem.and_then(|pem| pki::parse_certificates(pem).ok()?.into_iter().next()) else {
                 continue;
             };
-            let due = in_use && info.not_after.duration_since(now) <= limit;
-            let (serial, not_after, days_left) = (info.serial.clone(), info.not_after, info.days_left(now));
+            let due = limit.is_due(in_use, &info);
+            let (serial, not_after, days_left) = (info.serial.clone(), info.not_after, info.days_left(limit.now));
             found.push(Embedded { name, file: file.path(), serial, not_after, days_left, due });
         }
     }
     found
 }
 
-fn text(output: &Output, document: &Document) -> String {
+/// `due` says in words what a due certificate of a host is.
+fn text(output: &Output, document: &Document, due: &str) -> String {
     let mut text = String::new();
     for row in &document.certificates {
         let tone = if row.due { Tone::Bad } else { Tone::Good };
         let left = output.paint(tone, &format!("{} days left", row.days_left));
         let of = row.node.as_ref().map(|node| format!(" of {node}")).unwrap_or_default();
-        text +=
-            &format!("{}{of}{}\n", row.name, if row.due { output.paint(Tone::Bad, "  DUE") } else { String::new() });
+        text += &format!("{}{of}{}\n", row.name, remote::mark(output, row.due));
         text += &Output::columns([
             ["  subject".to_owned(), row.info.subject.clone()],
             ["  issuer".to_owned(), row.info.issuer.clone()],
@@ -222,13 +236,13 @@ fn text(output: &Output, document: &Document) -> String {
     }
     let is_stored = |row: &Embedded| document.certificates.iter().any(|stored| stored.info.serial == row.serial);
     for row in document.embedded.iter().filter(|row| !is_stored(row)) {
-        let due = if row.due { output.paint(Tone::Bad, "  DUE") } else { String::new() };
+        let mark = remote::mark(output, row.due);
         text += &format!(
-            "{} embeds another {}: serial {}, {} days left{due}\n",
+            "{} embeds another {}: serial {}, {} days left{mark}\n",
             row.file, row.name, row.serial, row.days_left
         );
     }
-    text + &document.hosts.as_ref().map(|hosts| remote::text(output, hosts)).unwrap_or_default()
+    text + &document.hosts.as_ref().map(|hosts| remote::text(output, hosts, due)).unwrap_or_default()
 }
 
 /// Where it is embedded, in words.

@@ -70,7 +70,13 @@ fn row(host: HostSurvey) -> HostRow {
     HostRow { name: host.name, error: host.error, certificates }
 }
 
-pub(super) fn text(output: &Output, rows: &[HostRow]) -> String {
+/// What a row that is due ends with, also where there are no colours.
+pub(super) fn mark(output: &Output, due: bool) -> String {
+    if due { output.paint(Tone::Bad, "  DUE") } else { String::new() }
+}
+
+/// `state` says in words what a certificate that is due is.
+pub(super) fn text(output: &Output, rows: &[HostRow], state: &str) -> String {
     let all = rows.len() <= LONGEST_TABLE;
     let shown = rows.iter().filter(|row| all || row.is_due()).flat_map(|row| {
         let there = row.certificates.iter().filter(|found| found.state != CertificateState::Absent);
@@ -83,7 +89,7 @@ pub(super) fn text(output: &Output, rows: &[HostRow]) -> String {
                 found.path.clone(),
                 found.serial.clone().unwrap_or_default(),
                 found.not_after.map(day).unwrap_or_default(),
-                left.unwrap_or_else(|| "could not be read".to_owned()),
+                left.unwrap_or_else(|| "could not be read".to_owned()) + &mark(output, found.due),
             ]
         })
     });
@@ -94,5 +100,5 @@ pub(super) fn text(output: &Output, rows: &[HostRow]) -> String {
     }
     text += &hosts::failures(rows.iter().filter_map(|row| Some((row.name.as_str(), row.error.as_ref()?))));
     let due = rows.iter().filter(|row| row.is_due()).count();
-    text + &format!("{}: a certificate is due on {due}\n", counted(rows.len(), "host"))
+    text + &format!("{}: a certificate {state} on {due}\n", counted(rows.len(), "host"))
 }

@@ -88,7 +88,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let inventory = context.inventory()?;
     let Some(restart) = inventory.services.kubelet.as_deref() else {
         return Err(Failure::bad_input(
-            "service_unset",
+            "no_restart_command",
             "services.kubelet is not set: nothing says how a kubelet is restarted",
         )
         .hint("add to the inventory: [services] kubelet = \"systemctl restart kubelet\""));

@@ -12,6 +12,7 @@ use super::{
     context::Context,
     distribute::{asks, close_run, closing_text, declined},
     failure::{Exit, Failure},
+    generate::{is_external, remedy},
     hosts::{InstallArgs, counted},
     limits::LimitArgs,
     output::Output,
@@ -196,7 +197,7 @@ fn confirm(context: &Context, planned: &Planned) -> Result<(), Failure> {
 fn nothing_to_do(context: &Context, inventory: &Inventory, planned: &Planned) -> Result<Exit, Failure> {
     if let Some(step) = planned.plan.steps.iter().find(|step| step.action != StepAction::Kept) {
         let Step { artifact, reason, .. } = step;
-        context.output.warn(&format!("{artifact} is not current ({reason}): {}", plan::remedy(step, inventory)));
+        context.output.warn(&format!("{artifact} is not current ({reason}): {}", remedy(step, inventory)));
     }
     let generation = planned.snapshot.state.as_ref().map_or(0, |state| state.generation);
     let order = Order { command: reissue::COMMAND, generation, of: planned.of.as_deref() };
@@ -242,8 +243,11 @@ fn say_left_out(context: &Context, inventory: &Inventory, hosts: &[&Host]) {
     let left = plan::nodes(&inventory.hosts.iter().collect::<Vec<_>>()).len().saturating_sub(hosts.len());
     if left > 0 {
         let nodes = counted(left, "other node");
-        context.output.note(&format!(
-            "{nodes}: the earlier certificate, which holds until it ends; `kubemint distribute` brings the new one"
-        ));
+        let next = match is_external(inventory) {
+            true => "`kubemint reissue kube-proxy --imported` brings the new one",
+            // Without --imported a reissue makes another one, and --retry is for the nodes of that run.
+            false => "`kubemint distribute` brings the new one, where kube-proxy has to be restarted then",
+        };
+        context.output.note(&format!("{nodes}: the earlier certificate, which holds until it ends; {next}"));
     }
 }

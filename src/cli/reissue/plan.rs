@@ -1,12 +1,18 @@
 //! What a reissue makes, and on which hosts it works: decided before anything, even the lock file, is touched.
 
 use super::{
-    super::{context::Context, failure::Failure, retry::Retried, runs::RunsArgs},
+    super::{
+        context::Context,
+        failure::Failure,
+        generate::{EMBEDS_SHARED, is_external, remedy},
+        retry::Retried,
+        runs::RunsArgs,
+    },
     KubeProxyArgs,
 };
 use crate::{
     clock::day,
-    inventory::{CaSource, Host, Inventory, Role},
+    inventory::{Host, Inventory, Role},
     pki,
     store::{Snapshot, Store},
     workflow::{
@@ -22,8 +28,6 @@ use std::collections::HashSet;
 
 pub(super) const SHARED: &str = pki::KUBE_PROXY.name;
 pub(super) const OF_NODES: &str = NODES_ARTIFACT;
-/// It embeds the one that nodes share.
-const FOLLOWS: &str = "kube-proxy.kubeconfig";
 
 /// Whether a reissue may make it; for the rest there is `apply`.
 pub(super) fn is_ours(artifact: &str) -> bool {
@@ -198,7 +202,7 @@ fn newest_first(store: &Store) -> impl Iterator<Item = KeptRun> {
 
 /// A reissue makes certificates; whatever else the inventory asks for is for `apply`, which says so.
 fn refuse_other_work(plan: &Generation, inventory: &Inventory) -> Result<(), Failure> {
-    let follows = |artifact: &str| is_ours(artifact) || artifact == FOLLOWS;
+    let follows = |artifact: &str| is_ours(artifact) || artifact == EMBEDS_SHARED;
     match plan.steps.iter().find(|step| step.action != StepAction::Kept && !follows(step.artifact)) {
         Some(step) => Err(not_current(step, inventory)),
         None => Ok(()),
@@ -208,18 +212,6 @@ fn refuse_other_work(plan: &Generation, inventory: &Inventory) -> Result<(), Fai
 fn not_current(step: &Step, inventory: &Inventory) -> Failure {
     let what = format!("the credentials are not what the inventory asks for ({}: {})", step.artifact, step.reason);
     Failure::refused("not_current", what).hint(remedy(step, inventory))
-}
-
-/// What does a step that is not done by the way.
-pub(super) fn remedy(step: &Step, inventory: &Inventory) -> &'static str {
-    match step.artifact == FOLLOWS && is_external(inventory) {
-        true => "`kubemint reissue kube-proxy --imported` brings what was imported to the hosts",
-        false => "run `kubemint apply`",
-    }
-}
-
-const fn is_external(inventory: &Inventory) -> bool {
-    matches!(inventory.ca, CaSource::External { .. })
 }
 
 /// No certificate outlives its CA: making it anew would not help.

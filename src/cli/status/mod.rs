@@ -5,7 +5,7 @@ mod exposition;
 mod table;
 
 use super::{
-    args::parse_duration,
+    args::{DEFAULT_WITHIN, parse_duration},
     context::Context,
     failure::{Exit, Failure},
     generate::Prepared,
@@ -46,7 +46,7 @@ pub(super) struct Args {
     #[arg(long)]
     exit_code: bool,
     /// A certificate that ends within this time is due
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "30d")]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = DEFAULT_WITHIN)]
     within: SignedDuration,
     /// Write what was found for node_exporter's textfile collector, which reads *.prom; replaced as a whole
     #[arg(long, value_name = "FILE")]
@@ -61,7 +61,7 @@ struct Document<'a> {
     version: u32,
     /// Of the stored credentials that the hosts are held against.
     generation: u64,
-    /// What the inventory asks for beyond them: `apply` would make it.
+    /// What the inventory asks for beyond them.
     pending: Vec<Step>,
     hosts: Vec<Row<'a>>,
     summary: Summary,
@@ -131,7 +131,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         let metrics = exposition::render_metrics(&surveys, outlook.now);
         store::replace_public_file(&context.path(file), metrics.as_bytes()).map_err(|error| unwritable(&error))?;
     }
-    context.output.answer(&document, || table::render(context.output, &document))?;
+    context.output.answer(&document, || table::render(context.output, &document, &inventory))?;
     Ok(match interrupted {
         Some(interrupted) => interrupted,
         None if document.summary.failed > 0 => Exit::HostsFailed,

@@ -3,11 +3,13 @@
 use super::{Document, Row};
 use crate::{
     cli::{
+        generate::remedy,
         hosts::{self, LONGEST_TABLE, counted},
         output::{Output, Tone},
         plan,
     },
     clock::day,
+    inventory::Inventory,
     remote::installer::in_use::Service,
     workflow::{
         skew,
@@ -21,7 +23,7 @@ use crate::{
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
-pub(super) fn render(output: &Output, document: &Document) -> String {
+pub(super) fn render(output: &Output, document: &Document, inventory: &Inventory) -> String {
     let all = document.hosts.len() <= LONGEST_TABLE;
     let shown = document.hosts.iter().filter(|row| all || row.survey.verdict() != Verdict::InOrder);
     let rows: Vec<_> = shown.flat_map(|row| host_rows(output, row)).collect();
@@ -45,10 +47,11 @@ pub(super) fn render(output: &Output, document: &Document) -> String {
     );
     for step in &document.pending {
         text += &format!(
-            "pending: the inventory asks to {} {} ({}); `kubemint apply` does it\n",
+            "pending: {} {} ({}); {}\n",
             step.action.imperative(),
             step.artifact,
-            step.reason
+            step.reason,
+            remedy(step, inventory)
         );
     }
     text

@@ -72,6 +72,8 @@ pub(super) struct Pump {
     is_wanted: bool,
     /// When the jump host last said anything, or had nothing to say.
     heard: Instant,
+    /// When it was first asked for a sign of life since.
+    asked: Option<Instant>,
     /// How long it may be silent while somebody waits.
     patience: Duration,
     buffer: Vec<u8>,
@@ -117,6 +119,7 @@ impl Pump {
             wake,
             is_wanted: true,
             heard: Instant::now(),
+            asked: None,
             patience: deadlines.idle,
             buffer: vec![0; 2 * PIECE],
         };
@@ -150,7 +153,7 @@ impl Pump {
             match self.requests.try_recv() {
                 Ok(opening) => {
                     if self.is_idle() {
-                        self.heard = Instant::now();
+                        (self.heard, self.asked) = (Instant::now(), None);
                     }
                     self.openings.push(opening);
                 }
@@ -166,10 +169,14 @@ impl Pump {
     /// Tells a jump host that is gone from hosts that are silent: it answers keepalives in their place.
     fn listen_for_life(&mut self, ready: &Ready) -> Result<(), String> {
         if ready.is_readable || self.is_idle() {
-            self.heard = Instant::now();
+            (self.heard, self.asked) = (Instant::now(), None);
             return Ok(());
         }
-        if self.heard.elapsed() >= self.patience {
+        // Its silence counts from when it was asked: on a busy machine we may come late to that ourselves.
+        if self.heard.elapsed() >= self.breath()
+            && self.asked.get_or_insert_with(Instant::now).elapsed() >= self.patience.saturating_sub(self.breath())
+            && self.heard.elapsed() >= self.patience
+        {
             return Err(format!("nothing heard for {} s", self.patience.as_secs()));
         }
         if ready.has_room {
@@ -229,11 +236,16 @@ impl Pump {
         Ok(Ready { is_readable, has_room: !is_blocked })
     }
 
+    /// How long it is left in peace before it is asked; libssh2 counts this in whole seconds.
+    fn breath(&self) -> Duration {
+        (self.patience / 3).max(Duration::from_secs(1))
+    }
+
     fn sleep(&self) -> Option<Duration> {
         if self.is_idle() {
             return None;
         }
-        let breath = Instant::now() + (self.patience / 3).max(Duration::from_secs(1));
+        let breath = Instant::now() + self.breath();
         let next = self.openings.next_deadline().map_or(breath, |deadline| deadline.min(breath));
         // A little late rather than a little early, many times.
         Some(next.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
