@@ -6,7 +6,7 @@ mod rotation_support;
 mod support;
 
 use rotation_support::{
-    assert_all, assert_no_token, assert_rotated, cluster, codes, restarts, rotate, stored_tokens, tree_hashes,
+    SOON, assert_all, assert_no_token, assert_rotated, cluster, codes, restarts, rotate, stored_tokens, tree_hashes,
 };
 use serde_json::Value;
 use support::{Asked, ControlPlane, Fault, Running, TestEnv, eventually};
@@ -298,4 +298,17 @@ fn what_the_inventory_lacks_is_said_before_anything_is_asked() {
     assert_eq!(env.tree_hash("."), before);
     // Nobody answers on port 1: refused, with the host's name.
     env.run(&["rotate", "token", "--yes"]).expect(4).says(&["a: ", "not every kube-apiserver is ready"]);
+}
+
+#[test]
+fn hosts_that_are_reached_through_sudo_are_rotated_as_any() {
+    need_root!();
+    let cluster = ControlPlane::builder().control_planes(2).nodes(1).by_sudo().services(SOON).start();
+    let old = cluster.token_on("node-1");
+    let document = rotate(&cluster, &[], 0);
+    assert_eq!(document["state"], "done", "{document:#}");
+    assert_rotated(&cluster, &old);
+    for host in cluster.control_planes() {
+        assert_eq!(cluster.host(host).attributes("/etc/kubernetes/token.csv"), (0o600, 0, 0), "{host}");
+    }
 }
