@@ -175,6 +175,7 @@ fn a_lost_token_csv_is_not_made_again_with_other_tokens() {
     std::fs::remove_file(env.path("state/token.csv")).unwrap();
     env.write("stale.csv", stale);
     env.ok(&["token", "merge", "stale.csv"]);
+    env.run(&["verify"]).expect(6).says(&["cp-1: its token is not in token.csv"]);
     env.ok(&["apply", "--yes"]).says(&["3 of 3 made"]);
     assert!(!env.read("state/token.csv").contains("deadbeef") && !on_host(&env, "node-1").contains("deadbeef"));
     env.ok(&["verify"]);

@@ -164,7 +164,8 @@ pub struct Record {
     /// `None`: both tokens are rows of token.csv.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secrets: Option<SecretPair>,
-    /// The node whose own token this is; `None`: it is the one that nodes share.
+    /// The node whose own token `old` and `new` are, the first of those in [`Self::nodes`]: the others keep theirs. `None`:
+    /// they are the one that nodes share, and all tokens change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<String>,
     /// The nodes' own tokens that change, by node.
@@ -229,6 +230,12 @@ impl Record {
             (Some(pair), Which::Old) => pair.old.as_ref(),
             (None, _) => None,
         }
+    }
+
+    /// Whether it is about the own tokens of some nodes, and leaves all others as they are.
+    #[must_use]
+    pub const fn is_of_some_nodes(&self) -> bool {
+        self.of.is_some()
     }
 
     /// The fingerprint of one of its tokens.

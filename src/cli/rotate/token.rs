@@ -228,7 +228,7 @@ fn current_inventory(inventory: &Inventory, snapshot: &Snapshot, task: &Task, ca
                 && !record.nodes.is_empty()
                 && !record.nodes.contains_key(host.name.as_str())
         };
-        if record.of.is_none() {
+        if !record.is_of_some_nodes() {
             current.hosts.retain(|host| !is_other(host));
         }
     }
@@ -263,7 +263,7 @@ fn choose(wish: Wish<'_>, snapshot: &Snapshot, store: &Store) -> Result<Task, Fa
         };
         return record.aborted().map(Box::new).map(Task::Continue).map_err(refused);
     }
-    if wish.turn == Turn::RevokeNow && record.of.is_none() {
+    if wish.turn == Turn::RevokeNow && !record.is_of_some_nodes() {
         return Ok(Task::Continue(Box::new(record.revoked())));
     }
     if wish.turn == Turn::RetireAnyway && record.direction == Direction::Back {

@@ -62,7 +62,7 @@ impl<'s> Distrust<'s> {
 pub fn revoked_users(record: &Record, own: &TokenRecord) -> BTreeSet<String> {
     let shared = own.holder();
     let of_nodes = record.nodes.keys().map(|node| node_holder(&shared, node).user);
-    of_nodes.chain(record.of.is_none().then(|| shared.user.clone())).collect()
+    of_nodes.chain((!record.is_of_some_nodes()).then(|| shared.user.clone())).collect()
 }
 
 /// Holders of a token that nodes share; none where every node has had one of its own for long enough.

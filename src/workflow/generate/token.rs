@@ -179,7 +179,7 @@ pub(in crate::workflow) fn stage_record(
 ) -> Option<TokenRecord> {
     let which = rotation.carried();
     let mut own = TokenRecord { nodes: rotation.node_tokens(&stored.nodes, which), ..stored.clone() };
-    if rotation.of.is_some() {
+    if rotation.is_of_some_nodes() {
         return Some(own);
     }
     own.fingerprint = rotation.fingerprint(which);
@@ -203,7 +203,7 @@ pub(in crate::workflow) fn kubeconfig_user(
     record: &TokenRecord,
     both: &TokenFile,
 ) -> Option<String> {
-    if rotation.of.is_some() {
+    if rotation.is_of_some_nodes() {
         return Some(record.user.clone());
     }
     let which: Which = rotation.carried();

@@ -63,7 +63,7 @@ fn look(course: &mut Course, told: &mut BTreeMap<String, String>) -> Result<BTre
     let mut requesters = token_holders(inventory, state);
     requesters.extend(shared_holders(inventory, state, tokens.holders()));
     let mut expectations = Expectations::of_inventory(inventory, requesters, course.bench.fleet.clock.now());
-    if course.record.of.is_some() {
+    if course.record.is_of_some_nodes() {
         expectations = expectations.only(&course.record.nodes.keys().cloned().collect());
     }
     if course.record.mode == Mode::RevokeNow {

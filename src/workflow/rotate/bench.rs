@@ -137,8 +137,8 @@ impl<'a> Course<'a> {
 
     /// Says which nodes are none of its business: they get a token of their own when it is over.
     pub fn tell_newcomers(&mut self) {
-        let Record { of, nodes, .. } = &self.record;
-        if of.is_some() || nodes.is_empty() {
+        let nodes = &self.record.nodes;
+        if self.record.is_of_some_nodes() || nodes.is_empty() {
             return;
         }
         let all = self.bench.hosts(Role::Node).into_iter().map(|host| host.name.as_str());

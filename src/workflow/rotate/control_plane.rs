@@ -15,8 +15,7 @@ use crate::{
         installer::{self, Action, FileState, ForeignPolicy},
         service,
     },
-    rotation::Carrier,
-    rotation::Mode,
+    rotation::{Carrier, Mode},
     workflow::{
         distribute,
         journal::Entry,

@@ -131,7 +131,7 @@ pub(super) fn close(course: &Course, stop: Option<Stop>) -> RotationReport {
         stage: record.stage.name(),
         old: record.old,
         new: record.new,
-        own_tokens_of: record.of.iter().flat_map(|_| record.nodes.keys().cloned()).collect(),
+        own_tokens_of: record.nodes.keys().filter(|_| record.is_of_some_nodes()).cloned().collect(),
         began: record.began,
         grace_until: record.grace_until,
         reason: stop.map(|stop| stop.why),

@@ -11,8 +11,8 @@ use crate::{
 };
 use jiff::Timestamp;
 
-/// The tokens of a rotation that apiservers are asked about, and whose they are. Where those of nodes change, too, that is
-/// each of them for a few or where they are revoked, and else the first and the last beside the shared one: token.csv is read whole, or not at all.
+/// The tokens of a rotation that apiservers are asked about, and whose they are. Of nodes' own tokens that is each where
+/// they are few or revoked alone, and else the first and the last: token.csv is read whole, or not at all.
 pub(super) struct TokenPair {
     pub new: BootstrapToken,
     pub new_holder: TokenSettings,
@@ -66,7 +66,7 @@ impl TokenPair {
             }
         }
         let mut shared = Vec::new();
-        for which in [Which::Old, Which::New].into_iter().filter(|_| record.of.is_none()) {
+        for which in [Which::Old, Which::New].into_iter().filter(|_| !record.is_of_some_nodes()) {
             let holder = record.row(&both, which)?.holder();
             if !shared.contains(&holder) {
                 shared.push(holder);
@@ -102,7 +102,7 @@ impl TokenPair {
 
 fn asked_about(record: &Record) -> Vec<&NodePair> {
     let pairs = || record.nodes.values();
-    if record.of.is_some() || record.nodes.len() <= FEW {
+    if record.is_of_some_nodes() || record.nodes.len() <= FEW {
         pairs().collect()
     } else {
         pairs().take(1).chain(pairs().next_back()).collect()

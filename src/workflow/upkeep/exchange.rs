@@ -38,7 +38,7 @@ impl Exchanges {
             let old = pair.of(from).map_or(first.old, |own| own.fingerprint);
             (node.clone(), Exchange { old, new: pair.of(to).map_or(first.new, |own| own.fingerprint) })
         });
-        Self { first, is_shared: record.of.is_none(), nodes: nodes.collect() }
+        Self { first, is_shared: !record.is_of_some_nodes(), nodes: nodes.collect() }
     }
 
     /// `None`: nothing changes in this file there.
