@@ -35,6 +35,7 @@ pub struct ClientPair {
 #[derive(Debug)]
 pub struct CredentialSet {
     pub cluster_name: String,
+    /// Every CA certificate that is trusted; the first is the CA's own.
     pub ca_pem: String,
     pub token_user: String,
     pub token: BootstrapToken,

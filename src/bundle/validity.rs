@@ -11,10 +11,10 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// Of one certificate; `None` where the text is none.
+    /// Of a certificate, or of the first of a CA bundle; `None` where the text is none.
     #[must_use]
     pub fn of_pem(pem: &str) -> Option<Self> {
-        let info = pki::parse_certificate(pem).ok()?;
+        let info = pki::parse_authority(pem).ok()?;
         Some(Self { not_before: info.not_before, not_after: info.not_after })
     }
 

@@ -8,6 +8,7 @@
 use super::{AdminCredential, ClientPair, Credential, Error};
 use crate::{
     inventory::ServerUrl,
+    pki,
     secret::{ExposeSecret, Secret},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -25,12 +26,10 @@ impl Roots {
     /// [`Error::Access`] for text without a certificate.
     pub(super) fn parse(pem: &str) -> Result<Self, Error> {
         let unreadable = || Error::Access { reason: "the cluster's CA is no certificate (PEM) of a CA".to_owned() };
-        let blocks = pem::parse_many(pem).map_err(|_| unreadable())?;
-        let certificates: Vec<_> =
-            blocks.into_iter().filter(|b| b.tag() == "CERTIFICATE").map(pem::Pem::into_contents).collect();
+        let certificates = pki::decode_certificates(pem).map_err(|_| unreadable())?;
         let mut store = rustls::RootCertStore::empty();
         let fit = certificates.iter().all(|der| store.add(der.as_slice().into()).is_ok());
-        if certificates.is_empty() || !fit { Err(unreadable()) } else { Ok(Self(certificates)) }
+        if !fit { Err(unreadable()) } else { Ok(Self(certificates)) }
     }
 }
 

@@ -1,11 +1,11 @@
 //! Whether one certificate is signed by one CA and both hold at a given time: names (raw DER), key identifiers, dates,
-//! CA flag, signature. The CA is the trust anchor, as in `--client-ca-file`: its own signature is not asked about, and
+//! CA flag, signature. Of several CAs one is enough. The CA is the trust anchor, as in `--client-ca-file`: its own signature is not asked about, and
 //! there are no intermediates. Revocation and host names are not known here.
 
 use super::{
     CertificateError, CertificateInfo,
     der::repeats_signature_algorithm,
-    inspect::{describe, read_x509, single_der},
+    inspect::{all_der, describe, read_x509, single_der},
     public_key::KeyKind,
 };
 use aws_lc_rs::signature as aws;
@@ -57,14 +57,25 @@ impl ChainError {
     }
 }
 
-/// Checks that `leaf` is signed by `ca` and that both are valid at `now`.
+/// Checks that `leaf` is signed by `ca`, or by one of the certificates there, and that both are valid at `now`.
 ///
 /// # Errors
-/// [`ChainError`]: the first thing that is wrong, files before names before dates before the signature.
+/// [`ChainError`]: the first thing that is wrong, files before names before dates before the signature; of several CAs
+/// with the one that the leaf names, or else with the first.
 pub fn verify_chain(leaf: impl AsRef<[u8]>, ca: impl AsRef<[u8]>, now: Timestamp) -> Result<(), ChainError> {
     let leaf = single_der(leaf.as_ref()).map_err(ChainError::Certificate)?;
-    let ca = single_der(ca.as_ref()).map_err(ChainError::Authority)?;
-    verify_der(&leaf, &ca, now)
+    let mut failures = Vec::new();
+    for ca in all_der(ca.as_ref()).map_err(ChainError::Authority)? {
+        match verify_der(&leaf, &ca, now) {
+            Ok(()) => return Ok(()),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    let is_of_another = |failure: &ChainError| {
+        matches!(failure, ChainError::OtherIssuer { .. } | ChainError::OtherKey { .. } | ChainError::Authority(_))
+    };
+    let named = failures.iter().position(|failure| !is_of_another(failure)).unwrap_or(0);
+    Err(failures.swap_remove(named))
 }
 
 pub(super) fn verify_der(leaf: &[u8], ca: &[u8], now: Timestamp) -> Result<(), ChainError> {
@@ -73,7 +84,7 @@ pub(super) fn verify_der(leaf: &[u8], ca: &[u8], now: Timestamp) -> Result<(), C
     let leaf_info = describe(&leaf).map_err(ChainError::Certificate)?;
     let ca_info = describe(&ca).map_err(ChainError::Authority)?;
     verify_names(&leaf_info, &ca_info)?;
-    if !ca_info.is_ca {
+    if !ca_info.may_be_ca() {
         return Err(ChainError::NotCa { subject: ca_info.subject });
     }
     verify_dates(&ca_info, now)?;

@@ -1,16 +1,18 @@
 //! Whether a certificate, and a key beside it, are fit to be a cluster's CA: everything that would let certificates be
-//! issued which the apiserver then refuses. rcgen checks none of this. Which files the two came from is not known here:
+//! issued which the apiserver then refuses; what Go's own reader refuses is `go_x509`'s to say. rcgen checks none of
+//! this. Which files the two came from is not known here:
 //! [`ImportError::culprit`] says which of them it is.
 
 use super::{
-    CertificateError, CertificateInfo, ChainError, KeyError,
+    CertificateError, CertificateInfo, ChainError, GoRefusal, KeyError,
     chain::verify_der,
+    go_x509::{self, Facts},
     key::{LARGEST_RSA, PrivateKey, SMALLEST_RSA},
     public_key::KeyKind,
 };
 use aws_lc_rs::digest;
 use jiff::Timestamp;
-use x509_parser::{certificate::X509Certificate, extensions::GeneralName};
+use x509_parser::certificate::X509Certificate;
 
 /// Which input an [`ImportError`] is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,10 +39,17 @@ pub enum ImportError {
     NoCertSign { subject: String },
     #[error("the CA `{subject}` may not sign client certificates: its extended key usage is {}", usages.join(", "))]
     NoClientAuth { subject: String, usages: Vec<String> },
-    #[error("the CA `{subject}` has name constraints on directory names, which Kubernetes cannot check")]
-    NameConstraints { subject: String },
-    #[error("the CA's subject is empty")]
-    EmptySubject,
+    #[error("the CA `{subject}` may not sign server certificates: its extended key usage is {}; kubectl and kubelet refuse every kube-apiserver under it", usages.join(", "))]
+    NoServerAuth { subject: String, usages: Vec<String> },
+    #[error("the CA `{subject}` may not sign for {server}: its name constraints do not permit it; kubectl and kubelet refuse that kube-apiserver")]
+    ServerNotPermitted { subject: String, server: String },
+    #[error("{0}: no kube-apiserver or kubectl accepts a certificate under this CA")]
+    Go(GoRefusal),
+    /// One of the certificates beside the CA's own, counted from 1.
+    #[error("certificate {position} of {count}: {source}: no kube-apiserver starts with this file")]
+    Companion { position: usize, count: usize, source: GoRefusal },
+    #[error("the private key ({key}) belongs to none of the {count} certificates")]
+    KeyMatchesNone { count: usize, key: String },
     #[error("the CA `{subject}` expired at {not_after}")]
     Expired { subject: String, not_after: Timestamp },
     #[error("the CA `{subject}` is not valid before {not_before}")]
@@ -59,7 +68,7 @@ impl ImportError {
     pub const fn culprit(&self) -> Culprit {
         match self {
             Self::Key(_) => Culprit::Key,
-            Self::KeyMismatch { .. } => Culprit::Pair,
+            Self::KeyMismatch { .. } | Self::KeyMatchesNone { .. } => Culprit::Pair,
             _ => Culprit::Certificate,
         }
     }
@@ -72,9 +81,15 @@ impl ImportError {
             Self::Key(e) => e.hint(),
             Self::KeyMismatch { .. } => Some("give the certificate and the key that were made together"),
             Self::NotCa { .. } => Some("give the certificate of the CA itself, not one that it signed"),
-            Self::NoCertSign { .. } | Self::NoClientAuth { .. } | Self::NameConstraints { .. } | Self::EmptySubject => {
+            Self::KeyMatchesNone { .. } => Some("add the certificate that was made for this key to the file"),
+            Self::NoCertSign { .. } | Self::NoClientAuth { .. } => {
                 Some("make a CA without that restriction, or let kubemint make one")
             }
+            Self::NoServerAuth { .. } | Self::ServerNotPermitted { .. } => Some(
+                "make a CA without that restriction, or add the CA of the kube-apiserver's certificate to the same file",
+            ),
+            Self::Go(_) => Some("have the CA certificate issued again without it (the key can stay), or let kubemint make a CA"),
+            Self::Companion { .. } => Some("remove that certificate from the file, or replace it"),
             Self::Expired { .. } => Some("renew the CA, or let kubemint make one"),
             Self::NotYetValid { .. } => Some("check this machine's clock"),
             Self::RsaTooSmall { .. } => Some("make a CA with a larger key, or let kubemint make one"),
@@ -84,52 +99,52 @@ impl ImportError {
     }
 }
 
-/// Every check there is; the first that fails. `key` is `None` for an external CA.
+/// Every check there is; the first that fails. `key` is `None` for an external CA. Returns what Go makes of it.
 pub(super) fn check_fitness(
     certificate: &X509Certificate<'_>,
     info: &CertificateInfo,
     key: Option<&PrivateKey>,
     now: Timestamp,
-) -> Result<(), ImportError> {
-    check_role(certificate, info)?;
-    check_restrictions(certificate, info)?;
+) -> Result<Facts, ImportError> {
+    check_kind(certificate, info)?;
+    let facts = go_x509::judge(certificate.as_raw()).map_err(ImportError::Go)?;
+    check_role(info, &facts)?;
     check_key(certificate, info, key)?;
     check_dates(info, now)?;
-    check_own_signature(certificate.as_raw(), info)
+    check_own_signature(certificate.as_raw(), info)?;
+    Ok(facts)
 }
 
-/// A CA without key usage is one from before RFC 3280 and stays usable.
-fn check_role(certificate: &X509Certificate<'_>, info: &CertificateInfo) -> Result<(), ImportError> {
+/// Go's verifier, and so the apiserver's, applies key usages of the CA to the client certificate (crypto/x509's
+/// CheckSignatureFrom and checkChainForKeyUsage). A CA without key usage is one from before RFC 3280 and stays usable, and
+/// so does one of version 1.
+fn check_role(info: &CertificateInfo, facts: &Facts) -> Result<(), ImportError> {
     let subject = || info.subject.clone();
-    if certificate.subject().iter().next().is_none() {
-        return Err(ImportError::EmptySubject);
-    }
-    if !info.is_ca {
-        let present = certificate.basic_constraints().ok().flatten().is_some();
+    if !facts.is_ca() {
+        let present = facts.basic_constraints.is_some();
         let reason = if present { "its basic constraints say CA:FALSE" } else { "it has no basic constraints" };
         return Err(ImportError::NotCa { subject: subject(), reason });
     }
-    let usage = certificate.key_usage().map_err(|_| malformed("key usage"))?;
-    if usage.is_some_and(|usage| !usage.value.key_cert_sign()) {
+    if !facts.may_sign() {
         return Err(ImportError::NoCertSign { subject: subject() });
     }
-    Ok(())
-}
-
-/// Go's verifier, and so the apiserver's, applies extended key usage and name constraints of the CA to the client
-/// certificate (crypto/x509/verify.go). Constraints on DNS names and the like do not matter to one without such names.
-fn check_restrictions(certificate: &X509Certificate<'_>, info: &CertificateInfo) -> Result<(), ImportError> {
-    let subject = || info.subject.clone();
     let usages = &info.extended_usages;
     if !usages.is_empty() && !usages.iter().any(|usage| usage == "clientAuth" || usage == "any") {
         return Err(ImportError::NoClientAuth { subject: subject(), usages: usages.clone() });
     }
-    let constraints = certificate.name_constraints().map_err(|_| malformed("name constraints"))?;
-    let subtrees = constraints.iter().flat_map(|c| [&c.value.permitted_subtrees, &c.value.excluded_subtrees]);
-    if subtrees.flatten().flatten().any(|subtree| matches!(subtree.base, GeneralName::DirectoryName(_))) {
-        return Err(ImportError::NameConstraints { subject: subject() });
-    }
     Ok(())
+}
+
+/// Kinds of key that kubemint cannot sign or verify with, by name.
+fn check_kind(certificate: &X509Certificate<'_>, info: &CertificateInfo) -> Result<(), ImportError> {
+    match KeyKind::of(certificate.public_key()) {
+        KeyKind::Rsa(bits) if bits < SMALLEST_RSA => Err(ImportError::RsaTooSmall { bits }),
+        kind @ (KeyKind::OtherCurve(_) | KeyKind::Other(_)) => {
+            Err(ImportError::UnsupportedKey { kind: kind.to_string() })
+        }
+        KeyKind::Rsa(bits) if bits > LARGEST_RSA => Err(ImportError::UnsupportedKey { kind: info.algorithm.clone() }),
+        _ => Ok(()),
+    }
 }
 
 fn check_key(
@@ -137,16 +152,6 @@ fn check_key(
     info: &CertificateInfo,
     key: Option<&PrivateKey>,
 ) -> Result<(), ImportError> {
-    match KeyKind::of(certificate.public_key()) {
-        KeyKind::Rsa(bits) if bits < SMALLEST_RSA => return Err(ImportError::RsaTooSmall { bits }),
-        kind @ (KeyKind::OtherCurve(_) | KeyKind::Other(_)) => {
-            return Err(ImportError::UnsupportedKey { kind: kind.to_string() });
-        }
-        KeyKind::Rsa(bits) if bits > LARGEST_RSA => {
-            return Err(ImportError::UnsupportedKey { kind: info.algorithm.clone() });
-        }
-        _ => {}
-    }
     match key {
         Some(key) if !key.belongs_to(certificate.public_key()) => Err(ImportError::KeyMismatch {
             subject: info.subject.clone(),
@@ -185,8 +190,4 @@ fn check_own_signature(der: &[u8], info: &CertificateInfo) -> Result<(), ImportE
 pub(super) fn rfc5280_identifier(certificate: &X509Certificate<'_>) -> Vec<u8> {
     let bits = &certificate.public_key().subject_public_key.data;
     digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, bits).as_ref().to_vec()
-}
-
-fn malformed(what: &'static str) -> ImportError {
-    ImportError::Certificate(CertificateError::Malformed { what })
 }

@@ -40,6 +40,9 @@ pub struct CertificateInfo {
     pub extended_usages: Vec<String>,
     /// Digest of the SubjectPublicKeyInfo: what kubeadm writes as `sha256:…` (discovery-token-ca-cert-hash).
     pub spki_sha256: Digest,
+    /// 1 to 3.
+    #[serde(skip)]
+    pub version: u32,
     /// The subject's DER bytes: names are equal exactly when these are.
     #[serde(skip)]
     pub subject_der: Vec<u8>,
@@ -58,6 +61,13 @@ impl CertificateInfo {
     #[must_use]
     pub fn days_left(&self, now: Timestamp) -> i64 {
         (self.not_after.as_second() - now.as_second()).div_euclid(24 * 60 * 60)
+    }
+
+    /// Whether a trusted certificate like this one may have signed others: it says so, or is from before version 3, in
+    /// which it would have to.
+    #[must_use]
+    pub const fn may_be_ca(&self) -> bool {
+        self.is_ca || self.version < 3
     }
 
     /// Whether `now` is within the dates, both ends included.
@@ -95,6 +105,9 @@ impl CertificateError {
             Self::NoCertificate { found } if found.iter().any(|label| label == "TRUSTED CERTIFICATE") => {
                 Some("convert it: openssl x509 -in FILE -out ca.pem")
             }
+            Self::NoCertificate { found } if found.iter().any(|label| label.ends_with("header lines")) => {
+                Some("remove the lines between BEGIN and the base64 text: neither OpenSSL nor Go reads a certificate with them")
+            }
             Self::NoCertificate { .. } => Some("check that the path names the certificate"),
             Self::Several { .. } => Some("keep the one certificate that belongs to the key"),
             Self::TrailingBytes { .. } | Self::Malformed { .. } => Some("take a fresh copy of the file"),
@@ -118,7 +131,16 @@ pub fn parse_certificates(pem: impl AsRef<[u8]>) -> Result<Vec<CertificateInfo>,
     all_der(pem.as_ref())?.iter().map(|der| describe(&read_x509(der)?)).collect()
 }
 
-/// The same, each with its own PEM block: LF line ends, a newline at the end.
+/// The certificate that stands for a CA file of one or several: the first, which is the one that signs.
+///
+/// # Errors
+/// As [`parse_certificates`].
+pub fn parse_authority(pem: impl AsRef<[u8]>) -> Result<CertificateInfo, CertificateError> {
+    let all = all_der(pem.as_ref())?;
+    describe(&read_x509(all.first().map_or(&[][..], Vec::as_slice))?)
+}
+
+/// As [`parse_certificates`], each with its own PEM block: LF line ends, a newline at the end.
 ///
 /// # Errors
 /// As [`parse_certificates`].
@@ -135,9 +157,17 @@ pub(super) fn single_der(pem: &[u8]) -> Result<Vec<u8>, CertificateError> {
     }
 }
 
-fn all_der(pem: &[u8]) -> Result<Vec<Vec<u8>>, CertificateError> {
+/// The DER of every certificate of a PEM bundle, in order; at least one. What is inside is not read.
+///
+/// # Errors
+/// [`CertificateError`] for a file without a certificate block.
+pub fn decode_certificates(pem: impl AsRef<[u8]>) -> Result<Vec<Vec<u8>>, CertificateError> {
+    all_der(pem.as_ref())
+}
+
+pub(super) fn all_der(pem: &[u8]) -> Result<Vec<Vec<u8>>, CertificateError> {
     let (certificates, others): (Vec<Block>, Vec<Block>) =
-        textual::parse_blocks(pem)?.into_iter().partition(|block| block.label == LABEL);
+        textual::parse_blocks(pem)?.into_iter().partition(|block| block.label == LABEL && !block.has_headers);
     if certificates.is_empty() {
         return Err(CertificateError::NoCertificate { found: textual::labels(&others) });
     }
@@ -170,6 +200,7 @@ pub(super) fn describe(certificate: &X509Certificate<'_>) -> Result<CertificateI
         is_ca: constraints.is_some_and(|extension| extension.value.ca),
         extended_usages: extended_usages(certificate)?,
         spki_sha256: Digest::of(certificate.public_key().raw),
+        version: certificate.version().0.saturating_add(1),
         subject_der: subject.as_raw().to_vec(),
         issuer_der: issuer.as_raw().to_vec(),
         key_identifier: find(certificate, |extension| match extension {

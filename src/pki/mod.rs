@@ -9,6 +9,7 @@ mod chain;
 mod der;
 mod fields;
 mod fitness;
+mod go_x509;
 mod inspect;
 mod issue;
 mod key;
@@ -19,6 +20,7 @@ mod request;
 
 mod signed;
 mod textual;
+mod version;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use authority::{Authority, AuthorityError, NewAuthority};
@@ -26,10 +28,15 @@ pub use catalog::{AuthoritySpec, CATALOG, CLUSTER_CA, CertificateSpec, KUBE_PROX
 pub use chain::{ChainError, verify_chain};
 pub use fields::{BACKDATE, NameLength};
 pub use fitness::{Culprit, ImportError};
-pub use inspect::{CertificateError, CertificateInfo, parse_certificate, parse_certificates, split_certificates};
+pub use go_x509::GoRefusal;
+pub use inspect::{
+    CertificateError, CertificateInfo, decode_certificates, parse_authority, parse_certificate, parse_certificates,
+    split_certificates,
+};
 pub use issue::{ClientSettings, IssueError, Issued, Lifetime, issue_client, issue_client_again};
 pub use key::{KeyError, MatchError, decode_key_file, key_matches};
 pub use outgoing::{OutgoingError, generate_key, public_key_digest, render_request};
 pub use request::{AlternativeNames, LARGEST_REQUEST, RequestError, RequestInfo, parse_request};
 pub use signed::{SignedError, check_signed};
 pub use textual::{LARGEST_INPUT, TextualError};
+pub use version::GoVersion;

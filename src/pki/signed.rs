@@ -2,8 +2,9 @@
 //! letter, and holds under the CA. An apiserver would take others too, and give their bearer other rights.
 
 use super::{
-    CertificateError, CertificateInfo, CertificateSpec, ChainError, MatchError, Usage,
+    CertificateError, CertificateInfo, CertificateSpec, ChainError, GoRefusal, MatchError, Usage,
     chain::verify_chain,
+    go_x509,
     inspect::{parse_certificate, read_x509, single_der},
     key::key_matches,
     name::attribute_values,
@@ -25,6 +26,8 @@ pub enum SignedError {
     Authority,
     #[error("its extended key usage is {}; asked for was {}", listed(found), wanted.join(", "))]
     Usages { found: Vec<String>, wanted: Vec<&'static str> },
+    #[error("{0}: no kube-apiserver accepts it")]
+    Go(GoRefusal),
     #[error(transparent)]
     Chain(ChainError),
 }
@@ -38,6 +41,7 @@ impl SignedError {
             Self::Key(e) => e.hint(),
             Self::Subject { .. } => Some("have the request signed as it stands, with the subject it names"),
             Self::Authority | Self::Usages { .. } => Some("have it signed as a client certificate, and nothing else"),
+            Self::Go(_) => Some("have it signed again without that"),
             Self::Chain(ChainError::Expired { .. } | ChainError::NotYetValid { .. }) => {
                 Some("have it signed for today; check this machine's clock")
             }
@@ -46,7 +50,8 @@ impl SignedError {
     }
 }
 
-/// Holds `certificate` (one PEM block) against what was asked for: the key, the subject, the use, the CA and the dates.
+/// Holds `certificate` (one PEM block) against what was asked for: the key, the subject, what Go reads, the use,
+/// the CA and the dates.
 ///
 /// # Errors
 /// [`SignedError`]: the first thing that is wrong, in that order.
@@ -64,6 +69,8 @@ pub fn check_signed(
         let (organization, common_name) = (organization.to_owned(), spec.common_name);
         return Err(SignedError::Subject { found: info.subject, organization, common_name });
     }
+    let facts = go_x509::judge(&single_der(certificate.as_bytes())?).map_err(SignedError::Go)?;
+    facts.check_end_certificate().map_err(SignedError::Go)?;
     if info.is_ca {
         return Err(SignedError::Authority);
     }

@@ -1,13 +1,32 @@
 //! PEM files as people have them (RFC 7468): text around the blocks, CRLF, several blocks, headers, or not PEM at all.
-//! Every block of a file is read, never only the first; a file is at most 1 MiB. Errors repeat nothing of the content,
-//! since it may be a private key. What is inside a block is not known here.
+//! A block counts where OpenSSL and Go count it: its BEGIN line begins a line and ends with the dashes, so remarks,
+//! indented and commented-out blocks are text. This is the program's only reader of PEM. Every block of a file is read,
+//! never only the first; a file is at most 1 MiB. Errors repeat nothing of the content, since it may be a private key.
+//! What is inside a block is not known here.
 
+use base64::{
+    Engine,
+    alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use zeroize::Zeroizing;
 
 /// The most bytes a certificate or key file may have: 1 MiB.
 pub const LARGEST_INPUT: usize = 1 << 20;
 
 const BEGIN: &[u8] = b"-----BEGIN ";
+const END: &[u8] = b"-----END ";
+const DASHES: &[u8] = b"-----";
+/// What Windows editors write in front of a file. OpenSSL skips it too.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Padded, and lax about the last bits, as Go's and OpenSSL's decoders are.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
+);
 
 /// Input that holds no readable PEM.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +42,8 @@ pub enum TextualError {
     Json,
     #[error("no PEM block (a line `-----BEGIN …-----`)")]
     NoBlock,
+    #[error("no PEM block: a BEGIN line counts only where it begins its line, neither indented nor commented out")]
+    Indented,
     #[error("damaged PEM: {reason}")]
     Damaged { reason: &'static str },
 }
@@ -36,6 +57,7 @@ impl TextualError {
                 Some("convert it: openssl x509 -inform DER -in FILE (a key: openssl pkey -inform DER -in FILE)")
             }
             Self::Json => Some("this looks like cfssl's own output: pipe it through `cfssljson -bare`"),
+            Self::Indented => Some("remove what stands in front of the dashes, on every line of the block"),
             Self::TooLarge { .. } | Self::NoBlock => Some("check that the path names the file you mean"),
             Self::Empty | Self::Damaged { .. } => Some("take a fresh copy of the file"),
         }
@@ -47,6 +69,8 @@ pub(super) struct Block {
     /// Between `BEGIN` and the dashes: `CERTIFICATE`, `RSA PRIVATE KEY`.
     pub label: String,
     pub content: Zeroizing<Vec<u8>>,
+    /// Has header lines (RFC 1421). Neither OpenSSL nor Go reads a certificate with such.
+    pub has_headers: bool,
     /// Has OpenSSL's `Proc-Type: 4,ENCRYPTED` header (RFC 1421).
     pub encrypted: bool,
 }
@@ -56,25 +80,63 @@ pub(super) fn parse_blocks(input: &[u8]) -> Result<Vec<Block>, TextualError> {
     if input.len() > LARGEST_INPUT {
         return Err(TextualError::TooLarge { bytes: input.len() });
     }
-    let begins = count(input, BEGIN);
-    if begins == 0 {
-        return Err(describe_foreign(input));
+    let text = input.strip_prefix(BYTE_ORDER_MARK).unwrap_or(input);
+    let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
+    let mut blocks = Vec::new();
+    while let Some(line) = lines.next() {
+        if let Some(label) = begun(line) {
+            blocks.push(read_block(label, &mut lines)?);
+        }
     }
-    if starts_with_json(input) {
-        return Err(TextualError::Json);
+    if blocks.is_empty() { Err(describe_foreign(input)) } else { Ok(blocks) }
+}
+
+/// The label of a BEGIN line.
+fn begun(line: &[u8]) -> Option<&[u8]> {
+    line.strip_prefix(BEGIN)?.strip_suffix(DASHES)
+}
+
+/// The rest of a block, up to its END line.
+fn read_block<'a>(label: &[u8], lines: &mut impl Iterator<Item = &'a [u8]>) -> Result<Block, TextualError> {
+    let damaged = |reason| TextualError::Damaged { reason };
+    let mut body: Vec<&[u8]> = Vec::new();
+    let (mut has_headers, mut encrypted, mut in_headers, mut has_gap) = (false, false, true, false);
+    loop {
+        let line = lines.next().filter(|line| begun(line).is_none());
+        let line = line.ok_or_else(|| damaged("a BEGIN line without its END line"))?;
+        if let Some(end) = line.strip_prefix(END) {
+            if end.strip_suffix(DASHES) != Some(label) {
+                return Err(damaged("BEGIN and END lines name different things"));
+            }
+            break;
+        }
+        in_headers = in_headers && line.contains(&b':');
+        if in_headers {
+            has_headers = true;
+            encrypted |= line.starts_with(b"Proc-Type") && line.ends_with(b"ENCRYPTED");
+        } else {
+            has_gap |= line.is_empty() && !body.is_empty();
+            body.extend(Some(line).filter(|line| !line.is_empty()));
+        }
     }
-    let parsed = pem::parse_many(input).map_err(|e| TextualError::Damaged { reason: reason(&e) })?;
-    if parsed.len() != begins {
-        return Err(TextualError::Damaged { reason: "a BEGIN line without its END line" });
-    }
-    Ok(parsed.into_iter().map(into_block).collect())
+    // Reserved at once: a buffer that grows leaves copies of a key behind.
+    let mut base64 = Zeroizing::new(Vec::with_capacity(body.iter().map(|line| line.len()).sum()));
+    base64.extend(body.into_iter().flatten().filter(|byte| !byte.is_ascii_whitespace()));
+    let content = BASE64.decode(&*base64).map(Zeroizing::new).map_err(|_| {
+        damaged(if has_gap { "an unreadable line before an empty line inside the block" } else { "the base64 text cannot be decoded" })
+    })?;
+    let label = String::from_utf8_lossy(label).into_owned();
+    Ok(Block { label, content, has_headers, encrypted })
 }
 
 /// What a file holds instead of what was looked for: distinct labels, safe to print, the first three of them.
 pub(super) fn labels(blocks: &[Block]) -> Vec<String> {
     let mut labels = Vec::new();
     for block in blocks {
-        let label = crate::secret::scrub(&block.label);
+        let mut label = crate::secret::scrub(&block.label);
+        if block.has_headers && !block.encrypted {
+            label.push_str(" with header lines");
+        }
         if labels.len() < 3 && !labels.contains(&label) {
             labels.push(label);
         }
@@ -90,41 +152,22 @@ pub(super) fn render_block(label: &str, der: &[u8]) -> String {
     text
 }
 
-fn into_block(block: pem::Pem) -> Block {
-    Block {
-        label: block.tag().to_owned(),
-        encrypted: block.headers().get("Proc-Type").is_some_and(|kind| kind.contains("ENCRYPTED")),
-        content: Zeroizing::new(block.into_contents()),
-    }
-}
-
 fn describe_foreign(input: &[u8]) -> TextualError {
     if input.iter().all(u8::is_ascii_whitespace) {
         TextualError::Empty
     } else if input.starts_with(&[0x30]) && input.iter().any(|byte| !byte.is_ascii() || *byte == 0) {
         TextualError::Der
-    } else {
+    } else if !input.windows(BEGIN.len()).any(|window| window == BEGIN) {
         TextualError::NoBlock
+    } else if starts_with_json(input) {
+        TextualError::Json
+    } else {
+        TextualError::Indented
     }
 }
 
 fn starts_with_json(input: &[u8]) -> bool {
     input.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
-}
-
-/// The `pem` crate's own messages quote the file; these do not.
-fn reason(error: &pem::PemError) -> &'static str {
-    match error {
-        pem::PemError::MismatchedTags(..) => "BEGIN and END lines name different things",
-        pem::PemError::InvalidData(_) => "the base64 text cannot be decoded",
-        pem::PemError::InvalidHeader(_) => "an unreadable line before an empty line inside the block",
-        pem::PemError::NotUtf8(_) => "it is not text",
-        _ => "BEGIN or END line missing",
-    }
-}
-
-fn count(haystack: &[u8], needle: &[u8]) -> usize {
-    haystack.windows(needle.len()).filter(|window| *window == needle).count()
 }
 
 #[cfg(test)]

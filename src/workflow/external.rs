@@ -133,9 +133,9 @@ pub fn plan_import(
     given: &[Given],
     now: Timestamp,
 ) -> Result<(Vec<Taken>, Changes, State), Error> {
-    let ca_info = pki::parse_certificate(ca).ok();
+    let trusted = pki::parse_certificates(ca).unwrap_or_default();
     let mut next = snapshot.state.clone().unwrap_or_default();
-    if let Some(stored) = next.ca.clone().filter(|stored| ca_info.as_ref().is_some_and(|ca| ca.sha256 != stored.sha256))
+    if let Some(stored) = next.ca.clone().filter(|stored| trusted.first().is_some_and(|ca| ca.sha256 != stored.sha256))
     {
         return Err(Error::OtherCa { stored: Box::new(stored) });
     }
@@ -161,7 +161,7 @@ pub fn plan_import(
         // Whoever signs often sends the CA along.
         let leaves: Vec<_> = certificates
             .into_iter()
-            .filter(|(_, info)| ca_info.as_ref().is_none_or(|ca| ca.sha256 != info.sha256))
+            .filter(|(_, info)| trusted.iter().all(|ca| ca.sha256 != info.sha256))
             .collect();
         if leaves.is_empty() {
             refuse("it holds the CA alone".to_owned(), Some("give the certificate that was signed for the request"));

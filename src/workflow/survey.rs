@@ -343,7 +343,7 @@ impl OwnFacts {
             certificate: pki::parse_certificate(&set.client_certificate_pem).ok().filter(|_| !unmade.certificate),
             has_node_certificates: !set.node_clients.is_empty(),
             node_certificates: own.collect(),
-            ca_pin: pki::parse_certificate(&set.ca_pem).ok().filter(|_| !unmade.ca).as_ref().map(pin),
+            ca_pin: pki::parse_authority(&set.ca_pem).ok().filter(|_| !unmade.ca).as_ref().map(pin),
         }
     }
 

@@ -86,8 +86,9 @@ impl LocalSet<'_> {
         self.snapshot.certificate(file).ok_or_else(|| format!("{file} is missing"))
     }
 
+    /// Of a CA bundle the first, which signs.
     fn certificate(&self, file: StoredFile) -> Result<CertificateInfo, String> {
-        pki::parse_certificate(self.pem(file)?).map_err(|e| format!("{file}: {e}"))
+        pki::parse_authority(self.pem(file)?).map_err(|e| format!("{file}: {e}"))
     }
 
     /// The Secret of our token, where token.csv has no part in it.
@@ -138,7 +139,7 @@ fn file_modes(set: &LocalSet) -> Outcome {
 
 fn ca_certificate(set: &LocalSet) -> Outcome {
     let info = set.certificate(StoredFile::CaCertificate)?;
-    if !info.is_ca {
+    if !info.may_be_ca() {
         return Err(format!("{} is not a CA", info.subject));
     }
     dates(&info, set.now)

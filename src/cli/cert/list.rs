@@ -135,7 +135,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let mut add = |name, node: Option<&str>, file: String, embedded_in, in_use, pem: Option<&str>| {
         // A file that is not there is what `verify` speaks of.
         let Some(pem) = pem else { return Ok(()) };
-        let info = pki::parse_certificate(pem).map_err(|e| Failure::from(e).in_file(file.as_ref()))?;
+        // Of a CA bundle the one that signs.
+        let info = pki::parse_authority(pem).map_err(|e| Failure::from(e).in_file(file.as_ref()))?;
         let due = limit.is_due(in_use, &info);
         let (node, days_left) = (node.map(str::to_owned), info.days_left(limit.now));
         certificates.push(Row { name, node, file, info, days_left, embedded_in, in_use, due });

@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     }
 }
 
-/// The certificate of the inventory's CA, whose key is elsewhere.
+/// The certificates of the inventory's CA, whose key is elsewhere; its own first.
 fn external_ca(context: &Context, inventory: &Inventory) -> Result<String, Failure> {
     let CaSource::External { .. } = &inventory.ca else {
         let what = "the CA's key is at hand: nobody else has to sign".to_owned();
@@ -56,7 +56,7 @@ fn external_ca(context: &Context, inventory: &Inventory) -> Result<String, Failu
         ));
     };
     let given = generate::read_given_authority(inventory, context.now())?;
-    given.certificate_pem().map(str::to_owned).ok_or_else(|| {
+    given.bundle_pem().ok_or_else(|| {
         Failure::bad_input("ca_invalid", "the inventory names no CA")
             .hint(format!("set cert under [{}]", pki::CLUSTER_CA.name))
     })

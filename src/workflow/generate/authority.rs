@@ -8,7 +8,7 @@ use crate::{
     store::{self, CaOrigin, CaRecord, StoredFile},
 };
 use jiff::Timestamp;
-use std::path::Path;
+use std::{collections::HashSet, path::Path};
 
 const ARTIFACT: &str = "ca";
 /// Larger than any CA bundle in use.
@@ -19,10 +19,10 @@ const LARGEST_PEM: u64 = 1024 * 1024;
 pub struct GivenAuthority(Option<(Authority, CaOrigin)>);
 
 impl GivenAuthority {
-    /// One PEM block; `None` where kubemint makes its CA itself.
+    /// Every certificate that is trusted, the CA's own first; `None` where kubemint makes its CA itself.
     #[must_use]
-    pub fn certificate_pem(&self) -> Option<&str> {
-        self.0.as_ref().map(|(authority, _)| authority.certificate_pem())
+    pub fn bundle_pem(&self) -> Option<String> {
+        self.0.as_ref().map(|(authority, _)| authority.bundle_pem())
     }
 }
 
@@ -52,7 +52,29 @@ pub fn read_given_authority(inventory: &Inventory, now: Timestamp) -> Result<Giv
             Some((authority, CaOrigin::External))
         }
     };
+    if let Some((authority, _)) = &given {
+        check_servers(inventory, authority)?;
+        for (extension, version) in authority.handled_since() {
+            let subject = &authority.certificate().subject;
+            tracing::warn!(
+                "the CA `{subject}` has the critical extension {extension}: only {version} and later accept certificates under it"
+            );
+        }
+    }
     Ok(GivenAuthority(given))
+}
+
+/// Every server that a kubeconfig will name: Go refuses one that the CA may not sign for.
+fn check_servers(inventory: &Inventory, authority: &Authority) -> Result<(), Error> {
+    let (CaSource::Imported { cert, .. } | CaSource::External { cert }) = &inventory.ca else { return Ok(()) };
+    let servers = std::iter::once(&inventory.cluster.server).chain(inventory.hosts.iter().map(|host| &host.server));
+    let mut checked = HashSet::new();
+    for server in servers.filter(|server| checked.insert(server.as_str())) {
+        authority
+            .check_server(&server.host())
+            .map_err(|source| Error::CaInput { path: cert.clone(), source })?;
+    }
+    Ok(())
 }
 
 pub(super) fn settle(desk: &mut Desk, given: GivenAuthority) -> Result<(Authority, CaRecord), Error> {
@@ -102,7 +124,14 @@ fn taken_over(desk: &mut Desk, given: Authority) -> Result<Authority, Error> {
         Stored::Differs => (StepAction::Created, "taken over from the inventory's files"),
     };
     let until = given.certificate().not_after.strftime("%Y-%m-%d");
-    desk.note(ARTIFACT, action, format!("{reason}, valid until {until}"));
+    let mut note = format!("{reason}, valid until {until}");
+    if given.superseded() > 0 {
+        note.push_str(&format!(", the latest of {} with its key", given.superseded() + 1));
+    }
+    if given.certificates() > 1 {
+        note.push_str(&format!("; {} certificates are trusted", given.certificates()));
+    }
+    desk.note(ARTIFACT, action, note);
     Ok(given)
 }
 
@@ -125,7 +154,13 @@ fn stored(desk: &Desk) -> Result<Option<Authority>, Error> {
 fn same_as_stored(desk: &Desk, wanted: &Authority) -> Result<(), Error> {
     let Some(record) = desk.snapshot.state.as_ref().and_then(|state| state.ca.as_ref()) else { return Ok(()) };
     let info = wanted.certificate();
-    if record.sha256 == info.sha256 {
+    // A renewed certificate of the same name and key is the same CA: what the old one vouches for holds under the new.
+    let stored = desk.snapshot.certificate(StoredFile::CaCertificate).and_then(|pem| pki::parse_authority(pem).ok());
+    let is_renewed = stored.is_some_and(|stored| {
+        stored.sha256 == record.sha256
+            && (stored.spki_sha256, &stored.subject_der) == (info.spki_sha256, &info.subject_der)
+    });
+    if record.sha256 == info.sha256 || is_renewed {
         return Ok(());
     }
     let named = |subject: &str, digest: &crate::digest::Digest| format!("{subject}, sha256 {}", digest.fingerprint());
@@ -134,7 +169,7 @@ fn same_as_stored(desk: &Desk, wanted: &Authority) -> Result<(), Error> {
 
 fn put(desk: &mut Desk, authority: &Authority) -> Stored {
     let key = authority.key_pem().map_or(Stored::Same, |key| desk.put(StoredFile::CaKey, key));
-    let cert = desk.put(StoredFile::CaCertificate, &Secret::from(authority.certificate_pem()));
+    let cert = desk.put(StoredFile::CaCertificate, &Secret::from(authority.bundle_pem()));
     if key == Stored::Differs { key } else { cert }
 }
 

@@ -143,7 +143,9 @@ fn reason_to_reissue(
     if let Err(error) = pki::key_matches(&pair.certificate_pem, &pair.key_pem) {
         return Some(format!("it is of no use without its key ({error})"));
     }
-    pki::verify_chain(&pair.certificate_pem, authority.certificate_pem(), desk.now)
+    // Another CA of the bundle will go one day; who signs elsewhere may use any of them.
+    let ca = if is_ours { authority.certificate_pem().to_owned() } else { authority.bundle_pem() };
+    pki::verify_chain(&pair.certificate_pem, ca, desk.now)
         .err()
         .map(|e| format!("the CA does not vouch for it ({e})"))
 }

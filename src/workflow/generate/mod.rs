@@ -229,7 +229,7 @@ fn plan(
     let set = CredentialSet {
         has_node_rows: !node_tokens.is_empty() || had_node_rows || exchanges,
         cluster_name: inventory.cluster.name.clone(),
-        ca_pem: authority.certificate_pem().to_owned(),
+        ca_pem: authority.bundle_pem(),
         token_user: user,
         token,
         node_tokens,
