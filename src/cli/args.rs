@@ -73,7 +73,7 @@ pub(super) struct Global {
     /// Say nothing on standard error but errors and warnings
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,
-    /// Colours (NO_COLOR is honoured)
+    /// Colours; auto: on a terminal, unless NO_COLOR is set or TERM is dumb; CLICOLOR_FORCE=1 asks for them anywhere
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(super) color: ColorChoice,
     /// Look here for templates before the built-in ones

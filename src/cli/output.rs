@@ -74,9 +74,14 @@ impl Output {
         self.verbosity > 0
     }
 
-    /// Whether bars and questions make sense.
+    /// Whether questions make sense.
     pub(super) fn is_interactive(&self) -> bool {
         !self.quiet && io::stderr().is_terminal()
+    }
+
+    /// Whether bars do: they move the cursor.
+    pub(super) fn draws_bars(&self) -> bool {
+        self.is_interactive() && !is_dumb()
     }
 
     pub(super) fn is_json(&self) -> bool {
@@ -179,9 +184,18 @@ fn wants_color(choice: ColorChoice, terminal: bool) -> bool {
     match choice {
         ColorChoice::Always => true,
         ColorChoice::Never => false,
-        // https://no-color.org: present and not empty.
-        ColorChoice::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        ColorChoice::Auto => {
+            let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+            let is_forced = is_set("CLICOLOR_FORCE") && std::env::var_os("CLICOLOR_FORCE").is_none_or(|value| value != "0");
+            // https://no-color.org, then https://bixense.com/clicolors: present and not empty.
+            !is_set("NO_COLOR") && (is_forced || terminal && !is_dumb())
+        }
     }
+}
+
+/// A terminal that knows no control characters: an editor's shell, some CI.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 fn paint(color: bool, tone: Tone, text: &str) -> String {

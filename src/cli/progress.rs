@@ -1,4 +1,5 @@
-//! How a run comes along: a bar on a terminal, a line per host otherwise. Standard error only.
+//! How a run comes along: a bar on a terminal that can draw one, a line per host
+//! otherwise. Standard error only.
 
 use super::{hosts::counted, output::Output};
 use crate::workflow::{
@@ -19,7 +20,7 @@ pub(super) struct Progress<'a> {
 
 impl<'a> Progress<'a> {
     pub(super) fn new(output: &'a Output, hosts: usize) -> Self {
-        let bar = output.is_interactive().then(|| {
+        let bar = output.draws_bars().then(|| {
             let bar = ProgressBar::with_draw_target(Some(hosts as u64), ProgressDrawTarget::stderr());
             let template = "{bar:30} {pos}/{len} hosts, {prefix} failed  {wide_msg}";
             if let Ok(style) = ProgressStyle::with_template(template) {
