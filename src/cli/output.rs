@@ -186,7 +186,8 @@ fn wants_color(choice: ColorChoice, terminal: bool) -> bool {
         ColorChoice::Never => false,
         ColorChoice::Auto => {
             let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-            let is_forced = is_set("CLICOLOR_FORCE") && std::env::var_os("CLICOLOR_FORCE").is_none_or(|value| value != "0");
+            let is_forced =
+                is_set("CLICOLOR_FORCE") && std::env::var_os("CLICOLOR_FORCE").is_none_or(|value| value != "0");
             // https://no-color.org, then https://bixense.com/clicolors: present and not empty.
             !is_set("NO_COLOR") && (is_forced || terminal && !is_dumb())
         }

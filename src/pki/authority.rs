@@ -125,7 +125,9 @@ impl Authority {
         let key = PrivateKey::parse(key)?;
         let candidates: Vec<usize> = match ders.len() {
             1 => vec![0],
-            _ => (0..ders.len()).filter(|at| read_x509(&ders[*at]).is_ok_and(|c| key.belongs_to(c.public_key()))).collect(),
+            _ => (0..ders.len())
+                .filter(|at| read_x509(&ders[*at]).is_ok_and(|c| key.belongs_to(c.public_key())))
+                .collect(),
         };
         if candidates.is_empty() {
             return Err(ImportError::KeyMatchesNone { count: ders.len(), key: key.kind().to_string() });
@@ -180,7 +182,8 @@ impl Authority {
     /// # Errors
     /// [`ImportError::NoServerAuth`], [`ImportError::ServerNotPermitted`].
     pub fn check_server(&self, host: &str) -> Result<(), ImportError> {
-        let all = || std::iter::once(&self.facts).chain(self.companions.iter().filter_map(|other| other.facts.as_ref()));
+        let all =
+            || std::iter::once(&self.facts).chain(self.companions.iter().filter_map(|other| other.facts.as_ref()));
         let may_sign = |facts: &&Facts| !facts.forbids_servers;
         if all().filter(may_sign).any(|facts| facts.constraints.permits(host)) {
             return Ok(());
@@ -217,7 +220,12 @@ impl Authority {
     }
 
     /// The fittest of the candidates, with all the others beside it.
-    fn choose(ders: &[Vec<u8>], candidates: &[usize], key: Option<&PrivateKey>, now: Timestamp) -> Result<Self, ImportError> {
+    fn choose(
+        ders: &[Vec<u8>],
+        candidates: &[usize],
+        key: Option<&PrivateKey>,
+        now: Timestamp,
+    ) -> Result<Self, ImportError> {
         let mut fit: Vec<(usize, Self)> = Vec::new();
         let mut first_fault = None;
         for &at in candidates {
@@ -227,7 +235,9 @@ impl Authority {
             }
         }
         let Some((_, first)) = fit.first() else {
-            return Err(first_fault.unwrap_or(ImportError::Certificate(CertificateError::NoCertificate { found: Vec::new() })));
+            return Err(
+                first_fault.unwrap_or(ImportError::Certificate(CertificateError::NoCertificate { found: Vec::new() }))
+            );
         };
         let own = (first.info.subject_der.clone(), first.info.spki_sha256);
         fit.retain(|(_, other)| (&other.info.subject_der, other.info.spki_sha256) == (&own.0, own.1));

@@ -41,7 +41,9 @@ pub enum ImportError {
     NoClientAuth { subject: String, usages: Vec<String> },
     #[error("the CA `{subject}` may not sign server certificates: its extended key usage is {}; kubectl and kubelet refuse every kube-apiserver under it", usages.join(", "))]
     NoServerAuth { subject: String, usages: Vec<String> },
-    #[error("the CA `{subject}` may not sign for {server}: its name constraints do not permit it; kubectl and kubelet refuse that kube-apiserver")]
+    #[error(
+        "the CA `{subject}` may not sign for {server}: its name constraints do not permit it; kubectl and kubelet refuse that kube-apiserver"
+    )]
     ServerNotPermitted { subject: String, server: String },
     #[error("{0}: no kube-apiserver or kubectl accepts a certificate under this CA")]
     Go(GoRefusal),
@@ -88,7 +90,9 @@ impl ImportError {
             Self::NoServerAuth { .. } | Self::ServerNotPermitted { .. } => Some(
                 "make a CA without that restriction, or add the CA of the kube-apiserver's certificate to the same file",
             ),
-            Self::Go(_) => Some("have the CA certificate issued again without it (the key can stay), or let kubemint make a CA"),
+            Self::Go(_) => {
+                Some("have the CA certificate issued again without it (the key can stay), or let kubemint make a CA")
+            }
             Self::Companion { .. } => Some("remove that certificate from the file, or replace it"),
             Self::Expired { .. } => Some("renew the CA, or let kubemint make one"),
             Self::NotYetValid { .. } => Some("check this machine's clock"),

@@ -105,9 +105,9 @@ impl CertificateError {
             Self::NoCertificate { found } if found.iter().any(|label| label == "TRUSTED CERTIFICATE") => {
                 Some("convert it: openssl x509 -in FILE -out ca.pem")
             }
-            Self::NoCertificate { found } if found.iter().any(|label| label.ends_with("header lines")) => {
-                Some("remove the lines between BEGIN and the base64 text: neither OpenSSL nor Go reads a certificate with them")
-            }
+            Self::NoCertificate { found } if found.iter().any(|label| label.ends_with("header lines")) => Some(
+                "remove the lines between BEGIN and the base64 text: neither OpenSSL nor Go reads a certificate with them",
+            ),
             Self::NoCertificate { .. } => Some("check that the path names the certificate"),
             Self::Several { .. } => Some("keep the one certificate that belongs to the key"),
             Self::TrailingBytes { .. } | Self::Malformed { .. } => Some("take a fresh copy of the file"),

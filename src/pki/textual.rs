@@ -5,8 +5,7 @@
 //! What is inside a block is not known here.
 
 use base64::{
-    Engine,
-    alphabet,
+    Engine, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use zeroize::Zeroizing;
@@ -123,7 +122,11 @@ fn read_block<'a>(label: &[u8], lines: &mut impl Iterator<Item = &'a [u8]>) -> R
     let mut base64 = Zeroizing::new(Vec::with_capacity(body.iter().map(|line| line.len()).sum()));
     base64.extend(body.into_iter().flatten().filter(|byte| !byte.is_ascii_whitespace()));
     let content = BASE64.decode(&*base64).map(Zeroizing::new).map_err(|_| {
-        damaged(if has_gap { "an unreadable line before an empty line inside the block" } else { "the base64 text cannot be decoded" })
+        damaged(if has_gap {
+            "an unreadable line before an empty line inside the block"
+        } else {
+            "the base64 text cannot be decoded"
+        })
     })?;
     let label = String::from_utf8_lossy(label).into_owned();
     Ok(Block { label, content, has_headers, encrypted })

@@ -159,10 +159,8 @@ pub fn plan_import(
             }
         };
         // Whoever signs often sends the CA along.
-        let leaves: Vec<_> = certificates
-            .into_iter()
-            .filter(|(_, info)| trusted.iter().all(|ca| ca.sha256 != info.sha256))
-            .collect();
+        let leaves: Vec<_> =
+            certificates.into_iter().filter(|(_, info)| trusted.iter().all(|ca| ca.sha256 != info.sha256)).collect();
         if leaves.is_empty() {
             refuse("it holds the CA alone".to_owned(), Some("give the certificate that was signed for the request"));
         }

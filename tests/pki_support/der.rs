@@ -271,8 +271,11 @@ impl Certificate {
             &self.after_extensions,
         ]);
         let signature = tlv(3, &[&[self.unused_bits], &signer.sign(&to_be_signed)]);
-        [seq(&[&to_be_signed, &self.outer_algorithm, &signature, &self.after_signature]), self.after_certificate.clone()]
-            .concat()
+        [
+            seq(&[&to_be_signed, &self.outer_algorithm, &signature, &self.after_signature]),
+            self.after_certificate.clone(),
+        ]
+        .concat()
     }
 
     pub fn pem(&self, signer: &Key) -> String {

@@ -2,6 +2,10 @@
 //! again as the judge of ours. Nothing is kept: every key here lives as long as its test.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod cas;
+pub mod der;
+pub mod kubectl;
+
 use jiff::Timestamp;
 use kubemint::{
     entropy::SeededEntropy,

@@ -127,18 +127,13 @@ impl Subtrees {
     }
 }
 
-/// An address and its mask, of ones and then zeros; no IPv4 address written as IPv6.
+/// An address and its mask, of ones and then zeros.
 fn is_network(bytes: &[u8]) -> bool {
-    let (address, mask) = bytes.split_at(bytes.len() / 2);
+    let mask = &bytes[bytes.len() / 2..];
     let bits = mask.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1));
     let leading = bits.take_while(|bit| *bit == 1).count();
     let is_mask = leading == mask.iter().map(|byte| byte.count_ones() as usize).sum::<usize>();
-    matches!(bytes.len(), 8 | 32) && is_mask && !is_mapped(address)
-}
-
-/// `::ffff:a.b.c.d`.
-pub(super) fn is_mapped(address: &[u8]) -> bool {
-    address.len() == 16 && address.starts_with(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff])
+    matches!(bytes.len(), 8 | 32) && is_mask
 }
 
 fn covers_address((network, mask): &(Vec<u8>, Vec<u8>), address: &[u8]) -> bool {
@@ -183,8 +178,16 @@ mod tests {
             assert_eq!(names.permits(host), permitted, "{host}");
         }
         let excluded = subtrees(&["x.org"], &[([10, 1, 0, 0], [255, 255, 0, 0])]);
-        let some = Constraints { permitted: subtrees(&[], &[([10, 0, 0, 0], [255, 0, 0, 0])]), excluded, unknown: vec![] };
-        for (host, permitted) in [("10.2.0.1", true), ("10.1.0.1", false), ("11.0.0.1", false), ("x.org", false), ("y.org", true), ("::1", false)] {
+        let some =
+            Constraints { permitted: subtrees(&[], &[([10, 0, 0, 0], [255, 0, 0, 0])]), excluded, unknown: vec![] };
+        for (host, permitted) in [
+            ("10.2.0.1", true),
+            ("10.1.0.1", false),
+            ("11.0.0.1", false),
+            ("x.org", false),
+            ("y.org", true),
+            ("::1", false),
+        ] {
             assert_eq!(some.permits(host), permitted, "{host}");
         }
     }

@@ -117,7 +117,8 @@ impl<'a> Reader<'a> {
     pub(super) fn oid(&mut self) -> Option<&'a [u8]> {
         let content = self.content(OID).filter(|content| !content.is_empty())?;
         let mut arcs = content.split_inclusive(|byte| byte & 0x80 == 0);
-        arcs.all(|arc| is_whole_arc(arc) && arc.len() <= 5 && (arc.len() < 5 || arc[0] & 0x7f < 0x08)).then_some(content)
+        arcs.all(|arc| is_whole_arc(arc) && arc.len() <= 5 && (arc.len() < 5 || arc[0] & 0x7f < 0x08))
+            .then_some(content)
     }
 
     /// Content of an object identifier with arcs of any size.
@@ -188,13 +189,10 @@ mod tests {
     #[test]
     fn integers_are_minimal_and_signed() {
         let int = |content: &[u8]| Reader::new(&[&[2, content.len() as u8], content].concat()).int64();
-        assert_eq!([&[0][..], &[0x7f], &[0x80], &[0, 0x80], &[0xff, 0x7f]].map(int), [
-            Some(0),
-            Some(127),
-            Some(-128),
-            Some(128),
-            Some(-129)
-        ]);
+        assert_eq!(
+            [&[0][..], &[0x7f], &[0x80], &[0, 0x80], &[0xff, 0x7f]].map(int),
+            [Some(0), Some(127), Some(-128), Some(128), Some(-129)]
+        );
         assert_eq!([&[][..], &[0, 1], &[0xff, 0x80], &[1; 9]].map(int), [None; 4]);
     }
 
@@ -202,8 +200,13 @@ mod tests {
     fn arcs_are_whole_minimal_and_below_two_to_the_31() {
         let oid = |content: &[u8]| Reader::new(&[&[6, content.len() as u8], content].concat()).oid().is_some();
         assert!(oid(&[0x55, 0x1d, 0x0f]) && oid(&[0x2a, 0x87, 0xff, 0xff, 0xff, 0x7f]));
-        for bad in [&[][..], &[0x55, 0x80, 1], &[0x55, 0x81], &[0x69, 0x88, 0x80, 0x80, 0x80, 0], &[0x69, 0x81, 0x80, 0x80, 0x80, 0x80, 0]]
-        {
+        for bad in [
+            &[][..],
+            &[0x55, 0x80, 1],
+            &[0x55, 0x81],
+            &[0x69, 0x88, 0x80, 0x80, 0x80, 0],
+            &[0x69, 0x81, 0x80, 0x80, 0x80, 0x80, 0],
+        ] {
             assert!(!oid(bad), "{bad:02x?}");
         }
         assert_eq!(dotted(&[0x55, 0x1d, 0x12]), "2.5.29.18");

@@ -5,7 +5,7 @@
 
 use super::{
     Facts,
-    constraints::{Constraints, is_mapped},
+    constraints::Constraints,
     der::{Reader, SEQUENCE, constructed, context},
     names::is_uri,
 };
@@ -124,7 +124,6 @@ fn alternative_names(_: &mut Facts, value: &[u8]) -> Result<Understood, String> 
             0x81 | 0x82 if !name.content.is_ascii() => Some("a name that is not ASCII"),
             0x86 if !name.content.is_ascii() || !is_uri(name.content) => Some("a malformed URI"),
             0x87 if !matches!(name.content.len(), 4 | 16) => Some("an IP address of the wrong length"),
-            0x87 if is_mapped(name.content) => Some("an IPv4 address written as IPv6"),
             0x81 | 0x82 | 0x86 | 0x87 => None,
             _ => continue,
         };

@@ -18,7 +18,8 @@ pub(super) fn is_domain(name: &[u8], place: Place) -> bool {
         Place::Constraint if name.len() > 1 => name.strip_prefix(b".").unwrap_or(name),
         _ => name,
     };
-    name.is_empty() || name.split(|byte| *byte == b'.').all(|label| !label.is_empty() && label.iter().all(u8::is_ascii_graphic))
+    name.is_empty()
+        || name.split(|byte| *byte == b'.').all(|label| !label.is_empty() && label.iter().all(u8::is_ascii_graphic))
 }
 
 /// Whether the text is `local@domain` (RFC 2821); the local part may be quoted.
@@ -34,7 +35,10 @@ pub(super) fn is_mailbox(text: &[u8]) -> bool {
         },
     };
     let is_local = local.is_none_or(|local| {
-        !local.is_empty() && !local.starts_with(b".") && !local.ends_with(b".") && !local.windows(2).any(|pair| pair == b"..")
+        !local.is_empty()
+            && !local.starts_with(b".")
+            && !local.ends_with(b".")
+            && !local.windows(2).any(|pair| pair == b"..")
     });
     is_local && rest.strip_prefix(b"@").is_some_and(|domain| is_domain(domain, Place::Name))
 }
@@ -140,7 +144,8 @@ fn is_host(host: &[u8]) -> bool {
         return false;
     }
     let port = host.iter().rposition(|byte| *byte == b':').map_or(&[][..], |at| &host[at..]);
-    let is_plain = |byte: &u8| !byte.is_ascii() || byte.is_ascii_alphanumeric() || b"!$&'()*+,;=:[]<>\"-_.~%".contains(byte);
+    let is_plain =
+        |byte: &u8| !byte.is_ascii() || byte.is_ascii_alphanumeric() || b"!$&'()*+,;=:[]<>\"-_.~%".contains(byte);
     host.iter().all(is_plain)
         && host_escapes_only_what_it_must(host)
         && is_port(port)
@@ -180,7 +185,10 @@ mod tests {
             assert!(is_domain(name.as_bytes(), Place::Name) && is_domain(name.as_bytes(), Place::Constraint), "{name}");
         }
         for name in [".", "a.", "a..b", "a b", "a\u{e9}", "..a"] {
-            assert!(!is_domain(name.as_bytes(), Place::Name) && !is_domain(name.as_bytes(), Place::Constraint), "{name}");
+            assert!(
+                !is_domain(name.as_bytes(), Place::Name) && !is_domain(name.as_bytes(), Place::Constraint),
+                "{name}"
+            );
         }
         assert!(is_domain(b".a", Place::Constraint) && !is_domain(b".a", Place::Name));
     }
@@ -197,10 +205,33 @@ mod tests {
 
     #[test]
     fn uris_are_what_net_url_parses() {
-        for good in ["https://a.b/c?d#e", "urn:a:b", "spiffe://x/y", "a", "", "//h/p", "https://[::1]:8/", "https://a:80", "https://u:p@h", "http://h/%41"] {
+        for good in [
+            "https://a.b/c?d#e",
+            "urn:a:b",
+            "spiffe://x/y",
+            "a",
+            "",
+            "//h/p",
+            "https://[::1]:8/",
+            "https://a:80",
+            "https://u:p@h",
+            "http://h/%41",
+        ] {
             assert!(is_uri(good.as_bytes()), "{good}");
         }
-        for bad in [":a", "a b:c", "http://h:p", "http://h/%4", "http://a..b/", "http://a b/", "1:2", "http://h./", "http://[::1", "http://%41/", "a\u{7f}"] {
+        for bad in [
+            ":a",
+            "a b:c",
+            "http://h:p",
+            "http://h/%4",
+            "http://a..b/",
+            "http://a b/",
+            "1:2",
+            "http://h./",
+            "http://[::1",
+            "http://%41/",
+            "a\u{7f}",
+        ] {
             assert!(!is_uri(bad.as_bytes()), "{bad}");
         }
     }

@@ -70,9 +70,7 @@ fn check_servers(inventory: &Inventory, authority: &Authority) -> Result<(), Err
     let servers = std::iter::once(&inventory.cluster.server).chain(inventory.hosts.iter().map(|host| &host.server));
     let mut checked = HashSet::new();
     for server in servers.filter(|server| checked.insert(server.as_str())) {
-        authority
-            .check_server(&server.host())
-            .map_err(|source| Error::CaInput { path: cert.clone(), source })?;
+        authority.check_server(&server.host()).map_err(|source| Error::CaInput { path: cert.clone(), source })?;
     }
     Ok(())
 }

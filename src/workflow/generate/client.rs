@@ -145,9 +145,7 @@ fn reason_to_reissue(
     }
     // Another CA of the bundle will go one day; who signs elsewhere may use any of them.
     let ca = if is_ours { authority.certificate_pem().to_owned() } else { authority.bundle_pem() };
-    pki::verify_chain(&pair.certificate_pem, ca, desk.now)
-        .err()
-        .map(|e| format!("the CA does not vouch for it ({e})"))
+    pki::verify_chain(&pair.certificate_pem, ca, desk.now).err().map(|e| format!("the CA does not vouch for it ({e})"))
 }
 
 pub(in crate::workflow) fn record(info: &CertificateInfo) -> CertificateRecord {
