@@ -255,13 +255,51 @@ fn colour_is_for_terminals_and_for_those_who_insist() {
     assert!(!coloured(&["plan", "--color", "never"], None));
     assert!(coloured(&["status", "--color", "always"], None), "errors too");
     assert!(coloured(&["plan", "--color", "always"], Some(("NO_COLOR", "1"))), "a flag is stronger");
-    // On a terminal, NO_COLOR turns it off.
-    for (variable, expected) in [("A=b", true), ("NO_COLOR=", true), ("NO_COLOR=1", false)] {
-        let line = format!("env {variable} {} plan -q", env!("CARGO_BIN_EXE_kubemint"));
-        let mut command = Command::new(require("script"));
-        command.args(["-qec", &line, "/dev/null"]).current_dir(env.dir()).env_clear().env("SHELL", "/bin/sh");
-        let output = command.env("PATH", "/usr/bin:/bin").stdin(Stdio::null()).output().unwrap();
-        assert_eq!(output.stdout.contains(&0x1b), expected, "{variable}: {}", String::from_utf8_lossy(&output.stdout));
+    assert!(coloured(&["plan"], Some(("CLICOLOR_FORCE", "1"))));
+    assert!(!coloured(&["plan"], Some(("CLICOLOR_FORCE", "0"))));
+    assert!(!coloured(&["plan", "--color", "never"], Some(("CLICOLOR_FORCE", "1"))));
+    // On a terminal, NO_COLOR and a dumb terminal turn it off.
+    for (variables, expected) in [
+        ("A=b", true),
+        ("NO_COLOR=", true),
+        ("NO_COLOR=1", false),
+        ("NO_COLOR=1 CLICOLOR_FORCE=1", false),
+        ("TERM=xterm", true),
+        ("TERM=", true),
+        ("TERM=dumb", false),
+        ("TERM=dumb CLICOLOR_FORCE=1", true),
+    ] {
+        let shown = on_terminal(&env, &format!("{variables} kubemint plan -q"));
+        assert_eq!(shown.contains('\x1b'), expected, "{variables}: {shown}");
+    }
+}
+
+/// What a terminal is sent.
+fn on_terminal(env: &TestEnv, line: &str) -> String {
+    let line = format!("env {}", line.replace("kubemint", env!("CARGO_BIN_EXE_kubemint")));
+    let mut command = Command::new(require("script"));
+    command.args(["-qec", &line, "/dev/null"]).current_dir(env.dir()).env_clear().env("SHELL", "/bin/sh");
+    command.env("HOME", env.path("home")).env("PATH", "/usr/bin:/bin");
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_dumb_terminal_is_sent_lines_of_text_and_nothing_else() {
+    for (term, is_plain) in [("dumb", true), ("xterm", false)] {
+        for command in ["apply --yes", "status", "doctor", "apply --bogus", "--help"] {
+            let env = TestEnv::with_local_hosts();
+            let shown = on_terminal(&env, &format!("TERM={term} kubemint {command}"));
+            assert!(!shown.trim().is_empty(), "{command}");
+            let control = shown.chars().find(|c| c.is_control() && !"\r\n\t".contains(*c));
+            // Lines end with CR LF; a bare CR goes back to redraw.
+            let redraws = shown.replace("\r\n", "").contains('\r');
+            if is_plain {
+                assert!(control.is_none() && !redraws, "{command}: {control:?} in {shown:?}");
+            } else if command == "apply --yes" {
+                assert!(control.is_some(), "{command}: the counter-check shows nothing: {shown:?}");
+            }
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod pki_support;
 
 use jiff::Timestamp;
 use kubemint::{
+    entropy::OsEntropy,
     pki::{self, Algorithm, Authority, ImportError, SignedError},
     secret::Secret,
 };
@@ -13,8 +14,8 @@ use pki_support::{
     Workshop,
     cas::{self, Case},
     der::{Certificate, KEY_USAGE, Key, extension, name, oid, seq, tlv, version},
-    issue,
     kubectl::{Served, Verdict, judge},
+    settings,
 };
 use std::sync::{
     Mutex,
@@ -64,7 +65,9 @@ fn our_verdict_on_every_ca_is_kubectls() {
             (Err(_), Verdict::Verified) if case.is_own_limit => own += 1,
             (Ok(authority), Verdict::Verified) => {
                 // What it signs is verified before it leaves.
-                issue(&authority, Algorithm::EcdsaP256);
+                let asked = settings(Algorithm::EcdsaP256);
+                let issued = pki::issue_client(&authority, &pki::KUBE_PROXY, &asked, Timestamp::now(), &OsEntropy);
+                issued.unwrap_or_else(|e| panic!("{name}: {e}"));
                 taken += 1;
             }
             (Err(error), Verdict::Refused(_)) => {

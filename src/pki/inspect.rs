@@ -3,6 +3,7 @@
 //! trusted is `chain`'s question, whether it may sign `authority`'s. Every text here is safe to print.
 
 use super::{
+    go_x509,
     name::{attribute_values, render_name},
     public_key::KeyKind,
     textual::{self, Block, TextualError},
@@ -197,7 +198,11 @@ pub(super) fn describe(certificate: &X509Certificate<'_>) -> Result<CertificateI
         not_before: timestamp(certificate.validity().not_before),
         not_after: timestamp(certificate.validity().not_after),
         sha256: Digest::of(certificate.as_raw()),
-        is_ca: constraints.is_some_and(|extension| extension.value.ca),
+        is_ca: match constraints {
+            Some(extension) => extension.value.ca,
+            // Bytes behind the last field hide the extension from x509-parser, and not from Go.
+            None => go_x509::judge(certificate.as_raw()).is_ok_and(|facts| facts.basic_constraints == Some(true)),
+        },
         extended_usages: extended_usages(certificate)?,
         spki_sha256: Digest::of(certificate.public_key().raw),
         version: certificate.version().0.saturating_add(1),
