@@ -112,6 +112,10 @@ pub(super) fn check_fitness(
 ) -> Result<Facts, ImportError> {
     check_kind(certificate, info)?;
     let facts = go_x509::judge(certificate.as_raw()).map_err(ImportError::Go)?;
+    // x509-parser stops there, and a certificate with half a name as its issuer is under no CA.
+    if facts.subject != info.subject_der {
+        return Err(CertificateError::Malformed { what: "its subject has an empty part" }.into());
+    }
     check_role(info, &facts)?;
     check_key(certificate, info, key)?;
     check_dates(info, now)?;

@@ -4,7 +4,7 @@
 
 use super::{
     Algorithm, CertificateError,
-    inspect::{read_x509, single_der},
+    inspect::{all_der, read_x509},
     public_key::{KeyKind, bit_length},
     textual::{self, Block, TextualError},
 };
@@ -109,13 +109,14 @@ pub fn decode_key_file(bytes: Vec<u8>) -> Result<Secret, KeyError> {
     Ok(Secret::from(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// Checks that a private key belongs to a certificate: same algorithm, same public key.
+/// Checks that a private key belongs to a certificate, of several to the first: same algorithm, same public key.
 ///
 /// # Errors
 /// [`MatchError`].
 pub fn key_matches(certificate_pem: impl AsRef<[u8]>, key_pem: &Secret) -> Result<(), MatchError> {
-    let der = single_der(certificate_pem.as_ref()).map_err(MatchError::Certificate)?;
-    let certificate = read_x509(&der).map_err(MatchError::Certificate)?;
+    let all = all_der(certificate_pem.as_ref()).map_err(MatchError::Certificate)?;
+    let der = all.first().map_or(&[][..], Vec::as_slice);
+    let certificate = read_x509(der).map_err(MatchError::Certificate)?;
     let key = PrivateKey::parse(key_pem).map_err(MatchError::Key)?;
     if key.belongs_to(certificate.public_key()) {
         return Ok(());

@@ -40,6 +40,8 @@ pub enum GoRefusal {
 pub(super) struct Facts {
     /// 1 to 3.
     pub version: u8,
+    /// The subject, tag and length included.
+    pub subject: Vec<u8>,
     /// CA:TRUE or CA:FALSE; `None` where there are no basic constraints.
     pub basic_constraints: Option<bool>,
     /// Bit 0 is digitalSignature; zero where no usage is stated.
@@ -127,7 +129,7 @@ fn read(certificate: &[u8], facts: &mut Facts) -> Result<Vec<String>, Fault> {
     algorithm(inner_algorithm)?;
     name(&mut signed, "issuer")?;
     validity(&mut signed)?;
-    name(&mut signed, "subject")?;
+    facts.subject = name(&mut signed, "subject")?.to_vec();
     key::check_key(signed.content(SEQUENCE).ok_or("a malformed public key")?)?;
     let unhandled = if facts.version > 1 { after_key(&mut signed, facts)? } else { Vec::new() };
     outer.bit_string().ok_or("a malformed signature")?;
@@ -164,9 +166,11 @@ fn algorithm(content: &[u8]) -> Result<(), Fault> {
     Ok(())
 }
 
-fn name(signed: &mut Reader<'_>, role: &str) -> Result<(), Fault> {
+/// The whole name.
+fn name<'a>(signed: &mut Reader<'a>, role: &str) -> Result<&'a [u8], Fault> {
     let name = signed.any().filter(|name| name.tag == SEQUENCE).ok_or_else(|| format!("a malformed {role}"))?;
-    text::check_name(name.whole).map_err(|fault| format!("{} {role} that {fault}", article(role)).into())
+    text::check_name(name.whole).map_err(|fault| format!("{} {role} that {fault}", article(role)))?;
+    Ok(name.whole)
 }
 
 fn article(noun: &str) -> &'static str {
