@@ -122,9 +122,12 @@ fn what_is_refused_names_the_reason_in_words() {
     }
 }
 
+/// A name, and the change that makes a certificate so.
+type Oddity = (&'static str, fn(Certificate) -> Certificate);
+
 /// What is odd about a certificate that somebody else signed.
-fn oddities() -> Vec<(&'static str, fn(Certificate) -> Certificate)> {
-    let mut all: Vec<(&'static str, fn(Certificate) -> Certificate)> = vec![
+fn oddities() -> Vec<Oddity> {
+    let mut all: Vec<Oddity> = vec![
         ("nothing", |leaf| leaf),
         ("critical issuerAltName", |leaf| leaf.with(extension("2.5.29.18", Some(0xff), &[0x30, 0]))),
         ("issuerAltName", |leaf| leaf.with(extension("2.5.29.18", None, &[0x30, 0]))),
