@@ -8,6 +8,10 @@ pub enum FileFault {
     TargetIsSymlink,
     TargetIsDirectory,
     TargetIsSpecial,
+    /// Something is mounted on it: no rename replaces it.
+    TargetIsMountPoint,
+    /// It, or the old version of it, is larger than the shell may write.
+    FileSizeLimit,
     ParentUnsafe,
     ParentNotDirectory,
     ReadOnlyFilesystem,
@@ -51,6 +55,8 @@ impl fmt::Display for FileError {
             FileFault::TargetIsSymlink => "is a symbolic link",
             FileFault::TargetIsDirectory => "is a directory",
             FileFault::TargetIsSpecial => "is a device, socket or pipe",
+            FileFault::TargetIsMountPoint => "is a mount point",
+            FileFault::FileSizeLimit => "is larger than the file-size limit of the login allows",
             FileFault::ParentUnsafe => "lies in a directory that others may change",
             FileFault::ParentNotDirectory => "lies below something that is not a directory",
             FileFault::ReadOnlyFilesystem => "lies on a read-only file system",
@@ -81,6 +87,8 @@ impl FileError {
             FileFault::TargetIsSymlink => "target_is_symlink",
             FileFault::TargetIsDirectory => "target_is_directory",
             FileFault::TargetIsSpecial => "target_is_special",
+            FileFault::TargetIsMountPoint => "target_is_mount_point",
+            FileFault::FileSizeLimit => "file_size_limit",
             FileFault::ParentUnsafe => "parent_unsafe",
             FileFault::ParentNotDirectory => "parent_not_directory",
             FileFault::ReadOnlyFilesystem => "read_only_filesystem",
@@ -108,6 +116,14 @@ impl FileError {
             FileFault::TargetIsSymlink | FileFault::TargetIsDirectory | FileFault::TargetIsSpecial => {
                 format!("look at it with `ls -ld {path}`; move it away if it should not be there, then run again")
             }
+            FileFault::TargetIsMountPoint => format!(
+                "look with `findmnt {path}`; unmount it, or mount the directory above it instead of the file, then run again"
+            ),
+            FileFault::FileSizeLimit => {
+                "raise the limit: check `ulimit -f` in the user's shell start-up files and fsize in \
+                 /etc/security/limits.conf, then run again"
+                    .into()
+            }
             FileFault::ParentUnsafe => {
                 "each directory above the file must belong to root and be writable by root alone: look with \
                  `namei -l`, mend with chown and chmod; for a host on this machine run kubemint as the directory's \
@@ -117,7 +133,7 @@ impl FileError {
             FileFault::ParentNotDirectory => format!("look with `namei -l {path}`"),
             FileFault::ReadOnlyFilesystem => "remount it read-write, or set [distribute] directory elsewhere".into(),
             FileFault::DiskFull => {
-                "free space or inodes there (`df`, `df -i`), then run again; nothing was changed".into()
+                "free space or inodes there (`df`, `df -i`), then run again".into()
             }
             FileFault::PermissionDenied => "log in as root, or set become = \"sudo\"".into(),
             FileFault::Immutable => {

@@ -163,6 +163,7 @@ impl LocalRemote {
             }
             output = sudo.into_said();
         }
+        input.sent.set();
         input.parts().for_each(|part| say(Secret::from(part)));
         drop(stdin);
         while let Some(chunk) = self.next_chunk(chunks, end)? {

@@ -22,6 +22,7 @@ pub use file_error::{FileError, FileFault};
 pub use local::LocalRemote;
 pub use password::{Password, PasswordFate};
 pub use ssh::{SshConfig, SshRemote, UnlockError};
+pub use untouched::{Effect, Failure, Sent};
 
 pub use crate::inventory::Deadlines;
 
@@ -69,9 +70,17 @@ pub type Script<'a> = dyn Fn(&Peer) -> Result<Input, Error> + 'a;
 pub struct Input {
     pub common: [&'static str; 2],
     pub rest: Secret,
+    /// Set by whoever sends it.
+    pub sent: Sent,
 }
 
 impl Input {
+    /// With nobody to hear whether it was sent.
+    #[must_use]
+    pub fn new(common: [&'static str; 2], rest: Secret) -> Self {
+        Self { common, rest, sent: Sent::default() }
+    }
+
     /// In the order in which they are sent.
     pub fn parts(&self) -> impl Iterator<Item = &str> {
         let parts = self.common.into_iter().chain([self.rest.expose_secret()]);

@@ -14,7 +14,7 @@ use crate::{
     clock::Clock,
     entropy::Entropy,
     inventory::{Host, Limits},
-    remote::{self, Peer, Remote, installer},
+    remote::{self, Effect, Peer, Remote, installer},
     store::{self, Journal},
 };
 use std::time::{Duration, Instant};
@@ -172,7 +172,7 @@ pub(super) fn install(fleet: &Fleet, bundle: &Bundle, visit: &Visit, breaker: &B
                 }
                 _ => None,
             };
-            HostReport { twin, ..failed(bundle.host, &error, took) }
+            HostReport { twin, ..failed(bundle.host, &error, error.effect, took) }
         }
     }
 }
@@ -199,11 +199,11 @@ pub(super) fn installed(bundle: &Bundle, outcome: &installer::HostOutcome, took:
     host_report(bundle.host, status, files, None, outcome.attempts, took)
 }
 
-pub(super) fn failed(host: &Host, error: &remote::Error, took: Duration) -> HostReport {
+pub(super) fn failed(host: &Host, error: &remote::Error, effect: Effect, took: Duration) -> HostReport {
     tracing::info!(host = host.name.as_str(), code = error.code(), "{error}");
     let why = Some(ErrorReport::of_host(error));
     let report = host_report(host, HostStatus::Failed, Vec::new(), why, error.attempts(), took);
-    HostReport { untouched: error.leaves_host_untouched(), ..report }
+    HostReport { untouched: effect == Effect::Untouched, ..report }
 }
 
 fn not_begun(host: &Host, why: ErrorReport) -> HostReport {

@@ -13,7 +13,7 @@ use crate::{
     bundle::{self, FileKind},
     inventory::Host,
     remote::{
-        self, FileError, FileFault,
+        self, Effect, Failure, FileError, FileFault,
         installer::{self, Action, KeptFile, Undo},
     },
     store::{self, Journal, State, StoredFile},
@@ -157,12 +157,15 @@ pub fn run_rollback(
 
 fn restore(fleet: &Fleet, target: &Restoration, breaker: &Breaker) -> HostReport {
     let began = Instant::now();
-    let failed = |error: &remote::Error, took: Duration| {
-        breaker.count_failed(error);
-        distribute::failed(target.host, error, took)
+    let failed = |failure: &Failure, took: Duration| {
+        breaker.count_failed(&failure.error);
+        distribute::failed(target.host, &failure.error, failure.effect, took)
+    };
+    let refused = |error: FileError, took: Duration| {
+        failed(&Failure { error: remote::Error::Files(vec![error]), effect: Effect::Untouched }, took)
     };
     match &target.refusal {
-        Some(Refusal::File(error)) => return failed(&remote::Error::Files(vec![error.clone()]), Duration::ZERO),
+        Some(Refusal::File(error)) => return refused(error.clone(), Duration::ZERO),
         Some(Refusal::UnknownOutcome) => return unknown_outcome(target.host),
         None => {}
     }
@@ -171,14 +174,13 @@ fn restore(fleet: &Fleet, target: &Restoration, breaker: &Breaker) -> HostReport
     match result {
         Ok(restored) if has_nothing_kept(target, &restored.files) => {
             let path = bundle::shown_path(target.host, &target.host.directory);
-            let error = FileError { path, fault: FileFault::NothingToRestore, detail: String::new() };
-            failed(&remote::Error::Files(vec![error]), took)
+            refused(FileError { path, fault: FileFault::NothingToRestore, detail: String::new() }, took)
         }
         Ok(restored) => {
             breaker.count_done();
             restored_report(target, &restored, took)
         }
-        Err(error) => failed(&error, took),
+        Err(failure) => failed(&failure, took),
     }
 }
 

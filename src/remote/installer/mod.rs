@@ -8,6 +8,7 @@ mod fact;
 mod failure;
 mod foreign;
 pub mod in_use;
+mod last_word;
 mod machine;
 mod outcome;
 mod reply;
@@ -23,13 +24,14 @@ pub use restore::{KeptFile, RestoredFile, RestoredHost, Undo, restore_host};
 pub(super) use script::{local_root, quote_sh, split_path, without_remarks};
 pub(super) use withhold::withhold_secrets;
 
-use super::{Error, Remote};
+use super::{Error, Failure, Input, Peer, Remote, Sent};
 use crate::{
     bundle::HostFile,
     digest::hex,
     entropy::{Entropy, random_bytes},
     inventory::Host,
 };
+use last_word::effect_of;
 use machine::Told;
 use std::cell::RefCell;
 
@@ -60,21 +62,21 @@ pub fn probe_host(
 /// Makes `host` hold `files`: content, owner and mode. What is right already is not touched.
 ///
 /// # Errors
-/// [`Error`]; with [`Error::Files`] for a refused target nothing was changed, for a failed write the old file is intact.
+/// [`Failure`]; a refused target changes nothing, and after a failed write the old file is intact.
 pub fn install_host(
     remote: &dyn Remote,
     host: &Host,
     files: &[HostFile],
     policy: ForeignPolicy,
     entropy: &dyn Entropy,
-) -> Result<HostOutcome, Error> {
+) -> Result<HostOutcome, Failure> {
     install_once(remote, host, files, policy, entropy, &|_| Ok(Vec::new()))
 }
 
 /// As [`install_host`], but a machine that shows the machine-id of one that `roster` gives is only looked at.
 ///
 /// # Errors
-/// As [`install_host`], and [`Error::SameMachine`] when it lacks something, and what `roster` fails with: nothing was written then.
+/// As [`install_host`], and [`Error::SameMachine`] when it lacks something, and what `roster` fails with: nothing was changed then.
 pub fn install_once(
     remote: &dyn Remote,
     host: &Host,
@@ -82,18 +84,22 @@ pub fn install_once(
     policy: ForeignPolicy,
     entropy: &dyn Entropy,
     roster: &Roster<'_>,
-) -> Result<HostOutcome, Error> {
-    let nonce = draw_nonce(entropy)?;
-    let layout = script::Layout::new(host, files, policy)?;
-    let written = RefCell::new(Vec::new());
-    let reply = remote.run_script(host, &|peer| {
+) -> Result<HostOutcome, Failure> {
+    let nonce = draw_nonce(entropy).map_err(Failure::untouched)?;
+    let layout = script::Layout::new(host, files, policy).map_err(Failure::untouched)?;
+    let (written, sent) = (RefCell::new(Vec::new()), Sent::default());
+    let script = |peer: &Peer| {
         written.replace(roster(peer)?);
-        Ok(script::render_install(&layout, &nonce, &written.borrow()))
-    })?;
+        Ok(Input { sent: sent.clone(), ..script::render_install(&layout, &nonce, &written.borrow()) })
+    };
+    let reply = remote.run_script(host, &script).map_err(|error| Failure { error, effect: sent.effect() })?;
+    let effect = effect_of(&reply, &nonce, host);
     let told = Told::by(withhold_secrets(reply, &nonce, files), &nonce);
-    let twin = told.twin_of(&written.borrow())?;
-    let outcome = reply::parse_outcome(&told.reply, &nonce, host, &layout)?;
-    Ok(HostOutcome { machine: told.machine, twin, ..outcome })
+    let outcome = told.twin_of(&written.borrow()).and_then(|twin| {
+        let outcome = reply::parse_outcome(&told.reply, &nonce, host, &layout)?;
+        Ok(HostOutcome { machine: told.machine, twin, ..outcome })
+    });
+    outcome.map_err(|error| Failure { error, effect })
 }
 
 /// Marks our lines in the reply, and makes temporary names unguessable.

@@ -93,7 +93,7 @@ pub(super) fn parse(reply: &Reply, nonce: &str, host: &Host, layout: &Layout<'_>
                 // Whatever the login had to say.
                 said.clear();
             }
-            ["end"] => ended = true,
+            ["end"] | ["end", "untouched" | "changed"] => ended = true,
             other => take(other, &said, layout, &mut parsed)?
                 .ok_or_else(|| garbled("a line of it makes no sense", reply, nonce))?,
         }
@@ -184,6 +184,11 @@ fn take_view(words: &[&str], layout: &Layout<'_>, parsed: &mut Parsed) -> Option
             let error = FileError { path: layout.file_path(index)?, fault, detail };
             parsed.views.get_mut(index)?.state = FileState::Blocked(error);
         }
+        ["mounted", index] => block(layout, parsed, index, FileFault::TargetIsMountPoint, String::new())?,
+        ["limited", index, limit] => {
+            let detail = format!("{} bytes at most", limit.parse::<u64>().ok()?);
+            block(layout, parsed, index, FileFault::FileSizeLimit, detail)?;
+        }
         ["kept", index, why] => {
             let (index, fault) = (index.parse::<usize>().ok()?, fault_of(why)?);
             let error = FileError { path: layout.file_path(index)?, fault, detail: String::new() };
@@ -194,6 +199,14 @@ fn take_view(words: &[&str], layout: &Layout<'_>, parsed: &mut Parsed) -> Option
         }
         _ => return None,
     }
+    Some(())
+}
+
+/// What was found out about a file after it was found.
+fn block(layout: &Layout<'_>, parsed: &mut Parsed, index: &str, fault: FileFault, detail: String) -> Option<()> {
+    let index = index.parse::<usize>().ok()?;
+    let error = FileError { path: layout.file_path(index)?, fault, detail };
+    parsed.views.get_mut(index)?.state = FileState::Blocked(error);
     Some(())
 }
 

@@ -7,6 +7,7 @@
 use super::{
     ForeignPolicy, draw_nonce,
     failure::garbled,
+    last_word::effect_of,
     outcome::{Action, refuse_blocked},
     reply,
     script::{self, Layout, quote_sh},
@@ -17,7 +18,7 @@ use crate::{
     digest::Digest,
     entropy::Entropy,
     inventory::Host,
-    remote::{Error, FileError, FileFault, Input, Remote, Reply},
+    remote::{Error, Failure, FileError, FileFault, Input, Peer, Remote, Reply, Sent},
     secret::Secret,
 };
 use std::{fmt::Write, sync::Arc, sync::LazyLock};
@@ -69,21 +70,23 @@ pub struct RestoredHost {
 /// Puts `files` back, in the order given: all of them, or none.
 ///
 /// # Errors
-/// [`Error`]; with [`Error::Files`] for a refused file nothing was changed.
+/// [`Failure`]; a refused file changes nothing.
 pub fn restore_host(
     remote: &dyn Remote,
     host: &Host,
     files: &[KeptFile],
     entropy: &dyn Entropy,
-) -> Result<RestoredHost, Error> {
-    let nonce = draw_nonce(entropy)?;
+) -> Result<RestoredHost, Failure> {
+    let nonce = draw_nonce(entropy).map_err(Failure::untouched)?;
     let expected: Vec<HostFile> = files.iter().map(KeptFile::expectation).collect();
     // Whose the file is was judged when it was installed; here it is only compared.
-    let layout = Layout::new(host, &expected, ForeignPolicy::Replace)?;
-    let reply = remote.run_script(host, &|_| Ok(render(&layout, files, &nonce)))?;
-    let attempts = reply.attempts;
-    let files = parse(&withhold_secrets(reply, &nonce, &expected), &nonce, host, &layout, files)?;
-    Ok(RestoredHost { files, attempts })
+    let layout = Layout::new(host, &expected, ForeignPolicy::Replace).map_err(Failure::untouched)?;
+    let sent = Sent::default();
+    let script = |_: &Peer| Ok(Input { sent: sent.clone(), ..render(&layout, files, &nonce) });
+    let reply = remote.run_script(host, &script).map_err(|error| Failure { error, effect: sent.effect() })?;
+    let (attempts, effect) = (reply.attempts, effect_of(&reply, &nonce, host));
+    let files = parse(&withhold_secrets(reply, &nonce, &expected), &nonce, host, &layout, files);
+    files.map(|files| RestoredHost { files, attempts }).map_err(|error| Failure { error, effect })
 }
 
 impl KeptFile {
@@ -117,7 +120,7 @@ impl Undo {
 }
 
 fn render(layout: &Layout<'_>, files: &[KeptFile], nonce: &str) -> Input {
-    let mut calls = String::from("km_count_twice\n");
+    let mut calls = String::new();
     for (d, directory) in layout.directories.iter().enumerate() {
         script::push_look(&mut calls, layout, d, "look");
         let weighed =

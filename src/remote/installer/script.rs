@@ -126,6 +126,8 @@ pub(super) fn render_install(layout: &Layout<'_>, nonce: &str, written: &[Writte
         let _ = write!(calls, "km_check_clock {} {}", validity.not_before.as_second(), validity.not_after.as_second());
         push_call(&mut calls, "", (0..layout.files.len()).map(|index| index.to_string()));
     }
+    let sizes = layout.files.iter().map(|file| file.content.expose_secret().len());
+    push_call(&mut calls, "km_check_limit", sizes.enumerate().map(|(index, size)| format!("{index} {size}")));
     for (d, directory) in layout.directories.iter().enumerate() {
         push_enter(&mut calls, "km_open", d, directory, layout);
         push_call(&mut calls, "km_create", directory.files.iter().map(|(i, _)| i.to_string()));
@@ -170,7 +172,7 @@ pub(super) fn wrap(layout: &Layout<'_>, nonce: &str, more: &'static str, calls: 
     let _ = writeln!(script, "km_begin {}", layout.files.len());
     script.push_str(calls);
     script.push_str("km_quit\n}\n");
-    Input { common: [&OPENING, more], rest: Secret::from(script) }
+    Input::new([&OPENING, more], Secret::from(script))
 }
 
 fn push_looks(calls: &mut String, layout: &Layout<'_>, mode: &str) {

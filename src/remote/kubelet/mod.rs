@@ -100,7 +100,7 @@ pub fn probe_kubelet(
 /// Moves them into the backup of the run with this id. Says what was moved.
 ///
 /// # Errors
-/// [`Error`]; unless it [leaves the host untouched](Error::leaves_host_untouched), [`put_back`] is due.
+/// [`Error`]; [`put_back`] is due then.
 pub fn set_aside(
     remote: &dyn Remote,
     host: &Host,
@@ -187,7 +187,7 @@ fn call(remote: &dyn Remote, host: &Host, entropy: &dyn Entropy, call: &str) -> 
     let nonce = draw_nonce(entropy)?;
     let reply = remote.run_script(host, &|_| {
         let rest = format!("km_nonce={nonce}\nkm_say begin\n{call}\nkm_quit\n}}\n");
-        Ok(Input { common: [&OPENING, ""], rest: Secret::from(rest) })
+        Ok(Input::new([&OPENING, ""], Secret::from(rest)))
     })?;
     reply::parse(&withhold_secrets(reply, &nonce, &[]), &nonce, host)
 }

@@ -121,7 +121,7 @@ fn may_have_run(error: &Error) -> bool {
 fn render(nonce: &str, command: &str, limit: Duration) -> Input {
     let seconds = limit.as_secs() + u64::from(limit.subsec_nanos() > 0);
     let call = format!("km_nonce={nonce}\nkm_run {} {}\nexit 0\n}}\n", seconds.max(1), quote_sh(command));
-    Input { common: [&OPENING, ""], rest: Secret::from(call) }
+    Input::new([&OPENING, ""], Secret::from(call))
 }
 
 #[cfg(test)]

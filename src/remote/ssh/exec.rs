@@ -60,6 +60,7 @@ fn converse(link: &Link, command: &str, input: Input, sudo: Option<Dialogue<'_>>
         let root = become_root(link, &mut channel, sudo)?;
         (output, passwords) = (root.said, root.passwords);
     }
+    input.sent.set();
     for part in input.parts() {
         write(link, &mut channel, part.as_bytes(), &mut output)?;
     }

@@ -11,7 +11,7 @@ use crate::{
     cluster::Cluster,
     inventory::{Host, HostName},
     remote::{
-        self,
+        self, Effect,
         installer::{self, Action, FileState, ForeignPolicy},
         service,
     },
@@ -89,8 +89,8 @@ fn bring_one(
         let error = Some(stop.why.clone());
         Box::new((HostReport { status: HostStatus::Failed, error, ..report }, stop.at(host)))
     };
-    let of_remote = |error: &remote::Error| {
-        let untouched = error.leaves_host_untouched();
+    let of_remote = |error: &remote::Error, effect: Effect| {
+        let untouched = effect == Effect::Untouched;
         fail(HostReport { untouched, ..plain(HostStatus::Failed) }, Stop::of_remote(error))
     };
     let cluster = bench.cluster(host).map_err(|stop| fail(plain(HostStatus::Failed), stop))?;
@@ -98,8 +98,9 @@ fn bring_one(
     // Without our row the file on the host looks like somebody else's; whether it is shows below.
     let is_migration = course.record.carrier() == Carrier::Migration;
     let looked_at = if is_migration { ForeignPolicy::Replace } else { fleet.foreign };
+    // A probe changes nothing, however it ends.
     let view = installer::probe_host(fleet.remote, host, &bundle.files, looked_at, fleet.entropy)
-        .map_err(|e| of_remote(&e))?;
+        .map_err(|e| of_remote(&e, Effect::Untouched))?;
     let is_right = view.files.iter().all(|file| file.state == FileState::Matches);
     if is_right && tokens.check(cluster.as_ref(), wanted).is_ok() {
         say("has it already");
@@ -109,7 +110,7 @@ fn bring_one(
     let foreign = foreign.map_err(|stop| fail(plain(HostStatus::Failed), stop))?;
     others_are_ready(course, host, given_up).map_err(|stop| fail(plain(HostStatus::Failed), stop))?;
     let outcome = installer::install_host(fleet.remote, host, &bundle.files, foreign, fleet.entropy)
-        .map_err(|e| of_remote(&e))?;
+        .map_err(|failure| of_remote(&failure, failure.effect))?;
     let report = distribute::installed(bundle, &outcome, Duration::ZERO);
     let has_new_content = |action| matches!(action, Action::Created | Action::Updated);
     if outcome.files.iter().any(|file| has_new_content(file.action)) {
