@@ -49,7 +49,7 @@ km_cleanup() {
     eval "km_path=\$km_left_$km_lefts"
     [ ! -e "$km_path" ] && [ ! -L "$km_path" ] || set -- "$@" "$km_path"
   done
-  [ $# -eq 0 ] || rm -f "$@" || km_changed=yes
+  [ $# -eq 0 ] || rm -f "$@" || rm -f "$@" || km_changed=yes
   [ -n "$km_changed" ] || km_unmake
   if [ -n "$km_ended" ]; then
     km_word=untouched

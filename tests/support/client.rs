@@ -6,7 +6,7 @@ use kubemint::{
     entropy::OsEntropy,
     inventory::{Connection, Host, JumpHost, Privilege, SshSettings, SshTarget},
     remote::{
-        Deadlines, Error, Failure, Password,
+        Deadlines, Error, Password,
         installer::{ForeignPolicy, HostOutcome, HostView, install_host, probe_host},
         ssh::{SshConfig, SshRemote},
     },
@@ -120,7 +120,7 @@ impl Client {
         })
     }
 
-    pub fn install(&self, host: &TestHost, files: &[HostFile]) -> Result<HostOutcome, Failure> {
+    pub fn install(&self, host: &TestHost, files: &[HostFile]) -> Result<HostOutcome, Error> {
         install_host(&self.remote(), &self.host(host), files, ForeignPolicy::Refuse, &OsEntropy)
     }
 

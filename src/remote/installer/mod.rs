@@ -62,21 +62,22 @@ pub fn probe_host(
 /// Makes `host` hold `files`: content, owner and mode. What is right already is not touched.
 ///
 /// # Errors
-/// [`Failure`]; a refused target changes nothing, and after a failed write the old file is intact.
+/// [`Error`]; a refused target changes nothing, and after a failed write the old file is intact. What is known of the host
+/// then: see [`install_once`].
 pub fn install_host(
     remote: &dyn Remote,
     host: &Host,
     files: &[HostFile],
     policy: ForeignPolicy,
     entropy: &dyn Entropy,
-) -> Result<HostOutcome, Failure> {
-    install_once(remote, host, files, policy, entropy, &|_| Ok(Vec::new()))
+) -> Result<HostOutcome, Error> {
+    install_once(remote, host, files, policy, entropy, &|_| Ok(Vec::new())).map_err(Error::from)
 }
 
 /// As [`install_host`], but a machine that shows the machine-id of one that `roster` gives is only looked at.
 ///
 /// # Errors
-/// As [`install_host`], and [`Error::SameMachine`] when it lacks something, and what `roster` fails with: nothing was changed then.
+/// [`Failure`], of what [`install_host`] fails with, and [`Error::SameMachine`] when it lacks something, and what `roster` fails with: nothing was changed then.
 pub fn install_once(
     remote: &dyn Remote,
     host: &Host,

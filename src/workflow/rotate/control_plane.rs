@@ -109,7 +109,8 @@ fn bring_one(
     let foreign = if is_right { Ok(looked_at) } else { policy(course, bundle) };
     let foreign = foreign.map_err(|stop| fail(plain(HostStatus::Failed), stop))?;
     others_are_ready(course, host, given_up).map_err(|stop| fail(plain(HostStatus::Failed), stop))?;
-    let outcome = installer::install_host(fleet.remote, host, &bundle.files, foreign, fleet.entropy)
+    let alone = |_: &remote::Peer| Ok(Vec::new());
+    let outcome = installer::install_once(fleet.remote, host, &bundle.files, foreign, fleet.entropy, &alone)
         .map_err(|failure| of_remote(&failure, failure.effect))?;
     let report = distribute::installed(bundle, &outcome, Duration::ZERO);
     let has_new_content = |action| matches!(action, Action::Created | Action::Updated);
