@@ -312,20 +312,19 @@ km_judge_swaps() { # as km_look, from the first file on
   while [ $# -gt 0 ]; do
     eval "km_state=\${km_state_$1:-}\${km_shared_$1:-}"
     case $km_state in
-      update* | repair-shared) km_judge_swap "$1" "$2" "./.$2.kubemint-previous" ;;
+      update* | repair-shared)
+        km_previous=./.$2.kubemint-previous
+        if km_is_mounted "./$2"; then
+          km_say mounted "$1"
+          km_refused=yes
+        elif [ "$km_state" != repair-shared ] && { [ -d "$km_previous" ] || km_is_mounted "$km_previous"; }; then
+          km_say kept "$1" unusable
+          km_refused=yes
+        fi
+        ;;
     esac
     shift 4
   done
-}
-
-km_judge_swap() { # INDEX NAME KEPT-NAME
-  if km_is_mounted "./$2"; then
-    km_say mounted "$1"
-    km_refused=yes
-  elif [ -d "$3" ] || km_is_mounted "$3"; then
-    km_say kept "$1" unusable
-    km_refused=yes
-  fi
 }
 
 # Whether a file is a mount point: no rename replaces one. The kernel tells the mount of whatever is open, without a fork;
@@ -414,7 +413,7 @@ km_types() {
 
 # Sets km_perms, km_owner, km_group and km_size of a name in km_list.
 km_pick() { # NAME
-  km_perms=
+  km_perms='' km_owner='' km_group='' km_size=0
   IFS=$km_newline
   for km_line in $km_list; do
     unset IFS
@@ -772,8 +771,8 @@ km_check_clock() { # NOT-BEFORE NOT-AFTER INDEX...
   fi
 }
 
-# A larger file would be cut off by the limit of whoever runs this shell. In units of 512 bytes (POSIX, ulimit), but in bash
-# of 1024.
+# A larger file would be cut off by the limit of whoever runs this shell. Told in whole units of 512 bytes (POSIX, ulimit), but
+# in bash of 1024.
 km_check_limit() { # for each file: INDEX SIZE
   km_limit=$(ulimit -f 2>/dev/null)
   case $km_limit in
@@ -785,7 +784,7 @@ km_check_limit() { # for each file: INDEX SIZE
     bash:*posix*) ;;
     bash:*) km_unit=1024 ;;
   esac
-  km_limit=$((km_limit * km_unit))
+  km_limit=$((km_limit * km_unit + km_unit - 1))
   while [ $# -gt 0 ]; do
     eval "km_state=\${km_state_$1:-}\${km_shared_$1:-} km_copied=\${km_loose_$1:+copy} km_size=\${km_size_$1:-0}"
     case $km_state/$km_copied in
@@ -916,7 +915,7 @@ km_create() { # INDEX...
   eval "km_sure=\${km_sure_$km_number:-}"
   [ -n "$km_new" ] && [ -z "$km_sure" ] || return 0
   # shellcheck disable=SC2086 # our names hold no blanks
-  km_made=$(ls -ldn $km_new)
+  km_made=$(ls -ldn $km_new) || km_fail "$km_index" look
   for km_temp in $km_new; do
     km_list=$km_made
     km_index=${km_temp##*-}

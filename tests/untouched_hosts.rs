@@ -189,7 +189,7 @@ fn a_full_disk_in_the_second_directory_leaves_the_first_as_it_was() {
     host.must("chmod 644 /etc/kubernetes/bootstrap.kubeconfig");
     assert!(failed_apply(&fleet, "disk_full").0);
     // The other way round: directories that were made for files that did not come are gone again.
-    host.must("umount /etc/kubernetes/ssl && rmdir /etc/kubernetes/ssl && mkdir /mnt/k && mount -t tmpfs -o size=16k,mode=755 tmpfs /mnt/k && \
+    host.must("umount /etc/kubernetes/ssl && rmdir /etc/kubernetes/ssl && mkdir /mnt/k && mount -t tmpfs -o size=256k,mode=755 tmpfs /mnt/k && \
                cp -a /etc/kubernetes/. /mnt/k && { dd if=/dev/zero of=/mnt/k/fill bs=4096 2>/dev/null || :; } && \
                mount --bind /mnt/k /etc/kubernetes");
     assert!(failed_apply(&fleet, "disk_full").0);

@@ -10,8 +10,7 @@ pub const FAULTY: usize = 1;
 const NAMES: [&str; 2] = ["healthy", "faulty"];
 const FILES: [&str; 3] = ["bootstrap.kubeconfig", "kube-proxy.kubeconfig", "token.csv"];
 /// Where no last word of the script came, or none was waited for: whether the host was changed cannot be told.
-const UNTOLD: [&str; 5] =
-    ["connection_lost", "timed_out", "protocol_garbled", "shell_unusable", "password_expired"];
+const UNTOLD: [&str; 5] = ["connection_lost", "timed_out", "protocol_garbled", "shell_unusable", "password_expired"];
 /// What replacing all of them leaves beside them.
 const PREVIOUS: [&str; 3] = [
     ".bootstrap.kubeconfig.kubemint-previous",
