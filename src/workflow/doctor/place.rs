@@ -50,6 +50,8 @@ const fn is_of_target(fault: FileFault) -> bool {
         FileFault::TargetIsSymlink
             | FileFault::TargetIsDirectory
             | FileFault::TargetIsSpecial
+            | FileFault::TargetIsMountPoint
+            | FileFault::PreviousUnusable
             | FileFault::PermissionDenied
     )
 }
