@@ -6,21 +6,19 @@
 # secret stands in a command line, and printf must be a builtin for the same reason.
 # Every answer is one line that begins with the run's nonce. All but the first are kept back to the end, since each write
 # wakes the server and the client once; what programs say on standard error goes out unframed before that. Files are reached by relative names after `cd -P`.
+# Sent after environment.sh, variables.sh and guard.sh, which clear what the login left and hold the time limit.
 # Must run under dash, bash and busybox with GNU, busybox or BSD tools; each fork costs the host time.
 # shellcheck disable=SC2034,SC2154 # nonce and states are set by the lines that follow, or through eval with an index
-set +xv
 set -fu
-umask 077
-unset IFS CDPATH
-LC_ALL=C
-PATH=${PATH:+$PATH:}/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export LC_ALL PATH
 exec </dev/null 2>&1
-# A lost connection must not leave the work half done.
-trap '' PIPE
+[ -z "${km_limit:-}" ] || km_guard "$km_limit"
+# A lost connection must not leave the work half done; a file size limit is an error of the write, not a death.
+trap '' PIPE XFSZ
 km_heed() { trap 'exit 1' HUP INT TERM; }
 km_heed
 trap km_cleanup EXIT
+# What is larger is not ours, and is neither read nor copied.
+km_huge=16777216
 km_count=0
 km_refused=
 km_due=
@@ -44,6 +42,7 @@ km_cleanup() {
     km_i=$((km_i + 1))
   done
   printf %s "$km_answer"
+  km_unguard
 }
 
 km_quit() {
@@ -69,6 +68,7 @@ km_missing() { # TOOL
 km_begin() { # NUMBER-OF-FILES
   printf '%s begin\n' "$km_nonce"
   km_count=$1
+  km_forget $((km_count * 2))
   # Found without any program: it is the shell's own.
   PATH='' printf '' 2>/dev/null || km_missing 'printf builtin in sh'
   km_uid=
@@ -83,6 +83,16 @@ km_begin() { # NUMBER-OF-FILES
     ! command -v "${km_hash%% *}" >/dev/null || break
   done
   [ -n "$km_hash" ] || km_missing sha256sum
+}
+
+# What is kept by an index is nobody's but ours: the environment may have variables of any name.
+km_forget() { # NUMBER
+  km_i=0
+  while [ "$km_i" -le "$1" ]; do
+    unset "km_temp_$km_i" "km_state_$km_i" "km_loose_$km_i" "km_shared_$km_i" "km_sure_$km_i" "km_sum_$km_i" "km_do_$km_i" \
+      "km_now_$km_i" "km_work_$km_i"
+    km_i=$((km_i + 1))
+  done
 }
 
 # Says which machine this is, where it has a machine-id(5), and whether it shows that of one of KNOWN, which were written
@@ -281,8 +291,10 @@ km_look() { # look|probe DIRECTORY-INDEX ROOT DIR, then for each file: INDEX NAM
   km_types "$@"
   km_find_stale
   [ -n "$km_names" ] || return 0
+  km_sort_by_size
+  km_sums=
   # shellcheck disable=SC2086 # our names hold no blanks
-  km_sums=$($km_hash $km_names)
+  [ -z "$km_small" ] || km_sums=$($km_hash $km_small)
   unset km_authorities
   km_compare "$@"
 }
@@ -295,6 +307,22 @@ km_list_files() {
     fi
     shift 4
   done
+}
+
+# Those of km_names that are not huge, into km_small: the size is looked at before a byte is read.
+km_sort_by_size() {
+  km_small=
+  for km_name in $km_names; do
+    km_pick "$km_name"
+    km_is_huge || km_small="$km_small $km_name"
+  done
+}
+
+km_is_huge() {
+  case $km_size in
+    '' | *[!0-9]* | ?????????????????*) return 0 ;;
+  esac
+  [ "$km_size" -gt "$km_huge" ]
 }
 
 # What a killed run left makes work, even where every file is as it should be.
@@ -357,6 +385,7 @@ km_types() {
 # Sets km_perms, km_owner, km_group and km_size of a name in km_list.
 km_pick() { # NAME
   km_perms=
+  km_size=
   IFS=$km_newline
   for km_line in $km_list; do
     unset IFS
@@ -424,9 +453,15 @@ km_compare() {
       else
         eval "km_loose_$1=yes km_shared_$1="
         ! km_is_shared || eval "km_shared_$1=-shared"
+        # Of what others may hold open for writing a copy is kept, and of this none can be made.
+        if km_is_huge && km_is_shared; then
+          km_state=huge
+          km_refused=yes
+        fi
       fi
       [ "$km_state" = same ] || km_due=yes
       eval "km_state_$1=\$km_state"
+      ! km_is_huge || km_sum=huge:$km_size
       km_say found "$1" regular "$km_state" "$km_perms" "$km_owner" "$km_group" "$km_sum"
       if [ "$km_sum" != "$3" ] && [ -r "./$2" ] && ! km_is_ours "./$2" "$4"; then
         km_read "$1" "./$2" "$4"
@@ -442,7 +477,7 @@ km_is_ours() { # NAME KIND
   [ "$km_mode/$2" = look/kubeconfig ] && [ -n "$km_our_ca" ] || return 1
   if [ -z "${km_authorities+set}" ]; then
     # shellcheck disable=SC2086 # our names hold no blanks
-    km_authorities=$(grep certificate-authority $km_names /dev/null 2>/dev/null)
+    km_authorities=$(grep certificate-authority $km_small /dev/null 2>/dev/null)
   fi
   km_found=
   IFS=$km_newline
@@ -465,7 +500,10 @@ km_read() { # INDEX NAME KIND
   km_most=1048576
   # A row for each of ten thousand nodes, and in a rotation two.
   [ "$3" != tokens ] || km_most=16777216
-  if [ "$km_size" -ge "$km_most" ]; then
+  if [ "$3" != tokens ] && km_is_huge; then
+    # No cluster has one of that size.
+    return 0
+  elif [ "$km_size" -ge "$km_most" ]; then
     # In doubt it is.
     [ "$3" = tokens ] && km_other=rows || km_other=authority
   else

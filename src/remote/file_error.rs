@@ -31,6 +31,24 @@ pub enum FileFault {
     MixedVersions,
     /// The inventory does not put it on the host.
     NotATarget,
+    /// It is larger than anything of ours, and a copy of it would be needed.
+    TooLarge,
+    /// Another file system is mounted on it, or on what should replace it.
+    TargetIsMountPoint,
+    /// A program of the host holds it in a way that does not let it be replaced.
+    TargetBusy,
+    /// A rename or link would lead to another file system, or to another quota project.
+    CrossDevice,
+    /// The host limits the size of the files that the login may write (RLIMIT_FSIZE).
+    FileSizeLimit,
+    /// The host lets the shell start no programs.
+    ExecForbidden,
+    /// The host has no more processes, memory or open files for the login.
+    HostResources,
+    /// The network file system has lost the file or its server.
+    StaleHandle,
+    /// The disk or its driver failed.
+    InputOutput,
 }
 
 /// One file that could not be installed or looked at.
@@ -42,6 +60,10 @@ pub struct FileError {
     /// What the host said, scrubbed; may be empty.
     pub detail: String,
 }
+
+/// Where a host has no more to give, whatever was to be done.
+pub(super) const HOST_RESOURCES_HINT: &str = "look at the host's load, memory (`free`) and limits (`ulimit -u`, `ulimit -n`, \
+    `ulimit -v` of the login, TasksMax= of its slice, fs.file-max), then run again";
 
 impl std::error::Error for FileError {}
 
@@ -67,6 +89,15 @@ impl fmt::Display for FileError {
             FileFault::PreviousUnusable => "has something else than a file where its kept version should be",
             FileFault::MixedVersions => "was exchanged with its kept version apart from the host's other files",
             FileFault::NotATarget => "is not a file that the inventory puts there",
+            FileFault::TooLarge => "is too large to be copied",
+            FileFault::TargetIsMountPoint => "is a mount point and cannot be replaced",
+            FileFault::TargetBusy => "cannot be replaced: it is in use",
+            FileFault::CrossDevice => "cannot be renamed or linked: it is on another file system",
+            FileFault::FileSizeLimit => "cannot be written: it exceeds the login's file size limit",
+            FileFault::ExecForbidden => "cannot be worked on: the shell may not start programs",
+            FileFault::HostResources => "cannot be worked on: the host is out of processes, memory or open files",
+            FileFault::StaleHandle => "cannot be worked on: its network file system has a stale handle",
+            FileFault::InputOutput => "cannot be worked on: input/output error",
         };
         write!(f, "{} {what}", self.path)?;
         if self.detail.is_empty() { Ok(()) } else { write!(f, " ({})", self.detail) }
@@ -97,6 +128,15 @@ impl FileError {
             FileFault::PreviousUnusable => "previous_unusable",
             FileFault::MixedVersions => "mixed_versions",
             FileFault::NotATarget => "not_a_target",
+            FileFault::TooLarge => "target_too_large",
+            FileFault::TargetIsMountPoint => "target_is_mount_point",
+            FileFault::TargetBusy => "target_busy",
+            FileFault::CrossDevice => "cross_device",
+            FileFault::FileSizeLimit => "file_size_limit",
+            FileFault::ExecForbidden => "exec_forbidden",
+            FileFault::HostResources => "host_resources",
+            FileFault::StaleHandle => "stale_file_handle",
+            FileFault::InputOutput => "io_error",
         }
     }
 
@@ -159,7 +199,30 @@ impl FileError {
             FileFault::NotATarget => {
                 "the host's directory or roles in the inventory are not what they were in that run".into()
             }
-            FileFault::WriteFailed | FileFault::DigestMismatch => {
+            FileFault::TooLarge => {
+                format!("look at it with `ls -l {path}`; remove it, or move it out of the directory, then run again")
+            }
+            FileFault::TargetIsMountPoint => {
+                format!("look with `findmnt {path}`; unmount it (`umount {path}`), or set [distribute] directory elsewhere")
+            }
+            FileFault::TargetBusy => format!("look for what uses it with `fuser -v {path}`, then run again"),
+            FileFault::CrossDevice => {
+                format!(
+                    "look with `findmnt -T {path}` and `lsattr -p {path}`: bind mounts, overlays and project quotas keep \
+                     files of one directory apart; move the file away, then run again"
+                )
+            }
+            FileFault::FileSizeLimit => "raise the limit for the login on the host: `ulimit -f` in its shell's startup \
+                                         files, fsize in /etc/security/limits.conf, or LimitFSIZE= of the sshd unit"
+                .into(),
+            FileFault::ExecForbidden => "check sudo's NOEXEC tag and `Defaults noexec` for the login (`sudo -l`), and \
+                                         allow it with EXEC; other causes are a noexec mount and a security module"
+                .into(),
+            FileFault::HostResources => HOST_RESOURCES_HINT.into(),
+            FileFault::StaleHandle => {
+                format!("look with `findmnt -T {path}`; remount the network file system, then run again")
+            }
+            FileFault::InputOutput | FileFault::WriteFailed | FileFault::DigestMismatch => {
                 "look at the host's disk and its kernel log, then run again".into()
             }
         }

@@ -13,6 +13,7 @@ impl Error {
             Self::ConnectionLost { .. }
             | Self::TimedOut { .. }
             | Self::ProtocolGarbled { .. }
+            | Self::HostExhausted { .. }
             | Self::CommandOutcomeUnknown { .. } => false,
             Self::DnsFailed { .. }
             | Self::DnsBusy { .. }
@@ -58,6 +59,14 @@ impl FileError {
             | FileFault::Immutable
             | FileFault::WriteFailed
             | FileFault::DigestMismatch
+            | FileFault::TargetIsMountPoint
+            | FileFault::TargetBusy
+            | FileFault::CrossDevice
+            | FileFault::FileSizeLimit
+            | FileFault::ExecForbidden
+            | FileFault::HostResources
+            | FileFault::StaleHandle
+            | FileFault::InputOutput
             | FileFault::AttributesNotSet => false,
             FileFault::TargetIsSymlink
             | FileFault::TargetIsDirectory
@@ -71,6 +80,7 @@ impl FileError {
             | FileFault::NothingToRestore
             | FileFault::PreviousUnusable
             | FileFault::MixedVersions
+            | FileFault::TooLarge
             | FileFault::NotATarget => true,
         }
     }

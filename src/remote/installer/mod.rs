@@ -15,7 +15,7 @@ mod restore;
 mod script;
 mod withhold;
 
-pub(super) use failure::{failed_step, garbled, no_reply};
+pub(super) use failure::{ended_early, failed_step, garbled, no_reply};
 pub use foreign::ForeignPolicy;
 pub use machine::{MachineId, Roster, Written};
 pub use outcome::{Action, Facts, FileOutcome, FileState, FileView, Found, HostOutcome, HostView, Regular, TokenRow};

@@ -187,6 +187,7 @@ pub(super) fn fault_of(why: &str) -> Option<FileFault> {
         "changed" => FileFault::ChangedSince,
         "unusable" => FileFault::PreviousUnusable,
         "mixed" => FileFault::MixedVersions,
+        "huge" => FileFault::TooLarge,
         _ => return None,
     })
 }
