@@ -208,8 +208,8 @@ impl FileError {
             FileFault::TargetBusy => format!("look for what uses it with `fuser -v {path}`, then run again"),
             FileFault::CrossDevice => {
                 format!(
-                    "look with `findmnt -T {path}` and `lsattr -p {path}`: bind mounts, overlays and project quotas keep \
-                     files of one directory apart; move the file away, then run again"
+                    "look with `findmnt {path}`: unmount a file that is mounted by itself (`umount {path}`); project quotas \
+                     (`lsattr -p {path}`) keep files of one directory apart, too: move the file away, then run again"
                 )
             }
             FileFault::FileSizeLimit => "raise the limit for the login on the host: `ulimit -f` in its shell's startup \
