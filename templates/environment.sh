@@ -8,7 +8,7 @@
 # Must run under dash, bash and busybox.
 # shellcheck disable=SC3044 # where there is no shopt, there is nothing to set
 set +abCefmux
-unset -f alias cat cd chgrp chmod chown command curl cut date dd df echo export expr false getconf grep head id kill ln \
+unset -f alias bash cat cd chgrp chmod chown command curl cut date dd df echo export expr false getconf grep head id kill ln \
   local ls lsattr mkdir mv nc openssl perl printf ps pwd python3 read rm rmdir sed setfacl setsid sh sha256sum shasum shopt \
   sleep stat sudo sync systemctl tail test timeout tr true type ulimit umask unalias wait wget
 # bash alone has this one: what changes the meaning of patterns and words. sh is bash in POSIX mode, as from the start.
