@@ -5,8 +5,8 @@
 # it. When the time is over, the script and what it called are told to end, so that temporary files are removed; what is
 # still there three seconds later is killed, the programs first: a script in the part that no signal stops goes on without the
 # program that hung, as after any failure of it, and is killed itself only when it is still there after five more.
-# Processes are found below /proc by their parents, each known by pid and start time; where /proc does not show us, the process
-# group, which is ours alone, is all there is to go by.
+# Processes are found below /proc by their parents, each known by pid and start time. In a PID namespace whose /proc is another's
+# their numbers are told by NSpid (proc_pid_status(5)). Without that, the process group, which is ours alone, is all there is to go by.
 # Must run under dash, bash and busybox. Two forks and one program (sleep); the rest only when the time is over.
 # shellcheck disable=SC2154 # the limit is set by a line in front
 km_guard=
@@ -15,6 +15,7 @@ km_guard() { # SECONDS
   {
     trap 'kill "${!-}"; exit' TERM
     sleep "$1" &
+    km_find_ourselves
     # Where there is no sleep there is no limit.
     wait "$!" || exit
     trap '' HUP INT TERM
@@ -24,6 +25,21 @@ km_guard() { # SECONDS
   km_guard=$!
 }
 
+# This shell, as /proc numbers it, into km_self; the script into km_main, which is empty where that cannot be told.
+km_find_ourselves() {
+  km_main=
+  { read -r km_self km_line </proc/self/stat; } 2>/dev/null || return 0
+  km_born "$km_self" || return 0
+  km_main=$km_parent
+  km_born "$km_main" || km_main=
+  km_started=$km_born
+  [ "$km_main" != "$$" ] || return 0
+  # The numbers in /proc are those of another namespace.
+  if ! km_inner "$km_main" || [ "$km_number" != "$$" ]; then
+    km_main=
+  fi
+}
+
 km_unguard() {
   [ -z "$km_guard" ] || kill "$km_guard" 2>/dev/null
   km_guard=
@@ -31,14 +47,7 @@ km_unguard() {
 
 km_end_late() {
   set +f
-  km_self=
-  { read -r km_self km_line </proc/self/stat && read -r km_line <"/proc/$$/stat"; } 2>/dev/null
-  # Where /proc is another PID namespace's, the numbers in it are somebody else's.
-  case $km_line in
-    "$$ ("*) km_is_below "$km_self" "$$" || km_self= ;;
-    *) km_self= ;;
-  esac
-  if [ -z "$km_self" ]; then
+  if [ -z "$km_main" ]; then
     kill -s TERM 0
     sleep 3
     kill -s KILL 0
@@ -60,10 +69,10 @@ km_end_late() {
           *) km_all="$km_all $km_entry" ;;
         esac
       done
-      km_main=${km_all%% *}
-      [ "$km_round" -ge 8 ] || km_all=${km_all#"$km_main"}
+      km_first=${km_all%% *}
+      [ "$km_round" -ge 8 ] || km_all=${km_all#"$km_first"}
       km_signal_all KILL
-      [ "$km_round" -ge 8 ] || km_all=$km_main$km_all
+      [ "$km_round" -ge 8 ] || km_all=$km_first$km_all
     fi
     km_is_there || return 0
   done
@@ -86,19 +95,32 @@ km_born() { # PID: into km_born and km_parent
   km_born=$1
 }
 
-km_is_below() { # PID PARENT
-  km_born "$1" && [ "$km_parent" = "$2" ]
+# The number by which we can signal a process that /proc calls PID.
+km_inner() { # PID: into km_number
+  km_number=
+  {
+    while read -r km_word km_line; do
+      case $km_word in
+        NSpid:)
+          km_number=${km_line##*[!0-9]}
+          break
+          ;;
+      esac
+    done <"/proc/$1/status"
+  } 2>/dev/null
+  # A kernel that does not tell has our own numbers, or none that we could use.
+  [ -n "$km_number" ] || [ "$km_main" != "$$" ] || km_number=$1
+  [ -n "$km_number" ]
 }
 
 # The script and all that is below it but this guard, as PID:BORN, into km_tree: the script comes first.
 km_climb() {
-  km_born "$$" || km_born=gone
-  km_tree=$$:$km_born
+  km_tree=$km_main:$km_started
   km_seen=
   for km_process in /proc/[0-9]*; do
     ! km_born "${km_process#/proc/}" || km_seen="$km_seen ${km_process#/proc/}:$km_parent:$km_born"
   done
-  km_level=" $$ "
+  km_level=" $km_main "
   while [ "$km_level" != ' ' ]; do
     km_next=' '
     for km_entry in $km_seen; do
@@ -118,8 +140,8 @@ km_climb() {
 
 km_signal_all() { # SIGNAL
   for km_entry in $km_all; do
-    if km_born "${km_entry%%:*}" && [ "$km_born" = "${km_entry##*:}" ]; then
-      kill -s "$1" "${km_entry%%:*}"
+    if km_born "${km_entry%%:*}" && [ "$km_born" = "${km_entry##*:}" ] && km_inner "${km_entry%%:*}"; then
+      kill -s "$1" "$km_number"
     fi
   done
 }

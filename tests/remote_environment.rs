@@ -129,7 +129,8 @@ fn whole_story(fleet: &Fleet) -> Vec<String> {
         document
     };
     ask(&["plan"]);
-    ask(&["apply"]);
+    let first = ask(&["apply"]);
+    assert!(host.exists("/etc/kubernetes/bootstrap.kubeconfig"), "{first:#}");
     ask(&["apply"]);
     ask(&["status", "--exit-code"]);
     host.must("chmod 644 /etc/kubernetes/bootstrap.kubeconfig && echo other >>/etc/kubernetes/kube-proxy.kubeconfig");

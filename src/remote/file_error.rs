@@ -47,8 +47,6 @@ pub enum FileFault {
     HostResources,
     /// The network file system has lost the file or its server.
     StaleHandle,
-    /// The disk or its driver failed.
-    InputOutput,
 }
 
 /// One file that could not be installed or looked at.
@@ -97,7 +95,6 @@ impl fmt::Display for FileError {
             FileFault::ExecForbidden => "cannot be worked on: the shell may not start programs",
             FileFault::HostResources => "cannot be worked on: the host is out of processes, memory or open files",
             FileFault::StaleHandle => "cannot be worked on: its network file system has a stale handle",
-            FileFault::InputOutput => "cannot be worked on: input/output error",
         };
         write!(f, "{} {what}", self.path)?;
         if self.detail.is_empty() { Ok(()) } else { write!(f, " ({})", self.detail) }
@@ -136,7 +133,6 @@ impl FileError {
             FileFault::ExecForbidden => "exec_forbidden",
             FileFault::HostResources => "host_resources",
             FileFault::StaleHandle => "stale_file_handle",
-            FileFault::InputOutput => "io_error",
         }
     }
 
@@ -222,7 +218,7 @@ impl FileError {
             FileFault::StaleHandle => {
                 format!("look with `findmnt -T {path}`; remount the network file system, then run again")
             }
-            FileFault::InputOutput | FileFault::WriteFailed | FileFault::DigestMismatch => {
+            FileFault::WriteFailed | FileFault::DigestMismatch => {
                 "look at the host's disk and its kernel log, then run again".into()
             }
         }

@@ -66,7 +66,6 @@ impl FileError {
             | FileFault::ExecForbidden
             | FileFault::HostResources
             | FileFault::StaleHandle
-            | FileFault::InputOutput
             | FileFault::AttributesNotSet => false,
             FileFault::TargetIsSymlink
             | FileFault::TargetIsDirectory

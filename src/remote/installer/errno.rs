@@ -14,14 +14,14 @@ const ERRNO_WORDS: [(&str, FileFault); 35] = [
     ("Read-only file", FileFault::ReadOnlyFilesystem),
     ("ross-device link", FileFault::CrossDevice),
     ("inter-device move failed", FileFault::CrossDevice),
-    ("evice or resource busy", FileFault::TargetBusy),
+    ("or resource busy", FileFault::TargetBusy),
     ("Resource busy", FileFault::TargetBusy),
     ("Device busy", FileFault::TargetBusy),
     ("Text file busy", FileFault::TargetBusy),
     ("Stale file handle", FileFault::StaleHandle),
     ("Stale NFS file handle", FileFault::StaleHandle),
-    ("Input/output error", FileFault::InputOutput),
-    ("I/O error", FileFault::InputOutput),
+    ("Input/output error", FileFault::WriteFailed),
+    ("I/O error", FileFault::WriteFailed),
     ("annot fork", FileFault::HostResources),
     ("an't fork", FileFault::HostResources),
     ("fork: ", FileFault::HostResources),
@@ -73,9 +73,6 @@ const PROGRAMS: [&str; 26] = [
     "timeout",
 ];
 
-/// The shells that a script may run in, as they name themselves in messages.
-const SHELLS: [&str; 6] = ["sh", "ash", "dash", "bash", "-sh", "busybox"];
-
 /// The line that explains most of what was said, and what it means.
 pub(super) fn fault_in(said: &str) -> Option<(&str, FileFault)> {
     let of_words = |words: &str| {
@@ -91,16 +88,16 @@ fn is_any_write_error(line: &str) -> bool {
     ["printf: I/O error", "echo: I/O error"].iter().any(|words| line.trim_end().ends_with(words))
 }
 
-/// A shell's own words for a program that it may not start: `sh: 1: ls: Permission denied`. Of a file that it may not open it
+/// A shell's own words for a program that it may not start: `sh: 1: ls: Permission denied`, in bash `main: line 1: /bin/ls: …`.
+/// Of a file that it may not open it
 /// says `cannot create ./x`, or names a relative path.
 pub(super) fn is_exec_refusal(line: &str) -> bool {
     let Some(said) = line.trim_end().strip_suffix(": Permission denied") else { return false };
-    let (Some(shell), Some(word)) = (said.split(": ").next(), said.rsplit(": ").next()) else { return false };
-    let shell = shell.rsplit('/').next().unwrap_or(shell);
+    let (Some(speaker), Some(word)) = (said.split(": ").next(), said.rsplit(": ").next()) else { return false };
     let program = word.strip_prefix("can't execute ").unwrap_or(word).trim_matches('\'');
     let name = program.rsplit('/').next().unwrap_or(program);
     let is_path = !program.contains('/') || program.starts_with('/');
-    SHELLS.contains(&shell) && is_path && PROGRAMS.contains(&name)
+    !PROGRAMS.contains(&speaker.rsplit('/').next().unwrap_or(speaker)) && is_path && PROGRAMS.contains(&name)
 }
 
 #[cfg(test)]
@@ -158,7 +155,7 @@ mod tests {
             "stale_file_handle",
             "stale_file_handle",
         ),
-        (Errno::IO, "Input/output error", "I/O error", "Input/output error", "io_error", "io_error"),
+        (Errno::IO, "Input/output error", "I/O error", "Input/output error", "write_failed", "write_failed"),
         (
             Errno::AGAIN,
             "Resource temporarily unavailable",
@@ -278,6 +275,7 @@ mod tests {
             for line in [
                 "sh: 41: @: Permission denied",
                 "sh: line 41: @: Permission denied",
+                "main: line 322: @: Permission denied",
                 "sh: @: Permission denied",
                 "/bin/bash: line 1: @: Permission denied",
                 "ash: can't execute '@': Permission denied",
