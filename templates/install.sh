@@ -6,21 +6,19 @@
 # secret stands in a command line, and printf must be a builtin for the same reason.
 # Every answer is one line that begins with the run's nonce. All but the first are kept back to the end, since each write
 # wakes the server and the client once; what programs say on standard error goes out unframed before that. Files are reached by relative names after `cd -P`.
+# Sent after environment.sh, variables.sh and guard.sh, which clear what the login left and hold the time limit.
 # Must run under dash, bash and busybox with GNU, busybox or BSD tools; each fork costs the host time.
 # shellcheck disable=SC2034,SC2154 # nonce and states are set by the lines that follow, or through eval with an index
-set +xv
 set -fu
-umask 077
-unset IFS CDPATH
-LC_ALL=C
-PATH=${PATH:+$PATH:}/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export LC_ALL PATH
 exec </dev/null 2>&1
-# A lost connection must not leave the work half done.
-trap '' PIPE
+[ -z "${km_limit:-}" ] || km_guard "$km_limit"
+# A lost connection must not leave the work half done; a file size limit is an error of the write, not a death.
+trap '' PIPE XFSZ
 km_heed() { trap 'exit 1' HUP INT TERM; }
 km_heed
 trap km_cleanup EXIT
+# What is larger is not ours, and is neither read nor copied.
+km_largest=16777216
 km_count=0
 km_refused=
 km_due=
@@ -34,7 +32,6 @@ km_changed=
 km_ended=
 km_restoring=
 # A kept version that is larger is not copied.
-km_largest=16777216
 km_newline='
 '
 
@@ -57,6 +54,7 @@ km_cleanup() {
     km_say end "$km_word"
   fi
   printf %s "$km_answer"
+  km_unguard
 }
 
 km_quit() {
@@ -88,6 +86,7 @@ km_missing() { # TOOL
 km_begin() { # NUMBER-OF-FILES
   printf '%s begin\n' "$km_nonce"
   km_count=$1
+  km_forget $((km_count * 2))
   # Found without any program: it is the shell's own.
   PATH='' printf '' 2>/dev/null || km_missing 'printf builtin in sh'
   km_uid=
@@ -102,6 +101,16 @@ km_begin() { # NUMBER-OF-FILES
     ! command -v "${km_hash%% *}" >/dev/null || break
   done
   [ -n "$km_hash" ] || km_missing sha256sum
+}
+
+# What is kept by an index is nobody's but ours: the environment may have variables of any name.
+km_forget() { # NUMBER
+  km_i=0
+  while [ "$km_i" -le "$1" ]; do
+    unset "km_temp_$km_i" "km_state_$km_i" "km_loose_$km_i" "km_shared_$km_i" "km_sure_$km_i" "km_sum_$km_i" "km_do_$km_i" \
+      "km_now_$km_i" "km_work_$km_i"
+    km_i=$((km_i + 1))
+  done
 }
 
 # Says which machine this is, where it has a machine-id(5), and whether it shows that of one of KNOWN, which were written
@@ -300,8 +309,10 @@ km_look() { # look|probe DIRECTORY-INDEX ROOT DIR, then for each file: INDEX NAM
   km_types "$@"
   km_find_stale
   [ -n "$km_names" ] || return 0
+  km_sort_by_size
+  km_sums=
   # shellcheck disable=SC2086 # our names hold no blanks
-  km_sums=$($km_hash $km_names)
+  [ -z "$km_small" ] || km_sums=$($km_hash $km_small)
   unset km_authorities
   km_compare "$@"
   [ -n "$km_restoring" ] || km_judge_swaps "$@"
@@ -352,6 +363,22 @@ km_list_files() {
     fi
     shift 4
   done
+}
+
+# Those of km_names that are not huge, into km_small: the size is looked at before a byte is read.
+km_sort_by_size() {
+  km_small=
+  for km_name in $km_names; do
+    km_pick "$km_name"
+    km_is_huge || km_small="$km_small $km_name"
+  done
+}
+
+km_is_huge() {
+  case $km_size in
+    '' | *[!0-9]* | ?????????????????*) return 0 ;;
+  esac
+  [ "$km_size" -gt "$km_largest" ]
 }
 
 # What a killed run left makes work, even where every file is as it should be.
@@ -413,7 +440,7 @@ km_types() {
 
 # Sets km_perms, km_owner, km_group and km_size of a name in km_list.
 km_pick() { # NAME
-  km_perms='' km_owner='' km_group='' km_size=0
+  km_perms='' km_owner='' km_group='' km_size=
   IFS=$km_newline
   for km_line in $km_list; do
     unset IFS
@@ -481,9 +508,15 @@ km_compare() {
       else
         eval "km_loose_$1=yes km_shared_$1="
         ! km_is_shared || eval "km_shared_$1=-shared"
+        # Of what others may hold open for writing a copy is kept, and of this none can be made.
+        if km_is_huge && km_is_shared; then
+          km_state=huge
+          km_refused=yes
+        fi
       fi
       [ "$km_state" = same ] || km_due=yes
       eval "km_state_$1=\$km_state km_size_$1=\$km_size"
+      ! km_is_huge || km_sum=huge:$km_size
       km_say found "$1" regular "$km_state" "$km_perms" "$km_owner" "$km_group" "$km_sum"
       if [ "$km_sum" != "$3" ] && [ -r "./$2" ] && ! km_is_ours "./$2" "$4"; then
         km_read "$1" "./$2" "$4"
@@ -499,7 +532,7 @@ km_is_ours() { # NAME KIND
   [ "$km_mode/$2" = look/kubeconfig ] && [ -n "$km_our_ca" ] || return 1
   if [ -z "${km_authorities+set}" ]; then
     # shellcheck disable=SC2086 # our names hold no blanks
-    km_authorities=$(grep certificate-authority $km_names /dev/null 2>/dev/null)
+    km_authorities=$(grep certificate-authority $km_small /dev/null 2>/dev/null)
   fi
   km_found=
   IFS=$km_newline
@@ -522,7 +555,10 @@ km_read() { # INDEX NAME KIND
   km_most=1048576
   # A row for each of ten thousand nodes, and in a rotation two.
   [ "$3" != tokens ] || km_most=16777216
-  if [ "$km_size" -ge "$km_most" ]; then
+  if [ "$3" != tokens ] && km_is_huge; then
+    # No cluster has one of that size.
+    return 0
+  elif [ "$km_size" -ge "$km_most" ]; then
     # In doubt it is.
     [ "$3" = tokens ] && km_other=rows || km_other=authority
   else
@@ -774,8 +810,8 @@ km_check_clock() { # NOT-BEFORE NOT-AFTER INDEX...
 # A larger file would be cut off by the limit of whoever runs this shell. Told in whole units of 512 bytes (POSIX, ulimit), but
 # in bash of 1024.
 km_check_limit() { # for each file: INDEX SIZE
-  km_limit=$(ulimit -f 2>/dev/null)
-  case $km_limit in
+  km_ceiling=$(ulimit -f 2>/dev/null)
+  case $km_ceiling in
     '' | *[!0-9]* | ????????*) return 0 ;;
   esac
   km_unit=512
@@ -784,7 +820,7 @@ km_check_limit() { # for each file: INDEX SIZE
     bash:*posix*) ;;
     bash:*) km_unit=1024 ;;
   esac
-  km_limit=$((km_limit * km_unit + km_unit - 1))
+  km_ceiling=$((km_ceiling * km_unit + km_unit - 1))
   while [ $# -gt 0 ]; do
     eval "km_state=\${km_state_$1:-}\${km_shared_$1:-} km_copied=\${km_loose_$1:+copy} km_size=\${km_size_$1:-0}"
     case $km_state/$km_copied in
@@ -793,8 +829,8 @@ km_check_limit() { # for each file: INDEX SIZE
       update*) [ "$km_size" -ge "$2" ] && [ "$km_size" -le "$km_largest" ] || km_size=$2 ;;
       *) km_size=0 ;;
     esac
-    if [ "$km_size" -gt "$km_limit" ]; then
-      km_say limited "$1" "$km_limit"
+    if [ "$km_size" -gt "$km_ceiling" ]; then
+      km_say limited "$1" "$km_ceiling"
       km_refused=yes
     fi
     shift 2

@@ -18,9 +18,9 @@ km_weigh() { # DIRECTORY-INDEX, then for each file: INDEX NAME HOW INSTALLED REP
   shift
   km_kept=
   km_kept_sums=
+  km_open_to_others=
   [ -n "$km_rest" ] || km_find_kept "$@"
-  # shellcheck disable=SC2086 # our names hold no blanks
-  [ -z "$km_kept" ] || km_kept_sums=$($km_hash $km_kept)
+  [ -z "$km_kept" ] || km_hash_kept
   while [ $# -gt 0 ]; do
     eval "km_state=\${km_state_$1:-}"
     # Without a state it was refused already.
@@ -42,6 +42,26 @@ km_find_kept() {
       km_kept="$km_kept $km_previous"
     fi
     shift 5
+  done
+}
+
+# One that is huge is not read: it is known by its name alone, and its sum is `huge`.
+km_hash_kept() {
+  # shellcheck disable=SC2086 # our names hold no blanks
+  km_list=$(ls -ldn $km_kept) || km_fail_dir "$km_work" look
+  km_held=$km_names
+  km_names=$km_kept
+  km_sort_by_size
+  km_names=$km_held
+  # shellcheck disable=SC2086
+  [ -z "$km_small" ] || km_kept_sums=$($km_hash $km_small)
+  for km_name in $km_kept; do
+    case " $km_small " in
+      *" $km_name "*) continue ;;
+    esac
+    km_kept_sums="$km_kept_sums${km_kept_sums:+$km_newline}huge $km_name"
+    km_pick "$km_name"
+    ! km_is_shared || km_open_to_others="$km_open_to_others $km_name"
   done
 }
 
@@ -94,6 +114,11 @@ km_decide() { # INDEX NAME HOW INSTALLED REPLACED
     km_say mounted "$1"
     km_refused=yes
   fi
+  # A copy takes the place of what others may hold open for writing, and of this none can be made.
+  case $km_do/$km_open_to_others' ' in
+    leave/* | drop/*) ;;
+    *" ./.$2.kubemint-previous "*) km_refuse_kept "$1" huge ;;
+  esac
   eval "km_do_$1=\$km_do km_now_$1=\$km_now"
   [ "$km_do" = leave ] || eval "km_work_$km_work=yes"
 }
@@ -206,7 +231,8 @@ km_finish() { # for each file: INDEX NAME
       swap | lone)
         km_all=$(ls -ldn "./$2")
         km_confirm "$1" "./$2"
-        km_sums=$($km_hash "./$2")
+        km_sums=
+        km_is_huge || km_sums=$($km_hash "./$2")
         km_pick_sum "./$2"
         eval "km_now_$1=\$km_sum"
         ;;

@@ -1,13 +1,13 @@
 # shellcheck shell=sh
 # What kubemint runs on a host to run one command of the inventory, such as the restart of a service.
 #
-# Sent between braces, followed by the call of km_run, on standard input; needs nothing of install.sh. Lines that begin with
+# Sent between braces after environment.sh, followed by the call of km_run, on standard input. The command has the login's
+# environment: of that only functions and options of the shell are cleared. Lines that begin with
 # the nonce are ours; between `said` and `ended` stands the end of what the command wrote, as it wrote it.
 # The command has a session of its own: neither a lost connection nor our end ends it, and the time limit holds on without
 # us. What it starts may keep its output open: we listen until it has ended, not until nobody can write any more.
 # Must run under dash, bash and busybox, as install.sh must; programs: dd, tail, tr, sleep, setsid where there is one.
 # shellcheck disable=SC2154 # the nonce is set by the line that follows
-set +xv
 set -fu
 unset IFS CDPATH
 PATH=${PATH:+$PATH:}/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

@@ -122,6 +122,9 @@ pub enum Error {
     TimedOut { during: &'static str, reason: String },
     #[error("the reply is not whole ({reason}): {said}")]
     ProtocolGarbled { reason: String, said: String },
+    /// The script ended where the host had no more processes, memory or open files.
+    #[error("the host has no processes, memory or open files left: {said}")]
+    HostExhausted { said: String },
     /// The way to the host was lost, or its reply is not whole, after a command was sent that is not ended by that.
     #[error("whether the command ran, and how it ended, is not known: {cause}")]
     CommandOutcomeUnknown { cause: Box<Error> },
@@ -203,6 +206,7 @@ impl Error {
             Self::ConnectionLost { .. } => "connection_lost",
             Self::TimedOut { .. } => "timed_out",
             Self::ProtocolGarbled { .. } => "protocol_garbled",
+            Self::HostExhausted { .. } => "host_resources",
             Self::CommandOutcomeUnknown { .. } => "command_outcome_unknown",
             Self::LocalShell { .. } => "local_shell_failed",
             Self::Entropy(_) => "entropy_failed",
@@ -260,6 +264,7 @@ impl Error {
             | Self::ForwardingRefused { .. }
             | Self::ShellUnusable { .. }
             | Self::ProtocolGarbled { .. }
+            | Self::HostExhausted { .. }
             | Self::ToolMissing { .. }
             | Self::ClockOutsideValidity { .. }
             | Self::Files(_) => RetryClass::HostFault,
@@ -357,6 +362,7 @@ impl Error {
             Self::ConnectionLost { .. } => "run again: what is done stays done, and leftovers are swept".into(),
             Self::TimedOut { .. } => "look at the host's load and disks, then run again".into(),
             Self::ProtocolGarbled { .. } => "log in by hand and run `sh -s </dev/null`: it should print nothing".into(),
+            Self::HostExhausted { .. } => super::file_error::HOST_RESOURCES_HINT.into(),
             Self::CommandOutcomeUnknown { .. } => {
                 "the command goes on without us, as long as it may take: look at the service on the host, then run again"
                     .into()

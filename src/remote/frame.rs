@@ -3,7 +3,7 @@
 
 use super::{
     Error, Exit, Reply,
-    installer::{garbled, no_reply},
+    installer::{ended_early, no_reply},
 };
 use crate::{inventory::Host, secret::scrub};
 
@@ -42,7 +42,7 @@ pub(super) fn cut_short(reply: &Reply, nonce: &str, host: &Host, script: Script,
             Error::ConnectionLost { during, reason: format!("the remote shell was killed by signal {}", scrub(signal)) }
         }
         (Exit::Status(_), Script::Unseen) => no_reply(&String::from_utf8_lossy(&reply.output), &reply.exit, host),
-        (Exit::Status(_), Script::Begun) => garbled("it ends too early", reply, nonce),
+        (Exit::Status(_), Script::Begun) => ended_early(reply, nonce),
     }
 }
 

@@ -2,7 +2,7 @@
 //! that nothing of the caller's session changes what it does.
 
 use super::{
-    Deadlines, Error, Exit, Input, LARGEST_REPLY, Password, Peer, Remote, Reply, Script, lengthened,
+    Deadlines, Error, Exit, Input, LARGEST_REPLY, Password, Peer, Remote, Reply, Script, lengthened, preamble,
     sudo::{Dialogue, Step},
 };
 use crate::{
@@ -164,6 +164,8 @@ impl LocalRemote {
             output = sudo.into_said();
         }
         input.sent.set();
+        let left = end.saturating_duration_since(Instant::now()).min(self.deadlines.idle);
+        say(Secret::from(preamble::lead(left)));
         input.parts().for_each(|part| say(Secret::from(part)));
         drop(stdin);
         while let Some(chunk) = self.next_chunk(chunks, end)? {

@@ -11,6 +11,7 @@ pub mod installer;
 pub mod kubelet;
 pub mod local;
 mod password;
+mod preamble;
 pub mod service;
 pub mod ssh;
 mod sudo;

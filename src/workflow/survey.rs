@@ -146,7 +146,11 @@ impl State {
 /// What may be said of a credential file in public.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Facts {
+    /// `None` where the file cannot be read, or is too large to be.
     pub sha256: Option<Digest>,
+    /// Its size, where it is too large to be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -276,6 +280,7 @@ fn found_facts(regular: &installer::Regular) -> Facts {
     let certificate = facts.client_certificate.as_deref().and_then(embedded_certificate);
     Facts {
         sha256: regular.sha256,
+        bytes: regular.too_large,
         server: facts.server.clone(),
         token: facts.token,
         certificate_serial: certificate.as_ref().map(|info| info.serial.clone()),

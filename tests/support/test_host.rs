@@ -395,6 +395,13 @@ impl TestHost {
         fs::read_to_string(self.path(&format!("{}/log", self.world.ssh_dir()))).unwrap_or_default()
     }
 
+    /// What every process of the host was called with.
+    pub fn command_lines(&self) -> Vec<String> {
+        let line = |pid: u32| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let lines = self.world.processes(self.sshd.as_ref()).into_iter().map(line);
+        lines.filter(|line| !line.is_empty()).map(|line| String::from_utf8_lossy(&line).replace('\0', " ")).collect()
+    }
+
     /// The sshd that listens, as this machine numbers it.
     pub fn listener_pid(&self) -> u32 {
         let is_listener = |pid: &u32| {

@@ -1,21 +1,11 @@
 //! What a host's words mean when the script failed or never ran. The only place that looks at foreign text for a cause.
 
+use super::errno::{fault_in, is_exec_refusal};
 use crate::{
     inventory::{Connection, Host, Privilege},
     remote::{Error, Exit, FileError, FileFault, Reply, SHELL_WORKS},
     secret::scrub,
 };
-
-/// How the C library words the errors we tell apart; the host runs under LC_ALL=C.
-const ERRNO_WORDS: [(&str, FileFault); 7] = [
-    ("No space left on device", FileFault::DiskFull),
-    ("uota exceeded", FileFault::DiskFull),
-    ("Read-only file system", FileFault::ReadOnlyFilesystem),
-    ("Permission denied", FileFault::PermissionDenied),
-    ("Operation not permitted", FileFault::Immutable),
-    ("Not a directory", FileFault::ParentNotDirectory),
-    ("", FileFault::WriteFailed),
-];
 
 /// What sshd says in place of running a command when the account needs a new password first (session.c, auth-shadow.c)
 /// and what PAM adds.
@@ -27,13 +17,17 @@ const EXPIRED_WORDS: [&str; 3] = [
 
 /// What a failed step means, by what was said since the script began.
 pub(in crate::remote) fn failed_step(path: String, step: &str, said: &str) -> FileError {
-    let of_words = |words: &str| said.lines().rev().find(|line| !line.trim().is_empty() && line.contains(words));
-    let known = ERRNO_WORDS.iter().find_map(|(words, fault)| Some((of_words(words)?, *fault)));
+    let known = said.lines().find(|line| is_exec_refusal(line)).map(|line| (line, FileFault::ExecForbidden));
+    let known = known.or_else(|| fault_in(said));
     let (said, fault) = match (step, known) {
         ("attributes", found) => (found.map(|(line, _)| line).unwrap_or_default(), FileFault::AttributesNotSet),
         ("previous", _) => ("", FileFault::PreviousUnusable),
         ("digest", _) => ("", FileFault::DigestMismatch),
         ("acl", Some((line, FileFault::WriteFailed))) => (line, FileFault::ParentUnsafe),
+        // rename(2) and unlink(2) say so of a mount point, and of little else.
+        ("rename" | "link" | "move" | "remove", Some((line, FileFault::TargetBusy))) => {
+            (line, FileFault::TargetIsMountPoint)
+        }
         (_, Some((line, fault))) => (line, fault),
         (_, None) => ("", FileFault::WriteFailed),
     };
@@ -42,12 +36,26 @@ pub(in crate::remote) fn failed_step(path: String, step: &str, said: &str) -> Fi
     FileError { path, fault, detail }
 }
 
+/// A script that ended before its last word: for want of what a shell needs to go on, or of itself.
+pub(in crate::remote) fn ended_early(reply: &Reply, nonce: &str) -> Error {
+    let text = String::from_utf8_lossy(&reply.output);
+    exhausted(&text).unwrap_or_else(|| garbled("it ends too early", reply, nonce))
+}
+
+fn exhausted(text: &str) -> Option<Error> {
+    let (line, fault) = fault_in(text)?;
+    (fault == FileFault::HostResources).then(|| Error::HostExhausted { said: scrub(line) })
+}
+
 /// No line of ours came back: the shell or sudo never ran the script.
 pub(in crate::remote) fn no_reply(text: &str, exit: &Exit, host: &Host) -> Error {
     let exit = match exit {
         Exit::Status(status) => format!("exit status {status}"),
         Exit::Signal(signal) => format!("killed by signal {signal}"),
     };
+    if let Some(error) = exhausted(text) {
+        return error;
+    }
     let before_sudo = text.split_once(SHELL_WORKS).map_or(text, |(before, _)| before);
     if matches!(host.connection, Connection::Ssh(_)) && EXPIRED_WORDS.iter().any(|words| before_sudo.contains(words)) {
         return Error::PasswordExpired { user: login_user(host) };

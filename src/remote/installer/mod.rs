@@ -3,6 +3,7 @@
 //! Every target is checked before any is written: if one is refused, the host is left as it was. A probe changes nothing
 //! and carries no secret, only paths, digests, our CA and the names of our users. How a host is reached is [`Remote`]'s affair.
 
+mod errno;
 pub mod examine;
 mod fact;
 mod failure;
@@ -16,7 +17,7 @@ mod restore;
 mod script;
 mod withhold;
 
-pub(super) use failure::{failed_step, garbled, no_reply};
+pub(super) use failure::{ended_early, failed_step, garbled, no_reply};
 pub use foreign::ForeignPolicy;
 pub use machine::{MachineId, Roster, Written};
 pub use outcome::{Action, Facts, FileOutcome, FileState, FileView, Found, HostOutcome, HostView, Regular, TokenRow};

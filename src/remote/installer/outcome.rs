@@ -84,8 +84,10 @@ pub enum Found {
 /// A regular file on a host.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Regular {
-    /// `None` where the user may not read it.
+    /// `None` where the user may not read it, or it is too large to be read.
     pub sha256: Option<Digest>,
+    /// Its size in bytes, where it is too large to be read: over 16 MiB.
+    pub too_large: Option<u64>,
     /// Permission bits, such as 0o600.
     pub mode: u32,
     pub uid: u32,

@@ -3,7 +3,7 @@
 
 use super::{
     fact::take_fact,
-    failure::{failed_step, garbled, no_reply},
+    failure::{ended_early, failed_step, garbled, no_reply},
     foreign::pin_of,
     outcome::{Action, Facts, FileOutcome, FileState, FileView, Found, HostOutcome, HostView, Regular, refuse_blocked},
     restore::fault_of,
@@ -113,7 +113,7 @@ pub(super) fn parse(reply: &Reply, nonce: &str, host: &Host, layout: &Layout<'_>
             during: "while the script ran",
             reason: format!("the remote shell was killed by signal {signal}"),
         },
-        Exit::Status(_) => garbled("it ends too early", reply, nonce),
+        Exit::Status(_) => ended_early(reply, nonce),
     })
 }
 
@@ -220,6 +220,7 @@ fn take_found(view: &mut FileView, path: &str, kind: &str, rest: &[&str]) -> Opt
         ("regular", [state, permissions, uid, gid, sum]) => {
             let regular = Regular {
                 sha256: sum.parse().ok(),
+                too_large: sum.strip_prefix("huge:").map(str::parse).transpose().ok()?,
                 mode: parse_mode(permissions)?,
                 uid: uid.parse().ok()?,
                 gid: gid.parse().ok()?,
@@ -230,6 +231,7 @@ fn take_found(view: &mut FileView, path: &str, kind: &str, rest: &[&str]) -> Opt
                 "same" => FileState::Matches,
                 "repair" => FileState::WrongAttributes,
                 "update" => FileState::Differs,
+                "huge" => blocked(FileFault::TooLarge, "others may write to it".to_owned()),
                 "foreign" => blocked(FileFault::PermissionDenied, format!("it belongs to uid {uid}")),
                 _ => return None,
             };

@@ -190,6 +190,7 @@ pub(super) fn fault_of(why: &str) -> Option<FileFault> {
         "changed" => FileFault::ChangedSince,
         "unusable" => FileFault::PreviousUnusable,
         "mixed" => FileFault::MixedVersions,
+        "huge" => FileFault::TooLarge,
         _ => return None,
     })
 }

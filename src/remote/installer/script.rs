@@ -8,17 +8,20 @@ use super::{
 use crate::{
     bundle::{FileKind, HostFile, Validity},
     inventory::{Connection, Host},
-    remote::{Error, Input},
+    remote::{
+        Error, Input,
+        preamble::{Surroundings, opening},
+    },
     secret::{ExposeSecret, Secret},
 };
 use std::{fmt::Write, sync::LazyLock};
 
 /// templates/install.sh without what only people read: no line of it begins within quotes but one that holds the closing
 /// quote alone.
-static FUNCTIONS: LazyLock<String> = LazyLock::new(|| without_remarks(include_str!("../../../templates/install.sh")));
+const INSTALL: &str = include_str!("../../../templates/install.sh");
 
 /// The front of every script: a brace, which the last line of the script closes, and our functions.
-static OPENING: LazyLock<String> = LazyLock::new(|| format!("{{\n{}", *FUNCTIONS));
+static OPENING: LazyLock<String> = LazyLock::new(|| opening(Surroundings::Cleared, INSTALL));
 
 pub(in crate::remote) fn without_remarks(script: &str) -> String {
     let lines = script.lines().map(|line| line.trim_start_matches(' '));
@@ -256,11 +259,11 @@ mod tests {
 
     #[test]
     fn what_only_people_read_is_not_sent_and_the_rest_is_as_it_was() {
-        assert!(FUNCTIONS.lines().all(|line| !line.starts_with([' ', '#']) && !line.is_empty()));
-        assert!(FUNCTIONS.contains("km_newline='\n'\n"), "a quoted newline");
-        let source = include_str!("../../../templates/install.sh");
-        assert_is_script(&FUNCTIONS, source);
-        let odd = source.lines().filter(|line| !line.trim_start().starts_with('#'));
+        let functions = without_remarks(INSTALL);
+        assert!(OPENING.lines().all(|line| !line.starts_with([' ', '#']) && !line.is_empty()));
+        assert!(functions.contains("km_newline='\n'\n"), "a quoted newline");
+        assert_is_script(&functions, INSTALL);
+        let odd = INSTALL.lines().filter(|line| !line.trim_start().starts_with('#'));
         let odd: Vec<_> = odd.filter(|line| line.replace("\\\"", "").matches('"').count() % 2 == 1).collect();
         assert!(odd.is_empty(), "{odd:?}");
     }

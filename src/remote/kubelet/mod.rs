@@ -9,7 +9,8 @@ mod reply;
 
 use super::{
     Error, Input, Remote,
-    installer::{draw_nonce, local_root, quote_sh, split_path, withhold_secrets, without_remarks},
+    installer::{draw_nonce, local_root, quote_sh, split_path, withhold_secrets},
+    preamble::{Surroundings, opening},
 };
 use crate::{digest::Digest, entropy::Entropy, inventory::Host, secret::Secret};
 use std::sync::LazyLock;
@@ -18,7 +19,7 @@ use std::sync::LazyLock;
 pub const USUAL_PKI: &str = "/var/lib/kubelet/pki";
 
 static OPENING: LazyLock<String> =
-    LazyLock::new(|| format!("{{\n{}", without_remarks(include_str!("../../../templates/kubelet.sh"))));
+    LazyLock::new(|| opening(Surroundings::Cleared, include_str!("../../../templates/kubelet.sh")));
 
 /// Where a kubelet's credentials are, on its host: absolute and normalised; below `root` for a local host.
 #[derive(Debug, Clone, PartialEq, Eq)]

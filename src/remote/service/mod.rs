@@ -10,7 +10,8 @@ mod reply;
 
 use super::{
     Error, Input, Remote,
-    installer::{draw_nonce, quote_sh, withhold_secrets, without_remarks},
+    installer::{draw_nonce, quote_sh, withhold_secrets},
+    preamble::{Surroundings, opening},
 };
 use crate::{entropy::Entropy, inventory::Host, secret::Secret};
 use std::{
@@ -23,7 +24,7 @@ use std::{
 const TO_END_IT: Duration = Duration::from_secs(10);
 
 static OPENING: LazyLock<String> =
-    LazyLock::new(|| format!("{{\n{}", without_remarks(include_str!("../../../templates/service.sh"))));
+    LazyLock::new(|| opening(Surroundings::OfTheLogin, include_str!("../../../templates/service.sh")));
 
 /// What became of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +116,13 @@ pub fn run_command(
 }
 
 fn may_have_run(error: &Error) -> bool {
-    matches!(error.cause(), Error::ConnectionLost { .. } | Error::TimedOut { .. } | Error::ProtocolGarbled { .. })
+    matches!(
+        error.cause(),
+        Error::ConnectionLost { .. }
+            | Error::TimedOut { .. }
+            | Error::ProtocolGarbled { .. }
+            | Error::HostExhausted { .. }
+    )
 }
 
 fn render(nonce: &str, command: &str, limit: Duration) -> Input {

@@ -7,7 +7,7 @@
 use super::connect::{Link, is_pending};
 use crate::{
     remote::{
-        Error, Exit, Input, LARGEST_REPLY, Reply,
+        Error, Exit, Input, LARGEST_REPLY, Reply, preamble,
         sudo::{Dialogue, Step},
     },
     secret::{ExposeSecret, Secret, scrub},
@@ -61,7 +61,8 @@ fn converse(link: &Link, command: &str, input: Input, sudo: Option<Dialogue<'_>>
         (output, passwords) = (root.said, root.passwords);
     }
     input.sent.set();
-    for part in input.parts() {
+    let lead = preamble::lead(link.allow(RUNNING)?);
+    for part in std::iter::once(lead.as_str()).chain(input.parts()) {
         write(link, &mut channel, part.as_bytes(), &mut output)?;
     }
     end_input(link, &mut channel)?;

@@ -3,7 +3,7 @@
 use super::{Subject, check::Verdict};
 use crate::{
     inventory::{Connection, Privilege},
-    remote::{Error, RetryClass},
+    remote::{Error, RetryClass, installer::examine::SudoInput},
 };
 
 pub(super) const CONNECTION: &str = "connection";
@@ -72,6 +72,19 @@ pub(super) fn tools(subject: &Subject) -> Verdict {
     match subject.examination.missing_tools.as_slice() {
         [] => Verdict::ok(format!("sh with printf, {} and the rest", subject.examination.hasher)),
         missing => Verdict::fail(format!("missing: {}", missing.join(", "))).code("tool_missing"),
+    }
+}
+
+/// What sudo records lies on the host's disk or a log server: the token, and keys.
+pub(super) fn sudo_input(subject: &Subject) -> Verdict {
+    match subject.examination.sudo_input {
+        SudoInput::NotAsked => Verdict::skipped("no sudo is asked for"),
+        SudoInput::Untold => Verdict::skipped("sudo does not list the rules of this login"),
+        SudoInput::NotRecorded => Verdict::ok("sudo does not record what it passes on"),
+        SudoInput::Recorded => {
+            Verdict::fail("sudo records the input of commands (log_input): it would store the token and private keys")
+                .code("sudo_input_log")
+        }
     }
 }
 

@@ -60,12 +60,18 @@ pub enum Credentials {
 }
 
 /// Every check of a host, in the order they are run and shown. The first five are the way to it.
-pub const HOST_CHECKS: [HostCheck; 15] = [
+pub const HOST_CHECKS: [HostCheck; 16] = [
     Check { name: login::CONNECTION, hint: "", run: login::connection },
     Check { name: login::HOST_KEY, hint: "", run: login::host_key },
     Check { name: login::LOGIN, hint: "", run: login::login },
     Check { name: login::BECOME, hint: "log in as root, or set become = \"sudo\"", run: login::become_root },
     Check { name: login::TOOLS, hint: "install coreutils or busybox on the host", run: login::tools },
+    Check {
+        name: "sudo-input-log",
+        hint: "let sudo not record what this login sends: `Defaults:USER !log_input, !log_stdin`, or the tag NOLOG_INPUT on its \
+               rule; remove what is recorded already (iolog_dir, usually /var/log/sudo-io) and rotate what it holds",
+        run: login::sudo_input,
+    },
     Check { name: "directory", hint: "", run: place::directory },
     Check { name: "targets", hint: "", run: place::targets },
     Check { name: "credentials", hint: "", run: place::credentials },

@@ -1,7 +1,7 @@
 //! Reads the answer: lines that begin with `x` are the examination's, the rest is what an install's look says and is read
 //! as that. The host is not trusted: nothing it says may panic, and what is repeated is scrubbed.
 
-use super::{Examination, Ground, GroundState, Reach, Systemd, Trust, Unit};
+use super::{Examination, Ground, GroundState, Reach, SudoInput, Systemd, Trust, Unit, sudo_rules};
 use crate::{
     inventory::Host,
     remote::{
@@ -18,6 +18,8 @@ struct Answers {
     uid: Option<u32>,
     clock: Option<Timestamp>,
     tools: Option<(String, Vec<String>)>,
+    /// What sudo lists; `None` where it was not asked.
+    sudo: Option<Vec<String>>,
     grounds: Vec<Ground>,
     systemd: Systemd,
     units: Vec<Unit>,
@@ -52,12 +54,13 @@ pub(super) fn parse_examination(
     let (Some(uid), Some((hasher, missing_tools))) = (answers.uid, answers.tools) else {
         return Err(garbled("an answer is missing from it", reply, nonce));
     };
-    let Answers { clock, grounds, systemd, units, reach, .. } = answers;
+    let Answers { clock, sudo, grounds, systemd, units, reach, .. } = answers;
     Ok(Examination {
         uid,
         clock,
         hasher,
         missing_tools,
+        sudo_input: sudo.map_or(SudoInput::NotAsked, |lines| sudo_rules::judge(&lines)),
         grounds,
         systemd,
         units,
@@ -86,6 +89,7 @@ fn take(words: &[&str], answers: &mut Answers) -> Option<()> {
         ["tools", hasher, missing @ ..] => {
             answers.tools = Some((scrub(hasher), missing.iter().map(|tool| scrub(tool)).collect()));
         }
+        ["sudo", line @ ..] => answers.sudo.get_or_insert_default().push(line.join(" ")),
         ["systemd", state] => {
             answers.systemd = match *state {
                 "absent" => Systemd::Absent,

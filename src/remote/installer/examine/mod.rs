@@ -4,6 +4,9 @@
 
 mod answer;
 mod question;
+mod sudo_rules;
+
+pub use sudo_rules::SudoInput;
 
 use super::{ForeignPolicy, HostView, MachineId, machine::Told, script::Layout, withhold::withhold_secrets};
 use crate::{
@@ -35,6 +38,7 @@ pub struct Examination {
     pub hasher: String,
     /// Programs an install calls that are not there.
     pub missing_tools: Vec<String>,
+    pub sudo_input: SudoInput,
     /// One per directory.
     pub grounds: Vec<Ground>,
     pub systemd: Systemd,
@@ -146,7 +150,7 @@ pub fn examine_host(
     let host_key = RefCell::default();
     let reply = remote.run_script(host, &|peer| {
         host_key.replace(peer.host_key.clone());
-        Ok(question::render_examination(&layout, &nonce, questions))
+        Ok(question::render_examination(&layout, &nonce, host.privilege, questions))
     })?;
     let told = Told::by(withhold_secrets(reply, &nonce, files), &nonce);
     let examination = answer::parse_examination(&told.reply, &nonce, host, &layout)?;
