@@ -121,6 +121,14 @@ pub(super) fn parse_page<T: Listed>(body: &[u8], list: &ListOf) -> Result<Page<T
     Ok(Page { items, after })
 }
 
+/// One page of the list of CertificateSigningRequests as an apiserver answers it, and where the next one begins.
+///
+/// # Errors
+/// Why it is none, without anything of it.
+pub fn parse_signing_requests(body: &[u8]) -> Result<(Vec<SigningRequest>, Option<String>), String> {
+    parse_page(body, &SIGNING_REQUESTS).map(|page| (page.items, page.after))
+}
+
 /// `Secret "bootstrap-token-abcdef"`, safe to print.
 pub(super) fn named(kind: &str, name: &str) -> String {
     format!("{kind} {:?}", printable(name))
