@@ -18,9 +18,9 @@ pub use error::{CaPlace, Error, ErrorKind};
 pub use node_tokens::ARTIFACT as NODE_TOKENS_ARTIFACT;
 pub use nodes::{ARTIFACT as NODES_ARTIFACT, is_per_node, nodes};
 pub use renewal::{Due, Form, KeyChoice, Renewal};
-pub use token::recover;
 #[cfg(feature = "k8s")]
 pub(super) use token::stage_record;
+pub use token::{ARTIFACT as TOKEN_ARTIFACT, recover};
 #[cfg(feature = "k8s")]
 pub(super) use token::{kubeconfig_user, mint_secret};
 pub(super) use token::{other_rows, record_of};
@@ -281,7 +281,9 @@ fn plan(
     let mut replaced = previous.replaced.clone();
     replaced.retain(|_, old| old.not_after > now);
     replaced.extend(desk.replaced);
+    let token_generations = token::generations(snapshot.state.as_ref(), &record);
     let next = State {
+        token_generations,
         ca: Some(ca_record),
         token: Some(record),
         kube_proxy: Some(client_record),
