@@ -175,7 +175,7 @@ fn the_way_out_of_an_expired_ca_leads_out() {
 fn a_ca_that_was_out_of_date_before_anything_was_made_is_refused_by_everything() {
     for (made, _, message, _) in TIMES {
         let env = world(Source::Imported, made, "");
-        env.remove("state");
+        std::fs::remove_dir_all(env.path("state")).unwrap();
         for command in [&["plan"][..], &["status"], &["generate"], &["apply", "--yes"]] {
             let (exit, refused) = env.json(command);
             assert_eq!((exit, &refused["error"]["code"]), (2, &"ca_invalid".into()), "{command:?} {refused:#}");

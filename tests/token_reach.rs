@@ -40,7 +40,9 @@ fn refused(env: &TestEnv, arguments: &[&str], named: &[&str]) {
     }
     assert!(told.contains("--limit"), "{told}");
     assert_eq!(env.tree_hash("hosts"), before, "{arguments:?}");
-    env.assert_no_secret(&document.to_string());
+    if env.path("state/token.csv").exists() {
+        env.assert_no_secret(&document.to_string());
+    }
 }
 
 fn holds(env: &TestEnv, node: &str) -> bool {
