@@ -297,7 +297,7 @@ fn an_expired_certificate_is_reissued() {
     let inventory = parse_inventory(&text, &location).unwrap();
     let later = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(366 * 24);
     let snapshot = Store::at(&env.path("state")).load().unwrap();
-    let given = read_given_authority(&inventory, later).unwrap();
+    let given = read_given_authority(&inventory).unwrap();
     let plan = plan_generation(&inventory, given, &snapshot, later, &OsEntropy).unwrap();
     let changed: Vec<_> = plan.steps.iter().filter(|step| step.action != StepAction::Kept).collect();
     assert_eq!(changed.iter().map(|step| step.artifact).collect::<Vec<_>>(), ["kube-proxy", "kube-proxy.kubeconfig"]);

@@ -11,15 +11,16 @@ use super::{
     progress::Progress,
     retry::{self, Retried},
     runs::RunsArgs,
+    token_reach::{refuse_early_tokens, refuse_unknown_rows},
 };
 use crate::{
     bundle,
-    inventory::{Host, Inventory, Role},
+    inventory::{Host, Inventory},
     remote::{HostRemote, installer::Action},
     store::Journal,
     workflow::{
         distribute::{self, Distribution, Order},
-        generate::{NODE_TOKENS_ARTIFACT, Step, StepAction},
+        generate::{Step, StepAction},
         report::{HostReport, HostStatus, RunReport},
         restarts::{DueRestart, due_restarts},
     },
@@ -89,6 +90,7 @@ pub(super) fn run_apply(args: &Args, context: &Context) -> Result<Exit, Failure>
     let hosts = context.hosts(&inventory)?;
     let prepared = Prepared::new(context, &inventory)?;
     refuse_unknown_rows(&prepared, &inventory, &hosts)?;
+    refuse_early_tokens(&prepared, context, &inventory, &hosts, (&RunsArgs::default(), None))?;
     confirm(context, &hosts, &prepared.plan.steps)?;
     let remote = context.remote(&inventory, &args.install.hosts, &hosts)?;
     let run = begin_run("apply", context, prepared.lock(context, &inventory)?, &RunsArgs::default(), None)?;
@@ -96,26 +98,6 @@ pub(super) fn run_apply(args: &Args, context: &Context) -> Result<Exit, Failure>
         context.output.note(&format!("{}: {} ({})", step.artifact, step.action.name(), step.reason));
     }
     install(&run, &remote, args, context, &inventory, &hosts)
-}
-
-/// A token that no kube-apiserver gets to know is of no use to a node, and one that stays known is of use to others.
-fn refuse_unknown_rows(prepared: &Prepared, inventory: &Inventory, chosen: &[&Host]) -> Result<(), Failure> {
-    let changed = |step: &&Step| step.artifact == NODE_TOKENS_ARTIFACT && step.action != StepAction::Kept;
-    let Some(step) = prepared.plan.steps.iter().find(changed).filter(|_| prepared.snapshot.state.is_some()) else {
-        return Ok(());
-    };
-    let is_left_out =
-        |host: &&Host| host.roles.contains(Role::ControlPlane) && !chosen.iter().any(|chosen| chosen.name == host.name);
-    match inventory.hosts.iter().find(is_left_out) {
-        Some(host) => {
-            let what = format!("rows of token.csv change ({}), and {} would not get them", step.reason, host.name);
-            Err(Failure::refused("token_rows_left_out", what).hint(
-                "choose the control-plane hosts, too: --limit 'role:control-plane,…'; each kube-apiserver reads token.csv at \
-                 its next start",
-            ))
-        }
-        None => Ok(()),
-    }
 }
 
 pub(super) fn run_distribute(args: &DistributeArgs, context: &Context) -> Result<Exit, Failure> {
@@ -135,6 +117,7 @@ pub(super) fn run_distribute(args: &DistributeArgs, context: &Context) -> Result
     if hosts.is_empty() {
         return retry::nothing_to_do(context, generation, retried.as_ref());
     }
+    refuse_early_tokens(&prepared, context, &inventory, &hosts, (&args.runs, retried.as_ref()))?;
     confirm(context, &hosts, &[])?;
     let remote = context.remote(&inventory, &args.install.install.hosts, &hosts)?;
     let locked = match args.runs.given() {
@@ -142,6 +125,7 @@ pub(super) fn run_distribute(args: &DistributeArgs, context: &Context) -> Result
         None => prepared.lock(context, &inventory)?,
     };
     refuse_outdated(&locked.prepared)?;
+    refuse_early_tokens(&locked.prepared, context, &inventory, &hosts, (&args.runs, retried.as_ref()))?;
     let run = begin_run("distribute", context, locked, &args.runs, retried.and_then(Retried::id))?;
     install(&run, &remote, &args.install, context, &inventory, &hosts)
 }

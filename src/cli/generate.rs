@@ -10,7 +10,10 @@ use crate::{
     inventory::{CaSource, Inventory},
     rotation::Direction,
     store::{Lock, Snapshot, State, Store},
-    workflow::generate::{self, Generation, Step, StepAction},
+    workflow::{
+        generate::{self, Generation, Step, StepAction},
+        report::ErrorReport,
+    },
 };
 use serde::Serialize;
 
@@ -100,11 +103,28 @@ impl Prepared {
 
     /// The same, for the rotation itself.
     pub(super) fn unannounced(context: &Context, inventory: &Inventory) -> Result<Self, Failure> {
-        let given = generate::read_given_authority(inventory, context.now())?;
+        let given = generate::read_given_authority(inventory)?;
         let store = context.store(inventory);
         let snapshot = store.load()?;
         let plan = generate::plan_generation(inventory, given, &snapshot, context.now(), &context.entropy)?;
         Ok(Self { store, snapshot, plan })
+    }
+
+    /// The same, for a command that only shows: a CA that is out of date is told, beside everything else.
+    pub(super) fn to_show(context: &Context, inventory: &Inventory) -> Result<(Self, Option<ErrorReport>), Failure> {
+        let given = generate::read_given_authority(inventory)?;
+        let store = context.store(inventory);
+        let snapshot = store.load()?;
+        let plan = generate::plan_to_show(inventory, given, &snapshot, context.now(), &context.entropy)?;
+        note_rotation(context, &snapshot);
+        let problem = plan.out_of_date().map(|error| {
+            let code = error.out_of_date_code().unwrap_or("ca_invalid");
+            ErrorReport { code, message: error.to_string(), hint: error.hint() }
+        });
+        if let Some(ErrorReport { message, hint, .. }) = &problem {
+            context.output.warn(&format!("{message}\n  hint: {hint}"));
+        }
+        Ok((Self { store, snapshot, plan }, problem))
     }
 
     /// Whether committing would write nothing.

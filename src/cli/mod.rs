@@ -36,6 +36,7 @@ mod runs;
 mod shard;
 mod status;
 mod token;
+mod token_reach;
 mod verify;
 
 use args::{Cli, Command};

@@ -13,7 +13,6 @@ use super::{
 };
 use crate::{clock::Clock, inventory::ServerUrl, token::BootstrapTokenSecret};
 use http::Method;
-use serde::de::DeserializeOwned;
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -148,14 +147,14 @@ impl KubeCluster {
     }
 
     /// All pages of a list; begun anew, once, when the apiserver has forgotten where we were (410).
-    fn list<T: DeserializeOwned>(&self, list: &objects::ListOf) -> Result<Vec<T>, Error> {
+    fn list<T: objects::Listed>(&self, list: &objects::ListOf) -> Result<Vec<T>, Error> {
         match self.list_once(list) {
             Err(Error::Api { status: 410, .. }) => self.list_once(list),
             other => other,
         }
     }
 
-    fn list_once<T: DeserializeOwned>(&self, list: &objects::ListOf) -> Result<Vec<T>, Error> {
+    fn list_once<T: objects::Listed>(&self, list: &objects::ListOf) -> Result<Vec<T>, Error> {
         let mut items = Vec::new();
         let mut after: Option<String> = None;
         for _ in 0..objects::MOST_PAGES {
@@ -201,7 +200,7 @@ impl Cluster for KubeCluster {
     }
 
     fn signing_requests(&self) -> Result<Vec<SigningRequest>, Error> {
-        Ok(self.list(&objects::SIGNING_REQUESTS)?.into_iter().map(objects::signing_request).collect())
+        self.list(&objects::SIGNING_REQUESTS)
     }
 
     fn decide(&self, request: &SigningRequest, decision: &Decision) -> Result<(), Error> {
@@ -223,11 +222,11 @@ impl Cluster for KubeCluster {
     }
 
     fn nodes(&self) -> Result<Vec<Node>, Error> {
-        Ok(self.list(&objects::NODES)?.into_iter().map(objects::node).collect())
+        self.list(&objects::NODES)
     }
 
     fn bootstrap_secrets(&self) -> Result<Vec<BootstrapSecret>, Error> {
-        Ok(self.list(&objects::BOOTSTRAP_SECRETS)?.into_iter().filter_map(objects::bootstrap_secret).collect())
+        Ok(self.list::<Option<BootstrapSecret>>(&objects::BOOTSTRAP_SECRETS)?.into_iter().flatten().collect())
     }
 
     fn create_bootstrap_secret(&self, secret: &BootstrapTokenSecret) -> Result<(), Error> {

@@ -1,12 +1,13 @@
 //! The cluster CA: made here, imported with its key, or known by its certificate only (somebody else signs).
-//! An [`Authority`] exists only when its certificate was, at that moment, fit to sign client certificates that
-//! Kubernetes accepts, and when its key, if there is one, belongs to it. Everything an importer may get wrong has its
+//! An [`Authority`] exists only when its certificate is fit to sign client certificates that Kubernetes accepts, and when
+//! its key, if there is one, belongs to it; only [`Authority::read`] passes over its dates, which [`issue`](super::issue_client)
+//! looks at again. Everything an importer may get wrong has its
 //! own [`ImportError`]. Which files these are is not known here.
 
 use super::{
     Algorithm, CertificateInfo, ImportError,
     fields::{BACKDATE, Name, NameLength, serial_number, x509_time},
-    fitness::{check_fitness, rfc5280_identifier},
+    fitness::{check_dates, check_fitness, rfc5280_identifier},
     inspect::{LABEL, describe, read_x509, single_der},
     key::PrivateKey,
     textual::render_block,
@@ -95,7 +96,8 @@ impl Authority {
 
         let key = PrivateKey::generate(new.algorithm)?;
         let certificate = params.self_signed(key.pair())?;
-        Self::examine(certificate.der().to_vec(), Some(key), now).map_err(|e| AuthorityError::Unfit(Box::new(e)))
+        let made = Self::examine(certificate.der().to_vec(), Some(key)).and_then(|made| made.in_date(now));
+        made.map_err(|e| AuthorityError::Unfit(Box::new(e)))
     }
 
     /// Takes over an existing CA. The certificate file holds one certificate, the key file one unencrypted key (PKCS#8,
@@ -104,8 +106,7 @@ impl Authority {
     /// # Errors
     /// [`ImportError`].
     pub fn import(certificate: impl AsRef<[u8]>, key: &Secret, now: Timestamp) -> Result<Self, ImportError> {
-        let der = single_der(certificate.as_ref())?;
-        Self::examine(der, Some(PrivateKey::parse(key)?), now)
+        Self::read(certificate, Some(key))?.in_date(now)
     }
 
     /// A CA whose key is elsewhere: it can be installed and verified against, but cannot sign.
@@ -113,7 +114,22 @@ impl Authority {
     /// # Errors
     /// [`ImportError`].
     pub fn from_certificate(certificate: impl AsRef<[u8]>, now: Timestamp) -> Result<Self, ImportError> {
-        Self::examine(single_der(certificate.as_ref())?, None, now)
+        Self::read(certificate, None)?.in_date(now)
+    }
+
+    /// As [`Self::import`], or without a key as [`Self::from_certificate`], whatever its dates say.
+    ///
+    /// # Errors
+    /// [`ImportError`], but none about dates.
+    pub fn read(certificate: impl AsRef<[u8]>, key: Option<&Secret>) -> Result<Self, ImportError> {
+        let der = single_der(certificate.as_ref())?;
+        Self::examine(der, key.map(PrivateKey::parse).transpose()?)
+    }
+
+    /// # Errors
+    /// [`ImportError::Expired`], [`ImportError::NotYetValid`].
+    pub fn check_dates(&self, now: Timestamp) -> Result<(), ImportError> {
+        check_dates(&self.info, now)
     }
 
     /// Exactly one PEM block, LF line ends, a newline at the end.
@@ -146,10 +162,14 @@ impl Authority {
         &self.key_identifier
     }
 
-    fn examine(der: Vec<u8>, key: Option<PrivateKey>, now: Timestamp) -> Result<Self, ImportError> {
+    fn in_date(self, now: Timestamp) -> Result<Self, ImportError> {
+        self.check_dates(now).map(|()| self)
+    }
+
+    fn examine(der: Vec<u8>, key: Option<PrivateKey>) -> Result<Self, ImportError> {
         let certificate = read_x509(&der)?;
         let info = describe(&certificate)?;
-        check_fitness(&certificate, &info, key.as_ref(), now)?;
+        check_fitness(&certificate, &info, key.as_ref())?;
         let key_identifier = info.key_identifier.clone().unwrap_or_else(|| rfc5280_identifier(&certificate));
         Ok(Self { pem: render_block(LABEL, &der), der, info, key_identifier, key })
     }

@@ -84,17 +84,16 @@ impl ImportError {
     }
 }
 
-/// Every check there is; the first that fails. `key` is `None` for an external CA.
+/// Every check but that of the dates, which alone may turn out otherwise at another time; the first that fails. `key` is
+/// `None` for an external CA.
 pub(super) fn check_fitness(
     certificate: &X509Certificate<'_>,
     info: &CertificateInfo,
     key: Option<&PrivateKey>,
-    now: Timestamp,
 ) -> Result<(), ImportError> {
     check_role(certificate, info)?;
     check_restrictions(certificate, info)?;
     check_key(certificate, info, key)?;
-    check_dates(info, now)?;
     check_own_signature(certificate.as_raw(), info)
 }
 
@@ -157,7 +156,8 @@ fn check_key(
     }
 }
 
-fn check_dates(info: &CertificateInfo, now: Timestamp) -> Result<(), ImportError> {
+/// Whether the CA may sign at that moment.
+pub(super) fn check_dates(info: &CertificateInfo, now: Timestamp) -> Result<(), ImportError> {
     let subject = info.subject.clone();
     if now.as_second() > info.not_after.as_second() {
         Err(ImportError::Expired { subject, not_after: info.not_after })

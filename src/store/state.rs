@@ -41,6 +41,9 @@ pub struct State {
     // Left out where there is none: the checksum of a document without it stays what it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<rotation::Record>,
+    /// In which generation a token was made that came after the first: by node, or under "" for the one that nodes share.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub token_generations: BTreeMap<String, u64>,
     /// When the last rotation reached its end: the token that hosts keep in their earlier files is retired since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotated: Option<Timestamp>,

@@ -29,6 +29,7 @@ pub mod runs;
 pub mod skew;
 pub mod stored;
 pub mod survey;
+pub mod token_reach;
 mod twins;
 pub mod upkeep;
 pub mod verify;

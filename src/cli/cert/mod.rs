@@ -55,7 +55,8 @@ fn external_ca(context: &Context, inventory: &Inventory) -> Result<String, Failu
             "`kubemint reissue kube-proxy` makes new certificates; for a CA elsewhere give [ca] cert without key",
         ));
     };
-    let given = generate::read_given_authority(inventory, context.now())?;
+    let given = generate::read_given_authority(inventory)?;
+    given.check_dates(inventory, context.now())?;
     given.certificate_pem().map(str::to_owned).ok_or_else(|| {
         Failure::bad_input("ca_invalid", "the inventory names no CA")
             .hint(format!("set cert under [{}]", pki::CLUSTER_CA.name))

@@ -139,8 +139,9 @@ impl Local {
         let store = context.store(inventory);
         let snapshot = store.load();
         let steps = snapshot.as_ref().ok().map(|snapshot| {
-            let given = generate::read_given_authority(inventory, context.now())?;
+            let given = generate::read_given_authority(inventory)?;
             if snapshot.state.is_none() {
+                given.check_dates(inventory, context.now())?;
                 return Ok(Vec::new());
             }
             let plan = generate::plan_generation(inventory, given, snapshot, context.now(), &context.entropy)?;

@@ -89,7 +89,7 @@ impl<'h> Planned<'h> {
                 .hint("run `kubemint reissue kube-proxy --limit NODE`, then `kubemint distribute` in shards"));
         }
         let nodes = nodes(&chosen);
-        let given = generate::read_given_authority(inventory, context.now())?;
+        let given = generate::read_given_authority(inventory)?;
         let is_limited = nodes.len() < self::nodes(&inventory.hosts.iter().collect::<Vec<_>>()).len();
         let mut renewal = Renewal {
             due: args.if_expiring.map_or(Due::Now, Due::Within),
@@ -137,7 +137,7 @@ impl<'h> Planned<'h> {
             return Err(Failure::bad_input("run_is_no_reissue", "that run is no reissue")
                 .hint(format!("`{}` does what it left undone", retried.run().command_again())));
         }
-        let given = generate::read_given_authority(inventory, context.now())?;
+        let given = generate::read_given_authority(inventory)?;
         let plan = plan_generation(inventory, given, &snapshot, context.now(), &context.entropy)?;
         if let Some(step) = plan.steps.iter().find(|step| step.action != StepAction::Kept) {
             return Err(not_current(step, inventory));
@@ -159,7 +159,7 @@ impl<'h> Planned<'h> {
             return Err(Failure::bad_input("ca_key_at_hand", "the CA's key is at hand: nothing is imported")
                 .hint("leave --imported out: `kubemint reissue kube-proxy` makes new certificates"));
         }
-        let given = generate::read_given_authority(inventory, context.now())?;
+        let given = generate::read_given_authority(inventory)?;
         let plan = plan_generation(inventory, given, &snapshot, context.now(), &context.entropy)?;
         refuse_other_work(&plan, inventory)?;
         let hosts = nodes(chosen);

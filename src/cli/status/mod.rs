@@ -19,6 +19,7 @@ use crate::{
     store,
     workflow::{
         generate::{Step, StepAction},
+        report::ErrorReport,
         stored::read_stored_set,
         survey::{self, HostSurvey, Scope, Unmade, Verdict},
         upkeep::{Exchanges, Outlook, Upkeep},
@@ -63,6 +64,9 @@ struct Document<'a> {
     generation: u64,
     /// What the inventory asks for beyond them.
     pending: Vec<Step>,
+    /// Why nothing more can be issued: the CA in use is out of date.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_problem: Option<ErrorReport>,
     hosts: Vec<Row<'a>>,
     summary: Summary,
     /// Hosts with something due.
@@ -91,7 +95,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     }
     let inventory = context.inventory()?;
     let hosts = context.hosts(&inventory)?;
-    let Prepared { store, snapshot, plan } = Prepared::new(context, &inventory)?;
+    let (Prepared { store, snapshot, plan }, ca_problem) = Prepared::to_show(context, &inventory)?;
     let Some(state) = &snapshot.state else {
         return Err(Failure::nothing_generated(store.dir()));
     };
@@ -122,6 +126,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         version: 1,
         generation: state.generation,
         pending: plan.steps.into_iter().filter(|step| step.action != StepAction::Kept).collect(),
+        ca_problem,
         hosts: surveys.iter().map(|survey| Row { status: word(survey.verdict()), survey }).collect(),
         summary,
         due: surveys.iter().filter(|survey| survey.upkeep.as_ref().is_some_and(Upkeep::is_due)).count(),

@@ -4,7 +4,7 @@
 
 use super::{
     Desk, Due, Error, StepAction,
-    client::{Settled, settle_pair},
+    client::{Settled, settle_pair, stored},
 };
 use crate::{
     bundle::ClientPair,
@@ -42,6 +42,9 @@ pub(super) fn settle(desk: &mut Desk, authority: &Authority) -> Result<BTreeMap<
         return Ok(BTreeMap::new());
     }
     let names: Vec<&str> = nodes(desk.inventory).collect();
+    if desk.out_of_date.is_some() {
+        return Ok(settle_as_stored(desk, &names));
+    }
     let settled = settle_all(desk, authority, &names)?;
     let (mut pairs, mut made, mut first) = (BTreeMap::new(), 0, None);
     let mut last: Option<jiff::Timestamp> = None;
@@ -67,6 +70,15 @@ pub(super) fn settle(desk: &mut Desk, authority: &Authority) -> Result<BTreeMap<
     };
     desk.note(ARTIFACT, action, reason);
     Ok(pairs)
+}
+
+/// Where nothing can be issued: the pairs that there are.
+fn settle_as_stored(desk: &mut Desk, names: &[&str]) -> BTreeMap<String, ClientPair> {
+    let pair = |name: &&str| Some(((*name).to_owned(), stored(desk, Some(name)).ok()?.0));
+    let pairs: BTreeMap<String, ClientPair> = names.iter().filter_map(pair).collect();
+    let reason = format!("{} of {} nodes have one; their CA is out of date", pairs.len(), names.len());
+    desk.note(ARTIFACT, StepAction::Kept, reason);
+    pairs
 }
 
 /// On every processor: with RSA keys, 10,000 of them take minutes.
