@@ -10,7 +10,7 @@ use std::{
     process::{Child, Command, Stdio},
     time::Duration,
 };
-use support::{Fleet, Member, TestEnv, TestHost, eventually, host_of, require};
+use support::{Fleet, Member, TestEnv, TestHost, eventually, host_of, require, shells};
 
 const SERVICES: &str = "[services]\nkubelet = \"systemctl restart kubelet\"\nkube-proxy = \"systemctl restart kube-proxy\"\n\
                         kube-apiserver = \"systemctl restart kube-apiserver\"\n";
@@ -164,19 +164,16 @@ fn every_shell_answers_the_same() {
     let fleet = Fleet::of_nodes(1);
     let (_, plain) = fleet.json(&["doctor", "--skip", "apiserver"]);
     let details = |document: &Value, name: &str| check(document, "node-01", name)["detail"].clone();
-    for shell in ["bash", "busybox", "dash"] {
-        let program = require(shell);
-        let script = match shell {
-            "busybox" => format!("#!{}\nexec {} sh \"$@\"\n", require("bash").display(), program.display()),
-            _ => format!("#!{p}\nexec {p} \"$@\"\n", p = program.display()),
-        };
+    for shell in shells() {
+        let words = [&[&*fleet.hosts[0].bring(&require(shell[0]))], &shell[1..]].concat().join(" ");
+        let script = format!("#!{}\nexec {words} \"$@\"\n", require("bash").display());
         fleet.hosts[0].write("/root/bin/sh", &script);
         fleet.hosts[0].must("chmod 755 /root/bin/sh");
         fleet.hosts[0].write("/root/.bashrc", "PATH=/root/bin:$PATH\n");
         let (code, document) = fleet.json(&["doctor", "--skip", "apiserver"]);
-        assert_eq!(code, 0, "{shell}: {document:#}");
+        assert_eq!(code, 0, "{shell:?}: {document:#}");
         for name in ["become", "tools", "directory", "targets", "file-system", "leftovers"] {
-            assert_eq!(details(&document, name), details(&plain, name), "{shell}");
+            assert_eq!(details(&document, name), details(&plain, name), "{shell:?}");
         }
     }
 }

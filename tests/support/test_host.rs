@@ -10,7 +10,7 @@ use kubemint::digest::Digest;
 use std::{
     fs,
     os::unix::fs::MetadataExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command},
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -356,6 +356,16 @@ impl TestHost {
     pub fn must(&self, script: &str) {
         let output = self.run(script);
         assert!(output.status.success(), "{script}: {output:?}");
+    }
+
+    /// Copies a program of this machine to the host, which may not see where it is; returns its path there. Root only.
+    pub fn bring(&self, program: &Path) -> String {
+        let path = format!("/mnt/brought{}", program.display());
+        let outside = self.path(&path);
+        fs::create_dir_all(outside.parent().unwrap()).unwrap();
+        fs::copy(program, &outside).unwrap_or_else(|e| panic!("{}: {e}", program.display()));
+        self.must(&format!("chmod -R go=u-w /mnt/brought && chmod 755 {path}"));
+        path
     }
 
     /// Puts a script of the test's own in place of a program of the host. Root only.
