@@ -24,7 +24,9 @@ fn small_host(client: &Client, busybox: &Path) -> TestHost {
     let host = TestHost::builder("small").dropbear().start();
     host.set_password("root", RIGHT);
     let busybox = host.bring(busybox);
-    host.must(&format!("mkdir {APPLETS} && cp {busybox} {APPLETS}/busybox && {APPLETS}/busybox --install -s {APPLETS}"));
+    host.must(&format!(
+        "mkdir {APPLETS} && cp {busybox} {APPLETS}/busybox && {APPLETS}/busybox --install -s {APPLETS}"
+    ));
     // dropbear gives a PATH of its own; with these bound over them, nothing else is in it.
     host.must(&format!(
         "mount --bind {APPLETS} /usr/local/sbin && mount --bind {APPLETS} /usr/local/bin && \

@@ -120,7 +120,8 @@ fn altered(shell: &[&str], dir: &Path, ignored: &str, edits: &[(&str, &str)]) ->
 #[test]
 fn a_daemon_inherits_no_ignored_signal_from_any_shell() {
     // What the one who runs the tests ignores, such as HUP under nohup, is no shell's doing.
-    let given = std::process::Command::new(require("grep")).args(["-hE", "SigIgn|SigBlk", "/proc/self/status"]).output();
+    let given =
+        std::process::Command::new(require("grep")).args(["-hE", "SigIgn|SigBlk", "/proc/self/status"]).output();
     let given = signals(&String::from_utf8(given.unwrap().stdout).unwrap());
     let dir = tempfile::tempdir().unwrap();
     let no_env = ("/usr/bin/env --default-signal", "/usr/bin/no-such-env --default-signal");

@@ -217,7 +217,8 @@ fn every_shell_and_the_tools_of_busybox_tell_the_same() {
     };
     later("/etc/kubernetes/kube-proxy.kubeconfig");
     rewrite(host, "kube-proxy.kubeconfig");
-    let mut cases = ["bash", "dash"].map(|shell| (require(shell).display().to_string(), "/root/bin".to_owned())).to_vec();
+    let mut cases =
+        ["bash", "dash"].map(|shell| (require(shell).display().to_string(), "/root/bin".to_owned())).to_vec();
     for (n, busybox) in busyboxes().iter().enumerate() {
         let (busybox, applets) = (host.bring(busybox), format!("/root/applets-{n}"));
         host.must(&format!("mkdir -p {applets} && {busybox} --install -s {applets}"));

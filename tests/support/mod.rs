@@ -47,7 +47,7 @@ pub use recorder::Recorder;
 pub use relay::{Relay, Relays};
 pub use running::Running;
 pub use sampler::{ExecTrace, Sampler};
-pub use shells::{Shell, busyboxes, runs_own_applets, shells, unpacked, with_program};
+pub use shells::{PenalisingSshd, Shell, busyboxes, penalising_sshd, runs_own_applets, shells, unpacked, with_program};
 pub use terminal::Terminal;
 pub use test_host::{Builder, TestHost};
 pub use world::{is_isolated, kill};

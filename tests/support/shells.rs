@@ -66,6 +66,26 @@ pub fn with_program(shell: &[&str], dir: &Path, name: &str, text: &str) -> Local
     LocalTree::remote_with(&[&["env", &path], shell].concat())
 }
 
+/// sshd with PerSourcePenalties, and the programs that it calls: the machine's own or unpacked.
+#[derive(Clone)]
+pub struct PenalisingSshd {
+    pub sshd: PathBuf,
+    pub session: PathBuf,
+    pub auth: Option<PathBuf>,
+}
+
+pub fn penalising_sshd() -> Option<PenalisingSshd> {
+    let own = require("sshd");
+    let found = |sshd: PathBuf, dirs: &[PathBuf]| {
+        let program = |name| dirs.iter().map(|dir| dir.join(name)).find(|path| path.is_file());
+        Some(PenalisingSshd { sshd, session: program("sshd-session")?, auth: program("sshd-auth") })
+    };
+    found(own, &["/usr/lib/openssh", "/usr/libexec", "/usr/libexec/openssh"].map(PathBuf::from)).or_else(|| {
+        let root = unpacked("openssh-server")?;
+        found(root.join("usr/sbin/sshd"), &[root.join("usr/lib/openssh")])
+    })
+}
+
 /// The root of a Debian package that `.ci/needs.sh` has unpacked. Without it a test leaves that part out, and says so; with
 /// KUBEMINT_TEST_REQUIRE_PACKAGES=1 it fails.
 pub fn unpacked(package: &str) -> Option<PathBuf> {
