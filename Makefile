@@ -44,6 +44,7 @@ test: ## install what the tests need, and run them all
 	if [ "$$(id -u)" = 0 ] && [ "$$(uname)" = Linux ]; then \
 		export KUBEMINT_TEST_REQUIRE_ROOT="$${KUBEMINT_TEST_REQUIRE_ROOT-1}"; \
 	fi; \
+	[ "$${KUBEMINT_TEST_REAL-0}" != 1 ] || export NEXTEST_PROFILE=real; \
 	if $(CARGO) nextest --version >/dev/null 2>&1; then \
 		echo "$(CARGO) test --doc"; $(CARGO) test --locked --quiet --doc && \
 		echo "$(CARGO) nextest run"; $(CARGO) nextest run --locked --no-fail-fast; \

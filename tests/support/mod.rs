@@ -34,7 +34,9 @@ mod world;
 pub use api::Api;
 pub use canary::Canaries;
 pub use client::{Agent, Client, public_of};
-pub use cluster::{ControlPlane, Downtime, Fault, overlaps, real_binaries};
+pub use cluster::{
+    Builder as ClusterBuilder, ControlPlane, Downtime, Fault, are_apiservers_real, overlaps, real_binaries,
+};
 pub use env::{CREDENTIALS, LOCAL_HOSTS, Ran, TestEnv};
 pub use fault::{FAULTY, HEALTHY, Trial};
 pub use files::{content, host_file};
@@ -103,9 +105,14 @@ pub fn left_out(why: &str) {
     println!("skipped: {why}");
 }
 
-/// Waits for `check` to give something; fails after 20 seconds.
+/// How long something may take on a busy machine: a real apiserver takes 5 to 20 seconds to be ready, a stand-in none.
+pub fn patience() -> std::time::Duration {
+    std::time::Duration::from_secs(if are_apiservers_real() { 120 } else { 20 })
+}
+
+/// Waits for `check` to give something; fails when [`patience`] ends.
 pub fn eventually<T>(what: &str, check: impl FnMut() -> Option<T>) -> T {
-    within(std::time::Duration::from_secs(20), what, check)
+    within(patience(), what, check)
 }
 
 /// The same with another limit.
