@@ -19,7 +19,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use support::{Client, LocalTree, TestHost, eventually, require, shells};
+use support::{Client, LocalTree, TestHost, eventually, login_shells, require, shells};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -256,7 +256,7 @@ fn sudo_and_odd_login_shells_run_it_as_root() {
 #[test]
 fn fish_csh_banners_and_noise_do_no_harm() {
     need_root!();
-    for shell in ["fish", "csh", "dash", "bash"] {
+    for shell in login_shells() {
         let host = TestHost::builder("odd").login_shell(shell).banner("authorised only\n").bashrc("echo noise").start();
         let (host, client) = met(host);
         let outcome = ran(&client, &host, "echo one 'two  three'", 60).unwrap();

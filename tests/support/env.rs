@@ -15,6 +15,7 @@ pub struct TestEnv {
 
 impl TestEnv {
     pub fn new() -> Self {
+        super::set_usual_umask();
         let dir = tempfile::Builder::new().prefix("kubemint-test-").tempdir().expect("a temporary folder");
         fs::create_dir(dir.path().join("home")).expect("a home");
         Self { dir }

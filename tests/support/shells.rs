@@ -4,7 +4,7 @@
 //! runs its applets first. The machine has one of them; `.ci/needs.sh` unpacks the other below target/tools.
 //! [`with_program`] puts a test's own program before what either would run.
 
-use super::{LocalTree, left_out, require};
+use super::{LocalTree, find, left_out, require};
 use kubemint::remote::LocalRemote;
 use std::{
     env, fs,
@@ -28,6 +28,12 @@ pub fn shells() -> &'static [Shell] {
         shells
     });
     &SHELLS
+}
+
+/// What may be a user's login shell: what the tests install, and what else this machine has.
+pub fn login_shells() -> Vec<&'static str> {
+    let others = ["zsh", "tcsh", "ksh", "mksh"].into_iter().filter(|name| find(name).is_some());
+    ["bash", "dash", "fish", "csh"].into_iter().chain(others).collect()
 }
 
 /// The machine's busybox, and the other build.
