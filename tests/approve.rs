@@ -160,8 +160,13 @@ fn two_keys_for_one_node_wait_for_a_person() {
 #[test]
 fn a_watch_waits_for_nodes_and_says_who_did_not_come() {
     need_root!();
-    let cluster =
-        ControlPlane::builder().control_planes(2).nodes(3).unjoined(&["node-1"]).idle(&["node-2", "node-3"]).start();
+    let cluster = ControlPlane::builder()
+        .stand_ins()
+        .control_planes(2)
+        .nodes(3)
+        .unjoined(&["node-1"])
+        .idle(&["node-2", "node-3"])
+        .start();
     // One apiserver is not ready: the next is asked.
     cluster.set_fault("cp-1", Fault::NotReady);
     let mut arguments = vec!["approve", "node-[1-2]", "--watch", "--timeout", "60s", "-o", "json"];
@@ -243,7 +248,7 @@ fn a_machine_that_was_installed_anew_comes_back_where_it_is_said() {
 #[test]
 fn without_rights_or_with_bad_input_nothing_is_changed() {
     need_root!();
-    let cluster = ControlPlane::builder().nodes(1).unjoined(&["node-1"]).start();
+    let cluster = ControlPlane::builder().stand_ins().nodes(1).unjoined(&["node-1"]).start();
     let before = cluster.csrs();
     approve(&cluster, &["nod-1"]).expect(2).says(&["no host matches", "node-1"]);
     approve(&cluster, &["cp-1"]).expect(2).says(&["none of these hosts is a node"]);

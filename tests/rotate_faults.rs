@@ -6,7 +6,8 @@ mod rotation_support;
 mod support;
 
 use rotation_support::{
-    assert_all, assert_rotated, assert_status, cluster, codes, restarts, rotate, stored_tokens, tree_hashes,
+    assert_all, assert_rotated, assert_status, cluster, cluster_with_faults, codes, restarts, rotate, stored_tokens,
+    tree_hashes,
 };
 use std::time::Duration;
 use support::{ControlPlane, Fault, TestHost};
@@ -14,7 +15,7 @@ use support::{ControlPlane, Fault, TestHost};
 #[test]
 fn an_apiserver_that_does_not_come_back_pauses_with_both_tokens_valid() {
     need_root!();
-    let cluster = cluster(3, 1);
+    let cluster = cluster_with_faults(3, 1);
     let (old, before) = (cluster.token_on("node-1"), restarts(&cluster));
     cluster.set_fault_after_start("cp-2", Fault::NotReady);
     let document = rotate(&cluster, &[], 5);
@@ -41,7 +42,7 @@ fn an_apiserver_that_does_not_come_back_pauses_with_both_tokens_valid() {
 #[test]
 fn an_apiserver_that_is_ready_with_the_old_tokens_pauses() {
     need_root!();
-    let cluster = cluster(3, 1);
+    let cluster = cluster_with_faults(3, 1);
     let (old, before) = (cluster.token_on("node-1"), restarts(&cluster));
     cluster.set_fault_after_start("cp-1", Fault::KeepsOldTokens);
     let document = rotate(&cluster, &[], 5);
@@ -94,7 +95,7 @@ fn a_control_plane_host_that_is_down_at_the_start_is_refused() {
 #[test]
 fn an_apiserver_that_is_not_ready_at_the_start_is_refused() {
     need_root!();
-    let cluster = cluster(2, 1);
+    let cluster = cluster_with_faults(2, 1);
     let before = tree_hashes(&cluster);
     cluster.set_fault("cp-2", Fault::NotReady);
     let document = rotate(&cluster, &[], 4);
@@ -194,7 +195,7 @@ fn a_kubelet_restart_that_fails_or_hangs_makes_its_node_pending() {
 #[test]
 fn an_api_that_is_busy_or_slow_is_waited_for() {
     need_root!();
-    let cluster = cluster(2, 1);
+    let cluster = cluster_with_faults(2, 1);
     let old = cluster.token_on("node-1");
     cluster.set_fault("cp-1", Fault::Slow(Duration::from_millis(300)));
     cluster.set_fault("cp-2", Fault::StartsSlowly(Duration::from_secs(2)));

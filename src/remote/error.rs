@@ -293,7 +293,10 @@ impl Error {
             }
             Self::ConnectTimeout { .. } => "check that the host is up and that no firewall drops the connection".into(),
             Self::Unreachable { .. } => "check the network and the route to the host, then run again".into(),
-            Self::HandshakeFailed { .. } => "check that the port is an SSH server's, and its log on the host".into(),
+            Self::HandshakeFailed { .. } => "check that the port is an SSH server's, and its log on the host; if it says \
+                \"Not allowed at this time\", failed logins from this address are penalised there (PerSourcePenalties): \
+                fix the login, wait until the penalty ends, then run again"
+                .into(),
             Self::HostKeyUnknown { offered, .. } => format!(
                 "on the host's own console run `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` (or the file of \
                  the key type shown) and compare; if it is the same, add the line `{} ` + that .pub file's \
