@@ -79,6 +79,9 @@ pub(super) struct Global {
     /// Look here for templates before the built-in ones
     #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
     pub(super) templates: Option<PathBuf>,
+    /// Use an inventory, known_hosts or template although another user owns it or may write to it
+    #[arg(long, global = true, hide_short_help = true)]
+    pub(super) trust_inventory: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

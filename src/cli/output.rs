@@ -5,7 +5,10 @@ use super::{
     args::{ColorChoice, Format, Global},
     failure::{Exit, Failure},
 };
-use crate::secret::{ExposeSecret, Secret};
+use crate::{
+    secret::{ExposeSecret, Secret},
+    store::Stream,
+};
 use comfy_table::{Table, presets};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
@@ -97,6 +100,17 @@ impl Output {
     /// An answer that is a secret, printed because it was asked for by name.
     pub(super) fn answer_secret(secret: &Secret) -> Result<(), Failure> {
         write_out(secret.expose_secret())
+    }
+
+    /// What a flag sends to a stream of ours in place of a file, such as `--prometheus -`.
+    pub(super) fn stream(&self, stream: Stream, text: &str) -> Result<(), Failure> {
+        match stream {
+            Stream::Output => write_out(text),
+            Stream::Errors => {
+                write_err(text);
+                Ok(())
+            }
+        }
     }
 
     /// A line for the person at the terminal.

@@ -13,7 +13,8 @@ impl Error {
             Self::ConnectionLost { .. }
             | Self::TimedOut { .. }
             | Self::ProtocolGarbled { .. }
-            | Self::CommandOutcomeUnknown { .. } => false,
+            | Self::CommandOutcomeUnknown { .. }
+            | Self::Bug => false,
             Self::DnsFailed { .. }
             | Self::DnsBusy { .. }
             | Self::ConnectRefused { .. }
@@ -28,6 +29,7 @@ impl Error {
             | Self::AuthFailed { .. }
             | Self::PasswordExpired { .. }
             | Self::KeyUnreadable { .. }
+            | Self::KeyOpenToOthers { .. }
             | Self::KeyEncrypted { .. }
             | Self::JumpFailed { .. }
             | Self::ForwardingRefused { .. }
@@ -38,6 +40,7 @@ impl Error {
             | Self::BecomePassword { .. }
             | Self::ShellUnusable { .. }
             | Self::LocalShell { .. }
+            | Self::Exhausted { .. }
             | Self::Entropy(_)
             | Self::PathUnusable { .. }
             | Self::ToolMissing { .. }

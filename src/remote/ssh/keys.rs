@@ -7,6 +7,7 @@ use super::{
     known_hosts::KnownHosts,
 };
 use crate::{
+    inherited::Descriptor,
     remote::Error,
     secret::{ExposeSecret, Secret},
 };
@@ -17,6 +18,7 @@ use std::{
     ffi::OsString,
     fs::{self, File, Metadata},
     io::{self, Read},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
@@ -42,6 +44,11 @@ pub(super) enum KeyContent {
     Encrypted(Secret),
     /// The agent may hold it.
     PublicOnly,
+    /// A private key of ours that other users may read or write: never used itself, as ssh does it (authfile.c,
+    /// `sshkey_perm_ok`), but the agent may hold it.
+    OpenToOthers {
+        mode: u32,
+    },
     Unreadable(String),
 }
 
@@ -51,6 +58,7 @@ impl std::fmt::Debug for KeyContent {
             Self::Private(_) => "Private",
             Self::Encrypted(_) => "Encrypted",
             Self::PublicOnly => "PublicOnly",
+            Self::OpenToOthers { .. } => "OpenToOthers",
             Self::Unreadable(_) => "Unreadable",
         })
     }
@@ -127,32 +135,41 @@ impl FileCache {
 
 fn read_known_hosts(path: &Path) -> Result<Arc<KnownHosts>, String> {
     match read_regular(path, LARGEST_KNOWN_HOSTS) {
-        Ok(bytes) => Ok(Arc::new(KnownHosts::parse(path, &String::from_utf8_lossy(&bytes)))),
+        Ok((bytes, _)) => Ok(Arc::new(KnownHosts::parse(path, &String::from_utf8_lossy(&bytes)))),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Arc::default()),
         Err(e) => Err(e.to_string()),
     }
 }
 
 fn read_key(path: &Path) -> KeyFile {
-    let text = read_regular(path, LARGEST_KEY).map_err(|e| e.to_string()).and_then(|mut bytes| {
-        String::from_utf8(std::mem::take(&mut *bytes)).map(Secret::from).map_err(|e| {
+    let text = read_regular(path, LARGEST_KEY).map_err(|e| e.to_string()).and_then(|(mut bytes, open_mode)| {
+        String::from_utf8(std::mem::take(&mut *bytes)).map(|text| (Secret::from(text), open_mode)).map_err(|e| {
             drop(Zeroizing::new(e.into_bytes()));
             "it is not text".to_owned()
         })
     });
-    let (content, public) = match text {
-        Ok(text) => parse_key(text),
-        Err(reason) => (KeyContent::Unreadable(reason), None),
+    let (content, public, open_mode) = match text {
+        Ok((text, open_mode)) => {
+            let (content, public) = parse_key(text);
+            (content, public, open_mode)
+        }
+        Err(reason) => (KeyContent::Unreadable(reason), None, None),
     };
-    let public = match content {
-        KeyContent::Encrypted(_) | KeyContent::Private(_) => public.or_else(|| read_public_beside(path)),
-        _ => public,
+    let is_private = matches!(content, KeyContent::Encrypted(_) | KeyContent::Private(_));
+    let public = if is_private { public.or_else(|| read_public_beside(path)) } else { public };
+    let content = match open_mode {
+        Some(mode) if is_private => {
+            let name = path.display();
+            tracing::warn!("key file {name} is ignored: other users may use it (mode {mode:04o}): `chmod 600 {name}`");
+            KeyContent::OpenToOthers { mode }
+        }
+        _ => content,
     };
     KeyFile { path: path.to_owned(), content, public, certificate: read_certificate(path) }
 }
 
 fn read_text(path: &Path) -> Option<String> {
-    String::from_utf8(read_regular(path, LARGEST_KEY).ok()?.to_vec()).ok()
+    String::from_utf8(read_regular(path, LARGEST_KEY).ok()?.0.to_vec()).ok()
 }
 
 fn read_certificate(key: &Path) -> Option<Certificate> {
@@ -170,9 +187,17 @@ fn read_public_beside(key: &Path) -> Option<Vec<u8>> {
     }
 }
 
-/// Reads a file that others may have put in the way: a FIFO or a device could keep us waiting, or never end.
-fn read_regular(path: &Path, largest: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+/// Reads a file that others may have put in the way: a FIFO or a device could keep us waiting, or never end. A descriptor
+/// that the caller opened may be of any kind. Also gives the mode of a file of ours that is open to other users.
+fn read_regular(path: &Path, largest: u64) -> io::Result<(Zeroizing<Vec<u8>>, Option<u32>)> {
     let too_large = || io::Error::other(format!("it is larger than {} MiB", largest >> 20));
+    if let Some(descriptor) = Descriptor::of_path(path) {
+        return match descriptor.read_once(largest) {
+            Ok(content) => Ok((Zeroizing::clone(&content), None)),
+            Err(e) if e.kind() == io::ErrorKind::FileTooLarge => Err(too_large()),
+            Err(e) => Err(e),
+        };
+    }
     let check = |meta: &Metadata| match meta.len() {
         _ if meta.is_dir() => Err(io::Error::from(io::ErrorKind::IsADirectory)),
         _ if !meta.is_file() => Err(io::Error::other("it is not a regular file")),
@@ -183,11 +208,14 @@ fn read_regular(path: &Path, largest: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     check(&fs::metadata(path)?)?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    let length = check(&file.metadata()?)?;
+    let meta = file.metadata()?;
+    let length = check(&meta)?;
+    let is_ours = meta.uid() == rustix::process::getuid().as_raw();
+    let open_mode = Some(meta.mode() & 0o7777).filter(|mode| is_ours && mode & 0o077 != 0);
     // Room for all at once: growing would leave copies of a key behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1));
     file.take(largest + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > largest { Err(too_large()) } else { Ok(bytes) }
+    if bytes.len() as u64 > largest { Err(too_large()) } else { Ok((bytes, open_mode)) }
 }
 
 fn parse_key(text: Secret) -> (KeyContent, Option<Vec<u8>>) {
