@@ -93,11 +93,11 @@ impl Signals {
 
     /// Until the returned value is dropped, a deadly signal runs `restore` first.
     pub(super) fn restore_first(&self, restore: impl FnOnce() + Send + 'static) -> io::Result<RestoreFirst> {
-        let heeded = || DEADLY.into_iter().enumerate().filter(|(_, signal)| *signal != SIGHUP || !ignores_hangup());
-        let mut arrivals = Arrivals::new(heeded().map(|(_, signal)| signal))?;
+        let listened = || DEADLY.into_iter().enumerate().filter(|(_, signal)| *signal != SIGHUP || !ignores_hangup());
+        let mut arrivals = Arrivals::new(listened().map(|(_, signal)| signal))?;
         self.defaults.set(false);
         if self.defaults.registered.set(()).is_ok() {
-            for (n, signal) in heeded() {
+            for (n, signal) in listened() {
                 flag::register_conditional_default(signal, Arc::clone(&self.defaults.applies[n]))?;
             }
         }

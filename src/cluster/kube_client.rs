@@ -27,6 +27,9 @@ use std::{
 use tokio::runtime::{Builder, Runtime};
 use zeroize::Zeroizing;
 
+/// Longer than any run.
+const LIFE_OF_A_PROCESS: Duration = Duration::from_hours(24 * 365);
+
 /// How long things may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadlines {
@@ -83,7 +86,7 @@ impl KubeClusters {
         let roots = Roots::parse(&setup.ca_pem)?;
         let failed = |e: std::io::Error| Error::Access { reason: format!("no runtime can be started: {e}") };
         let builder = &mut Builder::new_current_thread();
-        let runtime = builder.enable_io().enable_time().thread_keep_alive(Duration::MAX).build().map_err(failed)?;
+        let runtime = builder.enable_io().enable_time().thread_keep_alive(LIFE_OF_A_PROCESS).build().map_err(failed)?;
         // The runtime panics where it has no thread to look up a name with and can start none: it gets one now, when
         // that is an error, and keeps it.
         thread::Builder::new().spawn(|| ()).map(drop).map_err(failed)?;

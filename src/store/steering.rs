@@ -143,7 +143,8 @@ impl TrustedUsers {
         let is_sticky = meta.is_dir() && mode & STICKY != 0;
         // A device or FIFO is written to by design; what it says is as trusted as its owner.
         let counts = meta.is_dir() || meta.is_file();
-        (is_writable && !is_sticky && counts).then_some(Distrust::Writable { mode: mode & 0o7777 })
+        let is_open = is_writable && !is_sticky && counts && !is_read_only(path);
+        is_open.then_some(Distrust::Writable { mode: mode & 0o7777 })
     }
 }
 
@@ -158,6 +159,11 @@ fn names_of(path: &Path) -> VecDeque<OsString> {
 
 fn is_open_directory(meta: &fs::Metadata) -> bool {
     meta.permissions().mode() & 0o022 != 0
+}
+
+/// Mounted read-only: such as a volume of Kubernetes' ConfigMap, whose directory has mode 0777.
+fn is_read_only(path: &Path) -> bool {
+    rustix::fs::statvfs(path).is_ok_and(|mount| mount.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
 /// With an access list the group's bits of the mode stand for other users too.
