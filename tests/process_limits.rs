@@ -117,7 +117,7 @@ fn a_process_that_dies_leaves_no_core() {
     let env = TestEnv::with_local_hosts();
     env.ok(&["apply", "--yes"]);
     let silent = Listener::start(Manner::Silent);
-    let rest = format!("[[hosts]]\nname = \"silent\"\naddress = \"127.0.0.1\"\nport = {}\n", silent.port());
+    let rest = format!("[[hosts]]\nname = \"silent\"\naddress = \"127.0.0.1\"\nport = {}\n", silent.port);
     env.write("inventory.toml", env.read("inventory.toml") + &rest);
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "ulimit -c unlimited && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_kubemint")]);

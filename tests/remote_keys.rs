@@ -172,16 +172,16 @@ fn beside_an_ignored_key_another_key_and_the_agent_are_used() {
 
 #[test]
 fn nobody_is_asked_for_the_passphrase_of_a_key_that_is_ignored() {
-    let client = Client::new();
+    let mut client = Client::new();
     let key = client.make_key("locked", &["-t", "ed25519", "-N", PASSPHRASE]);
-    let client = Client { identity_files: vec![key.clone()], ..client };
+    client.identity_files = vec![key.clone()];
     let host = client.host(&TestHost::new("x"));
     assert_eq!(client.remote().locked_keys([&host], LockedKeys::All), std::slice::from_ref(&key));
     chmod(&key, 0o640);
     assert!(client.remote().locked_keys([&host], LockedKeys::All).is_empty());
     // A public key is for everybody.
     chmod(&key.with_extension("pub"), 0o666);
-    let client = Client { identity_files: vec![key.with_extension("pub")], ..client };
+    client.identity_files = vec![key.with_extension("pub")];
     let error = client.install(&TestHost::new("x"), &support::files::bundle()).unwrap_err();
     assert_ne!(error.code(), "key_open_to_others");
 }

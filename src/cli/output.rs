@@ -10,6 +10,7 @@ use crate::{
     store::Stream,
 };
 use comfy_table::{Table, presets};
+use rustix::{fs::FileType, io::Errno};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 use tracing::level_filters::LevelFilter;
@@ -214,9 +215,19 @@ fn paint(color: bool, tone: Tone, text: &str) -> String {
 fn write_out(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Failure::unexpected(&e)),
+        Err(e) if !is_reader_gone(&e) => Err(Failure::unexpected(&e)),
         _ => Ok(()),
     }
+}
+
+/// A pipe that was closed, or a terminal that was: every write to it fails with EIO then.
+fn is_reader_gone(error: &io::Error) -> bool {
+    let is_device = || {
+        let stat = rustix::fs::fstat(io::stdout());
+        stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice)
+    };
+    let is_hung_up = Errno::from_io_error(error) == Some(Errno::IO) && is_device();
+    error.kind() == io::ErrorKind::BrokenPipe || is_hung_up
 }
 
 fn write_err(text: &str) {
