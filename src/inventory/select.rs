@@ -4,7 +4,7 @@
 //! the inventory's order. Files are named, not read, here.
 
 use super::{
-    diagnostics::{did_you_mean, nearest, quoted},
+    diagnostics::{did_you_mean, nearest, quoted, shown},
     glob::Glob,
     model::{Host, Role},
     names::UnknownRole,
@@ -49,7 +49,7 @@ pub enum PatternError {
     Kind(String),
     #[error("bad pattern {}: \"!\" twice", quoted(.0))]
     TwiceNot(String),
-    #[error("a file of patterns cannot name another (@{})", .0.display())]
+    #[error("a file of patterns cannot name another (@{})", shown(&.0.display().to_string()))]
     NestedFile(PathBuf),
     #[error("the file holds no pattern")]
     EmptyFile,

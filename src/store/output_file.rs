@@ -134,7 +134,7 @@ fn look_at_target(path: &Path, target: PathBuf, existing: Existing) -> Result<Pl
     let kind = match fs::symlink_metadata(&target) {
         Err(e) if e.kind() == io::ErrorKind::NotFound && target == path => return Ok(Place::Regular(target)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-        other => Some(other.map_err(|e| Error::io("look at", path, e))?.file_type()),
+        other => Some(other.map_err(|e| Error::io("write", path, e))?.file_type()),
     };
     match kind {
         Some(kind) if kind.is_char_device() || kind.is_block_device() || kind.is_fifo() => Ok(Place::Special),

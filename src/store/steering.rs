@@ -168,8 +168,7 @@ fn is_read_only(path: &Path) -> bool {
 
 /// With an access list the group's bits of the mode stand for other users too.
 fn has_access_list(path: &Path) -> bool {
-    let mut none = [0_u8; 0];
-    rustix::fs::getxattr(path, ACCESS_LIST, &mut none).is_ok_and(|length| length > 0)
+    rustix::fs::getxattr_query(path, ACCESS_LIST).is_ok_and(|length| length > 0)
 }
 
 /// Groups that /etc/group has and of which only `trusted` users are members, by /etc/group and /etc/passwd: a user's own

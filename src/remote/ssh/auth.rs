@@ -144,7 +144,7 @@ impl Login<'_> {
                 }
                 Ok(false)
             }
-            KeyContent::Unreadable(reason) => {
+            KeyContent::Unreadable(reason) | KeyContent::Exhausted(_, reason) => {
                 tracing::debug!("{}: {name} is not usable: {reason}", self.link.endpoint);
                 self.tried.push(format!("{name} (not usable: {reason})"));
                 Ok(false)
@@ -245,7 +245,10 @@ impl Login<'_> {
                 match &key.content {
                     KeyContent::Unreadable(reason) => return Error::KeyUnreadable { path, reason: reason.clone() },
                     KeyContent::OpenToOthers { mode } => return Error::KeyOpenToOthers { path, mode: *mode },
-                    KeyContent::Private(_) | KeyContent::Encrypted(_) | KeyContent::PublicOnly => {}
+                    KeyContent::Private(_)
+                    | KeyContent::Encrypted(_)
+                    | KeyContent::PublicOnly
+                    | KeyContent::Exhausted(..) => {}
                 }
             }
         }

@@ -5,20 +5,17 @@ use super::{
     certificate::Certificate,
     key_decryption::{UnlockError, unlock},
     known_hosts::KnownHosts,
+    own_file::read_regular,
 };
 use crate::{
-    inherited::Descriptor,
-    remote::Error,
+    remote::{Error, Resource},
     secret::{ExposeSecret, Secret},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use rustix::fs::{Mode, OFlags};
 use std::{
     collections::HashMap,
     ffi::OsString,
-    fs::{self, File, Metadata},
-    io::{self, Read},
-    os::unix::fs::MetadataExt,
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
@@ -50,6 +47,8 @@ pub(super) enum KeyContent {
         mode: u32,
     },
     Unreadable(String),
+    /// It could not be opened for want of this, which may pass: not kept.
+    Exhausted(Resource, String),
 }
 
 impl std::fmt::Debug for KeyContent {
@@ -60,6 +59,7 @@ impl std::fmt::Debug for KeyContent {
             Self::PublicOnly => "PublicOnly",
             Self::OpenToOthers { .. } => "OpenToOthers",
             Self::Unreadable(_) => "Unreadable",
+            Self::Exhausted(..) => "Exhausted",
         })
     }
 }
@@ -69,8 +69,17 @@ impl std::fmt::Debug for KeyContent {
 pub(super) struct FileCache {
     keys: OncePerPath<Arc<KeyFile>>,
     certificates: OncePerPath<Option<Arc<Certificate>>>,
-    known_hosts: OncePerPath<Result<Arc<KnownHosts>, String>>,
+    known_hosts: OncePerPath<Result<Arc<KnownHosts>, Unread>>,
 }
+
+/// Why a known_hosts file could not be read; `resource`: for want of this, which may pass.
+#[derive(Debug, Clone)]
+struct Unread {
+    resource: Option<Resource>,
+    reason: String,
+}
+
+const DURING: &str = "to read keys and known_hosts with";
 
 #[derive(Debug)]
 struct OncePerPath<T>(Mutex<HashMap<PathBuf, Arc<OnceLock<T>>>>);
@@ -90,6 +99,11 @@ impl<T: Clone> OncePerPath<T> {
         cell.get_or_init(|| read(path)).clone()
     }
 
+    /// Reads it again the next time.
+    fn forget(&self, path: &Path) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+    }
+
     fn replace(&self, path: &Path, value: T) {
         let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         cells.insert(path.to_owned(), Arc::new(OnceLock::from(value)));
@@ -99,7 +113,29 @@ impl<T: Clone> OncePerPath<T> {
 impl FileCache {
     /// The keys at `paths`, in that order.
     pub fn keys(&self, paths: &[PathBuf]) -> Vec<Arc<KeyFile>> {
-        paths.iter().map(|path| self.keys.value(path, |path| Arc::new(read_key(path)))).collect()
+        let read = |path: &PathBuf| {
+            let key = self.keys.value(path, |path| Arc::new(read_key(path)));
+            if let KeyContent::Exhausted(..) = key.content {
+                self.keys.forget(path);
+            }
+            key
+        };
+        paths.iter().map(read).collect()
+    }
+
+    /// The same for a login.
+    ///
+    /// # Errors
+    /// [`Error::Exhausted`].
+    pub fn keys_to_offer(&self, paths: &[PathBuf]) -> Result<Vec<Arc<KeyFile>>, Error> {
+        let keys = self.keys(paths);
+        let exhausted = keys.iter().find_map(|key| match &key.content {
+            KeyContent::Exhausted(resource, reason) => {
+                Some(Error::Exhausted { resource: *resource, during: DURING, reason: reason.clone() })
+            }
+            _ => None,
+        });
+        exhausted.map_or(Ok(keys), Err)
     }
 
     /// The certificates at `paths`; a file that holds none is left out.
@@ -125,35 +161,38 @@ impl FileCache {
     /// The files at `paths`; one that is not there is empty.
     ///
     /// # Errors
-    /// [`Error::KnownHostsUnreadable`].
+    /// [`Error::KnownHostsUnreadable`], [`Error::Exhausted`].
     pub fn known_hosts(&self, paths: &[PathBuf]) -> Result<Vec<Arc<KnownHosts>>, Error> {
-        let unreadable = |path: &PathBuf, reason| Error::KnownHostsUnreadable { path: path.clone(), reason };
+        let unreadable = |path: &PathBuf, Unread { resource, reason }| match resource {
+            Some(resource) => {
+                self.known_hosts.forget(path);
+                Error::Exhausted { resource, during: DURING, reason }
+            }
+            None => Error::KnownHostsUnreadable { path: path.clone(), reason },
+        };
         let read = |path: &PathBuf| self.known_hosts.value(path, read_known_hosts).map_err(|e| unreadable(path, e));
         paths.iter().map(read).collect()
     }
 }
 
-fn read_known_hosts(path: &Path) -> Result<Arc<KnownHosts>, String> {
+fn read_known_hosts(path: &Path) -> Result<Arc<KnownHosts>, Unread> {
     match read_regular(path, LARGEST_KNOWN_HOSTS) {
         Ok((bytes, _)) => Ok(Arc::new(KnownHosts::parse(path, &String::from_utf8_lossy(&bytes)))),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Arc::default()),
-        Err(e) => Err(e.to_string()),
+        Err(e) => Err(Unread { resource: Resource::of(&e), reason: e.to_string() }),
     }
 }
 
 fn read_key(path: &Path) -> KeyFile {
-    let text = read_regular(path, LARGEST_KEY).map_err(|e| e.to_string()).and_then(|(mut bytes, open_mode)| {
-        String::from_utf8(std::mem::take(&mut *bytes)).map(|text| (Secret::from(text), open_mode)).map_err(|e| {
-            drop(Zeroizing::new(e.into_bytes()));
-            "it is not text".to_owned()
-        })
-    });
-    let (content, public, open_mode) = match text {
-        Ok((text, open_mode)) => {
-            let (content, public) = parse_key(text);
+    let (content, public, open_mode) = match read_regular(path, LARGEST_KEY) {
+        Ok((bytes, open_mode)) => {
+            let (content, public) = parse_key_bytes(bytes);
             (content, public, open_mode)
         }
-        Err(reason) => (KeyContent::Unreadable(reason), None, None),
+        Err(e) => {
+            let unreadable = || KeyContent::Unreadable(e.to_string());
+            (Resource::of(&e).map_or_else(unreadable, |of| KeyContent::Exhausted(of, e.to_string())), None, None)
+        }
     };
     let is_private = matches!(content, KeyContent::Encrypted(_) | KeyContent::Private(_));
     let public = if is_private { public.or_else(|| read_public_beside(path)) } else { public };
@@ -187,35 +226,14 @@ fn read_public_beside(key: &Path) -> Option<Vec<u8>> {
     }
 }
 
-/// Reads a file that others may have put in the way: a FIFO or a device could keep us waiting, or never end. A descriptor
-/// that the caller opened may be of any kind. Also gives the mode of a file of ours that is open to other users.
-fn read_regular(path: &Path, largest: u64) -> io::Result<(Zeroizing<Vec<u8>>, Option<u32>)> {
-    let too_large = || io::Error::other(format!("it is larger than {} MiB", largest >> 20));
-    if let Some(descriptor) = Descriptor::of_path(path) {
-        return match descriptor.read_once(largest) {
-            Ok(content) => Ok((Zeroizing::clone(&content), None)),
-            Err(e) if e.kind() == io::ErrorKind::FileTooLarge => Err(too_large()),
-            Err(e) => Err(e),
-        };
+fn parse_key_bytes(mut bytes: Zeroizing<Vec<u8>>) -> (KeyContent, Option<Vec<u8>>) {
+    match String::from_utf8(std::mem::take(&mut *bytes)) {
+        Ok(text) => parse_key(Secret::from(text)),
+        Err(e) => {
+            drop(Zeroizing::new(e.into_bytes()));
+            (KeyContent::Unreadable("it is not text".to_owned()), None)
+        }
     }
-    let check = |meta: &Metadata| match meta.len() {
-        _ if meta.is_dir() => Err(io::Error::from(io::ErrorKind::IsADirectory)),
-        _ if !meta.is_file() => Err(io::Error::other("it is not a regular file")),
-        length if length > largest => Err(too_large()),
-        length => Ok(length),
-    };
-    // Before it is opened, because opening may already do something to a device; after, because it may be another now.
-    check(&fs::metadata(path)?)?;
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    let meta = file.metadata()?;
-    let length = check(&meta)?;
-    let is_ours = meta.uid() == rustix::process::getuid().as_raw();
-    let open_mode = Some(meta.mode() & 0o7777).filter(|mode| is_ours && mode & 0o077 != 0);
-    // Room for all at once: growing would leave copies of a key behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1));
-    file.take(largest + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > largest { Err(too_large()) } else { Ok((bytes, open_mode)) }
 }
 
 fn parse_key(text: Secret) -> (KeyContent, Option<Vec<u8>>) {

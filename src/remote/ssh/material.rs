@@ -86,7 +86,9 @@ impl SshRemote {
                 KeyContent::Private(_) => MaterialState::Usable,
                 KeyContent::OpenToOthers { mode } => MaterialState::OpenToOthers { mode: *mode },
                 KeyContent::Unreadable(_) if !key.path.exists() => MaterialState::Missing,
-                KeyContent::Unreadable(reason) => MaterialState::Unusable(reason.clone()),
+                KeyContent::Unreadable(reason) | KeyContent::Exhausted(_, reason) => {
+                    MaterialState::Unusable(reason.clone())
+                }
                 KeyContent::Encrypted(_) | KeyContent::PublicOnly => MaterialState::NeedsAgent,
             };
             (key.path.clone(), state)

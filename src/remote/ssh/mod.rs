@@ -17,6 +17,7 @@ mod known_hosts;
 mod line;
 mod locked_keys;
 mod material;
+mod own_file;
 mod password_login;
 mod pattern;
 mod resolve;
