@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod digest;
 pub mod entropy;
+pub mod inherited;
 pub mod secret;
 // 1 domain: no I/O, no printing, no clock of its own
 pub mod bundle;

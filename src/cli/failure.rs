@@ -164,6 +164,7 @@ impl From<store::Error> for Failure {
             }
             store::Error::RunDamaged { .. } => "run_damaged",
             store::Error::Exists { .. } => "file_exists",
+            store::Error::ForeignLink { .. } => "untrusted_file",
             store::Error::Unfit { .. } | store::Error::Io { .. } => "state_io",
         };
         Self::refused(code, error.to_string()).hint(error.hint())

@@ -4,7 +4,10 @@ use super::{
     context::Context,
     failure::{Exit, Failure},
 };
-use crate::{inventory, store};
+use crate::{
+    inventory,
+    store::{Existing, Stream},
+};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -15,7 +18,7 @@ Examples:
   kubemint init                       ./inventory.toml (or what -i names)
   kubemint init clusters/berlin.toml  another place; its folder is made too")]
 pub(super) struct Args {
-    /// Where to write it [default: what -i/--inventory names]
+    /// Where to write it; - is standard output [default: what -i/--inventory names]
     file: Option<PathBuf>,
 }
 
@@ -35,13 +38,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
                 .hint("name a folder you may write to")
         })?;
     }
-    store::write_new_file(&target, inventory::EXAMPLE.as_bytes(), 0o644).map_err(|e| {
-        Failure::bad_input(
-            if matches!(e, store::Error::Exists { .. }) { "file_exists" } else { "file_unwritable" },
-            e.to_string(),
-        )
-        .hint(e.hint())
-    })?;
+    let file = context.output_file(path, Existing::Refused)?;
+    context.write_output(&file, inventory::EXAMPLE)?;
+    if file.stream() == Some(Stream::Output) {
+        return Ok(Exit::Done);
+    }
     let shown = path.display().to_string();
     context.output.answer(&Document { schema: "kubemint/init", version: 1, path: &shown }, || {
         format!("wrote {shown}; set cluster.server and [[hosts]] in it, then: kubemint -i {shown} plan\n")

@@ -4,11 +4,13 @@
 mod args;
 mod ask;
 mod context;
+mod core_dumps;
 mod failure;
 mod output;
 mod passwords;
 mod progress;
 mod signals;
+mod steering;
 
 #[cfg(feature = "k8s")]
 mod approve;
@@ -56,6 +58,7 @@ pub fn command() -> clap::Command {
 ///
 /// A panic is a bug: it is reported by place only, since its message may hold anything, and ends with exit code 1.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    core_dumps::prevent();
     Output::report_panics();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     panic::catch_unwind(|| run_command(&arguments)).unwrap_or(Exit::Unexpected).into()

@@ -5,8 +5,12 @@ use super::{
     args::{ColorChoice, Format, Global},
     failure::{Exit, Failure},
 };
-use crate::secret::{ExposeSecret, Secret};
+use crate::{
+    secret::{ExposeSecret, Secret},
+    store::Stream,
+};
 use comfy_table::{Table, presets};
+use rustix::{fs::FileType, io::Errno};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 use tracing::level_filters::LevelFilter;
@@ -97,6 +101,17 @@ impl Output {
     /// An answer that is a secret, printed because it was asked for by name.
     pub(super) fn answer_secret(secret: &Secret) -> Result<(), Failure> {
         write_out(secret.expose_secret())
+    }
+
+    /// What a flag sends to a stream of ours in place of a file, such as `--prometheus -`.
+    pub(super) fn stream(&self, stream: Stream, text: &str) -> Result<(), Failure> {
+        match stream {
+            Stream::Output => write_out(text),
+            Stream::Errors => {
+                write_err(text);
+                Ok(())
+            }
+        }
     }
 
     /// A line for the person at the terminal.
@@ -200,9 +215,19 @@ fn paint(color: bool, tone: Tone, text: &str) -> String {
 fn write_out(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Failure::unexpected(&e)),
+        Err(e) if !is_reader_gone(&e) => Err(Failure::unexpected(&e)),
         _ => Ok(()),
     }
+}
+
+/// A pipe that was closed, or a terminal that was: every write to it fails with EIO then.
+fn is_reader_gone(error: &io::Error) -> bool {
+    let is_device = || {
+        let stat = rustix::fs::fstat(io::stdout());
+        stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice)
+    };
+    let is_hung_up = Errno::from_io_error(error) == Some(Errno::IO) && is_device();
+    error.kind() == io::ErrorKind::BrokenPipe || is_hung_up
 }
 
 fn write_err(text: &str) {

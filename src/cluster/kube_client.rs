@@ -11,14 +11,23 @@ use super::{
     retry::{Repeat, Retries},
     review, transport,
 };
-use crate::{clock::Clock, inventory::ServerUrl, token::BootstrapTokenSecret};
+use crate::{
+    clock::Clock,
+    entropy::{self, OsEntropy},
+    inventory::ServerUrl,
+    token::BootstrapTokenSecret,
+};
 use http::Method;
 use std::{
     sync::{Arc, Mutex, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 use tokio::runtime::{Builder, Runtime};
 use zeroize::Zeroizing;
+
+/// Longer than any run.
+const LIFE_OF_A_PROCESS: Duration = Duration::from_hours(24 * 365);
 
 /// How long things may take.
 #[derive(Debug, Clone, Copy)]
@@ -74,8 +83,13 @@ impl KubeClusters {
     /// [`Error::Access`]: no CA certificate, or no runtime can be started.
     pub fn new(setup: Setup) -> Result<Self, Error> {
         let roots = Roots::parse(&setup.ca_pem)?;
-        let runtime = Builder::new_current_thread().enable_io().enable_time().build();
-        let runtime = runtime.map_err(|e| Error::Access { reason: format!("no runtime can be started: {e}") })?;
+        let failed = |e: std::io::Error| Error::Access { reason: format!("no runtime can be started: {e}") };
+        let builder = &mut Builder::new_current_thread();
+        let runtime = builder.enable_io().enable_time().thread_keep_alive(LIFE_OF_A_PROCESS).build().map_err(failed)?;
+        // The runtime panics where it has no thread to look up a name with and can start none: it gets one now, when
+        // that is an error, and keeps it.
+        thread::Builder::new().spawn(|| ()).map(drop).map_err(failed)?;
+        drop(runtime.spawn_blocking(|| ()));
         Ok(Self(Arc::new(Shared { roots, setup, admin: Mutex::new(None), runtime: Some(runtime) })))
     }
 }
@@ -134,7 +148,7 @@ impl KubeCluster {
                 Ok(body) => return Ok(body),
                 Err(failed) => failed,
             };
-            let Some(pause) = retries.pause_after(&failed, Instant::now(), rand::random()) else {
+            let Some(pause) = retries.pause_after(&failed, Instant::now(), entropy::jitter(&OsEntropy)) else {
                 return Err(failed.error);
             };
             tracing::debug!("{}: once more in {} ms: {}", self.server, pause.as_millis(), failed.error.code());

@@ -2,10 +2,15 @@
 //! be done about it. Loops match variants, never text. No value here holds a secret: whatever a host said has been
 //! through [`crate::secret::scrub`].
 
-use super::{file_error::FileError, password::PasswordFate};
+use super::{
+    exhausted::Resource,
+    file_error::FileError,
+    key_evidence::{KnownEntry, OfferedKey, known_types},
+    password::PasswordFate,
+};
 use crate::bundle::Validity;
 use jiff::Timestamp;
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 /// What may be done about an [`Error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,36 +25,6 @@ pub enum RetryClass {
     HostFault,
     /// Something on this machine must be mended first.
     Misconfigured,
-}
-
-/// An entry of a known_hosts file, for messages.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownEntry {
-    pub file: PathBuf,
-    /// From 1.
-    pub line: usize,
-    pub key_type: String,
-}
-
-impl fmt::Display for KnownEntry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file.display(), self.line)
-    }
-}
-
-/// The key a host shows. Displays as `TYPE SHA256:…`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OfferedKey {
-    /// The host as known_hosts names it: `name` or `[name]:port`.
-    pub host: String,
-    pub key_type: String,
-    pub fingerprint: String,
-}
-
-impl fmt::Display for OfferedKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.key_type, self.fingerprint)
-    }
 }
 
 /// Why a host could not be read or written. One per host.
@@ -91,6 +66,8 @@ pub enum Error {
     PasswordExpired { user: String },
     #[error("cannot use key file {}: {reason}", .path.display())]
     KeyUnreadable { path: PathBuf, reason: String },
+    #[error("key file {} is ignored: other users may use it (mode {mode:04o})", .path.display())]
+    KeyOpenToOthers { path: PathBuf, mode: u32 },
     #[error("key file {} is encrypted, and the agent does not hold it", .path.display())]
     KeyEncrypted { path: PathBuf },
     /// The jump host could not be logged in to, or was lost and could not again: for the rest of the run.
@@ -130,6 +107,11 @@ pub enum Error {
     CommandOutcomeUnknown { cause: Box<Error> },
     #[error("no shell could be started on this machine: {reason}")]
     LocalShell { reason: String },
+    #[error("this machine has {resource} {during}: {reason}")]
+    Exhausted { resource: Resource, during: &'static str, reason: String },
+    /// A panic of ours, caught: the other hosts go on.
+    #[error("kubemint has a bug, which struck while it worked on this host; what was done there is not known")]
+    Bug,
     #[error("no random bytes: {0}")]
     Entropy(#[from] crate::entropy::Error),
     #[error("{path:?} cannot be installed: {reason}")]
@@ -153,11 +135,6 @@ pub enum Error {
     /// What the last of several attempts came to; never nested.
     #[error("{last} (tried {attempts} times)")]
     Retried { attempts: u32, last: Box<Error> },
-}
-
-fn known_types(known: &[KnownEntry]) -> String {
-    let list: Vec<_> = known.iter().map(|k| format!("{} at {k}", k.key_type)).collect();
-    if list.is_empty() { String::new() } else { format!("; known is {}", list.join(", ")) }
 }
 
 fn joined(errors: &[FileError]) -> String {
@@ -194,6 +171,7 @@ impl Error {
             Self::KnownHostsUnreadable { .. } => "known_hosts_unreadable",
             Self::AuthFailed { .. } => "auth_failed",
             Self::KeyUnreadable { .. } => "key_unreadable",
+            Self::KeyOpenToOthers { .. } => "key_open_to_others",
             Self::KeyEncrypted { .. } => "key_encrypted",
             Self::JumpFailed { .. } => "jump_failed",
             Self::ForwardingRefused { .. } => "forwarding_refused",
@@ -209,6 +187,8 @@ impl Error {
             Self::HostExhausted { .. } => "host_resources",
             Self::CommandOutcomeUnknown { .. } => "command_outcome_unknown",
             Self::LocalShell { .. } => "local_shell_failed",
+            Self::Exhausted { resource, .. } => resource.code(),
+            Self::Bug => "unexpected",
             Self::Entropy(_) => "entropy_failed",
             Self::PathUnusable { .. } => "path_unusable",
             Self::ToolMissing { .. } => "tool_missing",
@@ -237,9 +217,11 @@ impl Error {
             // One that several hosts have refused: mistyped here.
             Self::AuthFailed { password: PasswordFate::Withheld, .. }
             | Self::BecomePassword { fate: PasswordFate::Withheld, .. } => RetryClass::Misconfigured,
-            Self::DnsBusy { .. } | Self::ConnectRefused { .. } | Self::UnreachableFromJump { .. } => {
-                RetryClass::Retryable
-            }
+            Self::DnsBusy { .. }
+            | Self::ConnectRefused { .. }
+            | Self::UnreachableFromJump { .. }
+            // Other hosts give back what they hold.
+            | Self::Exhausted { .. } => RetryClass::Retryable,
             Self::DnsFailed { .. }
             | Self::ConnectTimeout { .. }
             | Self::Unreachable { .. }
@@ -267,9 +249,11 @@ impl Error {
             | Self::HostExhausted { .. }
             | Self::ToolMissing { .. }
             | Self::ClockOutsideValidity { .. }
+            | Self::Bug
             | Self::Files(_) => RetryClass::HostFault,
             Self::KnownHostsUnreadable { .. }
             | Self::KeyUnreadable { .. }
+            | Self::KeyOpenToOthers { .. }
             | Self::KeyEncrypted { .. }
             | Self::SshConfigFailed { .. }
             | Self::ProxyCommandUnsupported { .. }
@@ -324,6 +308,9 @@ impl Error {
                  `passwd {user}`; then run again"
             ),
             Self::KeyUnreadable { .. } => "check [ssh] identity_files: an OpenSSH or PEM private key is wanted".into(),
+            Self::KeyOpenToOthers { path, .. } => {
+                format!("run `chmod 600 {}`, and make a new key if others may have read this one", path.display())
+            }
             Self::KeyEncrypted { path } => {
                 format!(
                     "load it into an agent, `ssh-add {}`, or give its passphrase: --ask-key-passphrase, \
@@ -371,6 +358,8 @@ impl Error {
                     .into()
             }
             Self::LocalShell { .. } => "an `sh` must be in /bin or /usr/bin".into(),
+            Self::Exhausted { resource, .. } => resource.hint().into(),
+            Self::Bug => "please report it; `kubemint status` shows what the host holds".into(),
             Self::Entropy(_) => "this machine's random source must work before anything is installed".into(),
             Self::PathUnusable { .. } => {
                 "paths below root may hold letters, digits and . _ - + @ only; root may hold no control characters"

@@ -5,9 +5,11 @@
 
 mod dispatch;
 mod error;
+mod exhausted;
 mod file_error;
 mod frame;
 pub mod installer;
+mod key_evidence;
 pub mod kubelet;
 pub mod local;
 mod password;
@@ -18,8 +20,10 @@ mod sudo;
 mod untouched;
 
 pub use dispatch::HostRemote;
-pub use error::{Error, KnownEntry, OfferedKey, RetryClass};
+pub use error::{Error, RetryClass};
+pub use exhausted::Resource;
 pub use file_error::{FileError, FileFault};
+pub use key_evidence::{KnownEntry, OfferedKey};
 pub use local::LocalRemote;
 pub use password::{Password, PasswordFate};
 pub use ssh::{SshConfig, SshRemote, UnlockError};

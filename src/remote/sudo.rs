@@ -9,7 +9,10 @@ use super::{
     Error, LARGEST_REPLY, Password, PasswordFate, SHELL_WORKS,
     password::{Attempt, Denied},
 };
-use crate::secret::{ExposeSecret, Secret, scrub};
+use crate::{
+    entropy::{OsEntropy, random_bytes},
+    secret::{ExposeSecret, Secret, scrub},
+};
 use std::time::Duration;
 
 /// One host's sudo.
@@ -36,9 +39,12 @@ pub(super) enum Step {
 
 impl<'p> Dialogue<'p> {
     /// `limit`: how long to wait for other hosts that try the password first.
-    pub fn new(password: &'p Password, user: &str, limit: Duration) -> Self {
-        let nonce = format!("{:032x}", rand::random::<u128>());
-        Self { nonce, user: user.to_owned(), password, limit, attempt: None, said: Vec::new() }
+    ///
+    /// # Errors
+    /// [`Error::Entropy`].
+    pub fn new(password: &'p Password, user: &str, limit: Duration) -> Result<Self, Error> {
+        let nonce = format!("{:032x}", u128::from_be_bytes(random_bytes(&OsEntropy)?));
+        Ok(Self { nonce, user: user.to_owned(), password, limit, attempt: None, said: Vec::new() })
     }
 
     /// For a login shell: in single quotes stands nothing that any of them reads otherwise, and `exec` is for the `sh`
@@ -145,7 +151,7 @@ mod tests {
     }
 
     fn dialogue(password: &Password) -> Dialogue<'_> {
-        Dialogue { nonce: "N".into(), ..Dialogue::new(password, "ops", NOBODY_WAITS) }
+        Dialogue { nonce: "N".into(), ..Dialogue::new(password, "ops", NOBODY_WAITS).unwrap() }
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub enum Error {
     AmbiguousRun { wanted: String, found: Vec<String> },
     #[error("{} cannot be read as the record of a run: {what}", path.display())]
     RunDamaged { path: PathBuf, what: String },
+    #[error("{} is a symbolic link that another user could have made", path.display())]
+    ForeignLink { path: PathBuf },
     #[error("{} exists already", path.display())]
     Exists { path: PathBuf },
     #[error("cannot read {}: {fault}", path.display())]
@@ -68,6 +70,7 @@ impl Error {
             Self::RunDamaged { .. } => {
                 "the other runs and the credentials are not concerned; `kubemint status` shows what hosts hold".into()
             }
+            Self::ForeignLink { .. } => "name the file that it leads to, or one in a directory of your own".into(),
             Self::Exists { .. } => "choose another name, or move the file away first".into(),
             Self::Unfit { fault: Unfit::NotUtf8 { .. }, .. } => "save the file as UTF-8".into(),
             Self::Unfit { .. } => "check that the path names the file you mean".into(),

@@ -11,23 +11,26 @@ mod file;
 mod input;
 mod kept_runs;
 mod lock;
+mod output_file;
 mod runs;
 mod snapshot;
 mod space;
 mod state;
+mod steering;
 mod trust;
 
-pub use atomic::{check_writable, replace_public_file, write_new_file};
 pub use error::{Error, Unfit};
 pub use extra::ExtraFile;
 pub use file::StoredFile;
-pub use input::{read_bytes, read_capped, read_stream, read_text};
+pub use input::{read_bytes, read_capped, read_descriptor, read_text};
 pub use kept_runs::{RunRecord, Runs, read_record};
 pub use lock::Lock;
+pub use output_file::{Existing, OutputFile, Stream};
 pub use runs::{Journal, RunId};
 pub use snapshot::Snapshot;
 pub use space::Space;
 pub use state::{CaOrigin, CaRecord, CertificateRecord, RowRecord, State, TokenRecord};
+pub use steering::{Exposed, TrustedUsers};
 pub use trust::{Distrust, mode_open_to_others};
 
 use atomic::StagedFile;

@@ -3,6 +3,7 @@
 use super::{
     Interrupt, InterruptObserver,
     breaker::Breaker,
+    fanout::guarded,
     journal::Entry,
     report::{ErrorReport, FileReport, HostReport, HostStatus, RunReport, Summary, Twin, TwinKind},
     skew,
@@ -128,7 +129,11 @@ pub(super) fn work_on_hosts<T: Target>(
     let begin = |index: usize, breaker: &Breaker| {
         // A host that is not noted as begun is retried all the same.
         let _ = journal.note(&Entry::Begun { at: fleet.clock.now(), host: targets[index].host().name.as_str() });
-        work(index, breaker)
+        let lost = || {
+            breaker.count_failed(&remote::Error::Bug);
+            failed(targets[index].host(), &remote::Error::Bug, Duration::ZERO)
+        };
+        guarded(|| work(index, breaker), lost)
     };
     let results = run_in_waves(fleet, &hosts, begin, |event| match event {
         Event::Interrupted(in_flight) => observer.interrupted(in_flight),

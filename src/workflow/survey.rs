@@ -13,7 +13,10 @@ use crate::{
     bundle::{Bundle, CredentialSet, FileKind, HostFile},
     digest::{Digest, Fingerprint},
     pki,
-    remote::installer::{self, FileState, FileView, Found, HostView},
+    remote::{
+        self,
+        installer::{self, FileState, FileView, Found, HostView},
+    },
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
@@ -203,14 +206,15 @@ pub fn survey_hosts(
                 None => installer::probe_host,
                 Some(_) => installer::in_use::probe_host_in_use,
             };
-            match probe(fleet.remote, bundle.host, &bundle.files, fleet.foreign, fleet.entropy) {
+            let read = || match probe(fleet.remote, bundle.host, &bundle.files, fleet.foreign, fleet.entropy) {
                 Ok(view) => {
                     let survey = describe(bundle, &view, &own, fleet.clock.now());
                     let upkeep = judge.as_ref().and_then(|judge| judge.judge(bundle, &view, &survey.files));
                     (HostSurvey { upkeep, ..survey }, Some(Identity::of(&view)))
                 }
                 Err(error) => (unread(bundle, ErrorReport::of_host(&error)), None),
-            }
+            };
+            fanout::guarded(read, || (unread(bundle, ErrorReport::of_host(&remote::Error::Bug)), None))
         },
         |progress| match progress {
             Progress::Started(_) => {}

@@ -149,9 +149,9 @@ fn read_run(runs: &Runs, wanted: &str) -> Result<KeptRun, Failure> {
     Ok(runs::parse_record(id.as_str(), &runs.path(&id), &runs.read(&id)?)?)
 }
 
-/// No run's id has a slash or a full stop in it.
+/// No run's id has a slash or a full stop in it; `-` is standard input.
 pub(super) fn path_in(wanted: &str) -> Option<&Path> {
-    (wanted.contains('/') || wanted.ends_with(".json")).then(|| Path::new(wanted))
+    (wanted == "-" || wanted.contains('/') || wanted.ends_with(".json")).then(|| Path::new(wanted))
 }
 
 /// A report, or a run's directory, wherever it is.

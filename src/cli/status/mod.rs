@@ -16,7 +16,7 @@ use crate::{
     bundle,
     inventory::Limits,
     remote::installer::ForeignPolicy,
-    store,
+    store::{Existing, Stream},
     workflow::{
         generate::{Step, StepAction},
         report::ErrorReport,
@@ -49,7 +49,8 @@ pub(super) struct Args {
     /// A certificate that ends within this time is due
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = DEFAULT_WITHIN)]
     within: SignedDuration,
-    /// Write what was found for node_exporter's textfile collector, which reads *.prom; replaced as a whole
+    /// Write what was found for node_exporter's textfile collector, which reads *.prom; a file is replaced as a whole, a
+    /// FIFO or device written to; - is standard output, in place of the table
     #[arg(long, value_name = "FILE")]
     prometheus: Option<PathBuf>,
     #[command(flatten)]
@@ -90,9 +91,7 @@ struct Summary {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
-    if let Some(file) = &args.prometheus {
-        store::check_writable(&context.path(file)).map_err(|error| unwritable(&error))?;
-    }
+    let prometheus = args.prometheus.as_ref().map(|path| context.output_file(path, Existing::Replaced)).transpose()?;
     let inventory = context.inventory()?;
     let hosts = context.hosts(&inventory)?;
     let (Prepared { store, snapshot, plan }, ca_problem) = Prepared::to_show(context, &inventory)?;
@@ -132,21 +131,19 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         due: surveys.iter().filter(|survey| survey.upkeep.as_ref().is_some_and(Upkeep::is_due)).count(),
     };
     let interrupted = context.signals.exit();
-    if let (Some(file), None) = (&args.prometheus, interrupted) {
-        let metrics = exposition::render_metrics(&surveys, outlook.now);
-        store::replace_public_file(&context.path(file), metrics.as_bytes()).map_err(|error| unwritable(&error))?;
+    if let (Some(file), None) = (&prometheus, interrupted) {
+        context.write_output(file, &exposition::render_metrics(&surveys, outlook.now))?;
     }
-    context.output.answer(&document, || table::render(context.output, &document, &inventory))?;
+    // Metrics on standard output are the answer, and stand there alone.
+    if prometheus.and_then(|file| file.stream()) != Some(Stream::Output) {
+        context.output.answer(&document, || table::render(context.output, &document, &inventory))?;
+    }
     Ok(match interrupted {
         Some(interrupted) => interrupted,
         None if document.summary.failed > 0 => Exit::HostsFailed,
         None if args.exit_code && document.summary.drift + document.due > 0 => Exit::Drift,
         None => Exit::Done,
     })
-}
-
-fn unwritable(error: &store::Error) -> Failure {
-    Failure::bad_input("file_unwritable", error.to_string()).hint("name a file in a directory you may write to")
 }
 
 const fn word(verdict: Verdict) -> &'static str {

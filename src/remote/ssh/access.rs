@@ -82,7 +82,7 @@ impl Access {
         // The password is the hosts'. Whoever runs a jump host would learn it there, and with it every host.
         let password = self.config.password.as_ref().filter(|_| place == Place::Target);
         let means = Means {
-            keys: self.files.keys(&self.identity_files(&destination.identity_files)),
+            keys: self.files.keys_to_offer(&self.identity_files(&destination.identity_files))?,
             certificates: self.files.certificates(&destination.certificate_files),
             agent: agent.as_deref(),
             offered: destination.offered,

@@ -64,7 +64,7 @@ impl Means<'_> {
 /// Logs `user` in, or says what was tried.
 ///
 /// # Errors
-/// [`Error::AuthFailed`], [`Error::PasswordExpired`], [`Error::KeyEncrypted`], [`Error::KeyUnreadable`], or that the
+/// [`Error::AuthFailed`], [`Error::PasswordExpired`], [`Error::KeyEncrypted`], [`Error::KeyUnreadable`], [`Error::KeyOpenToOthers`], or that the
 /// connection broke.
 pub(super) fn log_in(link: &mut Link, user: &str, means: &Means) -> Result<(), Failure> {
     let fate = PasswordFate::NotGiven;
@@ -119,7 +119,7 @@ impl Login<'_> {
                 self.offered.extend(key.public.clone());
                 self.offer_private(&name, None, text)
             }
-            KeyContent::Encrypted(_) | KeyContent::PublicOnly => {
+            KeyContent::Encrypted(_) | KeyContent::PublicOnly | KeyContent::OpenToOthers { .. } => {
                 let held = self.held_by(agent)?;
                 let public = key.public.as_deref();
                 let certified =
@@ -135,12 +135,16 @@ impl Login<'_> {
                     }
                 }
                 if !any {
-                    tracing::debug!("{}: the agent does not hold {name}", self.link.endpoint);
-                    self.tried.push(format!("{name} (not usable: the agent does not hold it)"));
+                    let why = match key.content {
+                        KeyContent::OpenToOthers { mode } => format!("other users may use it, mode {mode:04o}"),
+                        _ => "the agent does not hold it".to_owned(),
+                    };
+                    tracing::debug!("{}: {name} is not usable: {why}", self.link.endpoint);
+                    self.tried.push(format!("{name} (not usable: {why})"));
                 }
                 Ok(false)
             }
-            KeyContent::Unreadable(reason) => {
+            KeyContent::Unreadable(reason) | KeyContent::Exhausted(_, reason) => {
                 tracing::debug!("{}: {name} is not usable: {reason}", self.link.endpoint);
                 self.tried.push(format!("{name} (not usable: {reason})"));
                 Ok(false)
@@ -237,8 +241,14 @@ impl Login<'_> {
         }
         if self.refusals == 0 && keys_alone {
             for key in keys {
-                if let KeyContent::Unreadable(reason) = &key.content {
-                    return Error::KeyUnreadable { path: key.path.clone(), reason: reason.clone() };
+                let path = key.path.clone();
+                match &key.content {
+                    KeyContent::Unreadable(reason) => return Error::KeyUnreadable { path, reason: reason.clone() },
+                    KeyContent::OpenToOthers { mode } => return Error::KeyOpenToOthers { path, mode: *mode },
+                    KeyContent::Private(_)
+                    | KeyContent::Encrypted(_)
+                    | KeyContent::PublicOnly
+                    | KeyContent::Exhausted(..) => {}
                 }
             }
         }

@@ -111,7 +111,10 @@ impl Link {
         let line = Arc::new(line);
         let session = Session::new().map_err(|e| handshake_error(&endpoint, e.message()))?;
         let name = endpoint.clone();
-        let unwatched = |e: io::Error| handshake_error(&name, &format!("nothing can watch over its time: {e}"));
+        let unwatched = |e: io::Error| {
+            Error::exhausted(&e, "to watch over the host's time with")
+                .unwrap_or_else(|| handshake_error(&name, &format!("nothing can watch over its time: {e}")))
+        };
         let now = Instant::now();
         let watch = |until: Instant| watchdog.watch(&line, until.min(end)).map_err(unwatched);
         let (first, later) = (watch(now + deadlines.handshake)?, vec![watch(end)?, watch(now + deadlines.login)?]);

@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+const DURING: &str = "to connect to the host with";
+
 /// Connects to `address`, a name or an IP address.
 ///
 /// # Errors
@@ -25,6 +27,10 @@ pub(super) fn connect(address: &str, port: u16, limit: Duration, resolver: &Reso
         match e {
             Unresolved::Busy(reason) => Error::DnsBusy { address, reason: scrub(&reason) },
             Unresolved::Failed(reason) => Error::DnsFailed { address, reason: scrub(&reason) },
+            Unresolved::Exhausted(resource) => {
+                let reason = format!("{address} is still to be resolved");
+                Error::Exhausted { resource, during: DURING, reason }
+            }
             Unresolved::TooSlow => Error::DnsFailed { address, reason: too_slow },
         }
     })?;
@@ -50,6 +56,9 @@ pub(super) fn connect(address: &str, port: u16, limit: Duration, resolver: &Reso
                 }
             }
         }
+    }
+    if let Some(error) = worst.as_ref().and_then(|e| Error::exhausted(e, DURING)) {
+        return Err(Failure::Final(error));
     }
     Err(Failure::Final(match worst {
         Some(e) if e.kind() == io::ErrorKind::ConnectionRefused => Error::ConnectRefused { endpoint },

@@ -17,6 +17,7 @@ mod known_hosts;
 mod line;
 mod locked_keys;
 mod material;
+mod own_file;
 mod password_login;
 mod pattern;
 mod resolve;
@@ -92,7 +93,7 @@ impl SshRemote {
         let mut reply = match (host.privilege, &config.sudo_password) {
             (Privilege::Sudo, Some(password)) => {
                 let limit = link.time_left().min(deadlines.idle);
-                exec::run_by_sudo(&mut link, Dialogue::new(password, &route.target.user, limit), input)?
+                exec::run_by_sudo(&mut link, Dialogue::new(password, &route.target.user, limit)?, input)?
             }
             _ => exec::run(&mut link, &super::command_line(host.privilege), input)?,
         };

@@ -14,7 +14,7 @@ mod twins;
 
 pub use check::{Check, Finding, Status, Verdict, worst};
 pub use host_keys::{HostKeys, Scan, ScanObserver};
-pub use machine::{MACHINE_CHECKS, Machine, MachineCheck, examine_machine};
+pub use machine::{MACHINE_CHECKS, Machine, MachineCheck, SteeringFiles, examine_machine};
 
 use super::{
     InterruptObserver,
@@ -138,7 +138,7 @@ pub fn examine_hosts(fleet: &Fleet, preflight: &Preflight, observer: &dyn Health
         preflight.bundles,
         fleet.concurrency,
         fleet.interrupt,
-        |bundle| examine(fleet, preflight, bundle),
+        |bundle| fanout::guarded(|| examine(fleet, preflight, bundle), || lost(bundle)),
         |progress| match progress {
             Progress::Started(_) => {}
             Progress::Done(_, (health, _)) => observer.host_examined(health),
@@ -176,6 +176,12 @@ fn examine(fleet: &Fleet, preflight: &Preflight, bundle: &Bundle) -> (HostHealth
     };
     let name = bundle.host.name.as_str().to_owned();
     (HostHealth { name, status: worst(&checks), checks, begun: true }, answer.ok().map(Shown::by))
+}
+
+/// A host at which we panicked.
+fn lost(bundle: &Bundle) -> (HostHealth, Option<Shown>) {
+    let checks = stopped(&remote::Error::Bug);
+    (HostHealth { name: bundle.host.name.as_str().to_owned(), status: worst(&checks), checks, begun: true }, None)
 }
 
 /// The checks of a host that an error kept from being examined.

@@ -87,8 +87,13 @@ fn settle_all(desk: &Desk, authority: &Authority, names: &[&str]) -> Result<Vec<
     let part = names.len().div_ceil(threads).max(1);
     let of_part = |part: &[&str]| part.iter().map(|name| settle_pair(desk, authority, Some(name))).collect();
     let parts: Vec<Result<Vec<Settled>, Error>> = thread::scope(|scope| {
-        let parts: Vec<_> = names.chunks(part).map(|part| scope.spawn(move || of_part(part))).collect();
-        let joined = parts.into_iter().map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        let spawn = |part| (part, thread::Builder::new().spawn_scoped(scope, move || of_part(part)));
+        let parts: Vec<_> = names.chunks(part).map(spawn).collect();
+        let joined = parts.into_iter().map(|(part, thread)| match thread {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            // There are no more threads: one after the other.
+            Err(_) => of_part(part),
+        });
         joined.collect()
     });
     let mut all = Vec::with_capacity(names.len());

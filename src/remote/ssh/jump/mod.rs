@@ -170,7 +170,9 @@ impl Door {
             let thread = thread::Builder::new().name("ssh-jump".into()).stack_size(STACK_BYTES);
             if let Err(e) = thread.spawn(move || serve(&this, &access, losses)) {
                 let reason = format!("no thread could be started: {e}");
-                *state = State::Failed(Arc::new(Error::HandshakeFailed { endpoint: self.name.clone(), reason }));
+                let error = Error::exhausted(&e, "to reach the jump host with");
+                let error = error.unwrap_or_else(|| Error::HandshakeFailed { endpoint: self.name.clone(), reason });
+                *state = State::Failed(Arc::new(error));
             }
         }
     }
