@@ -82,7 +82,6 @@ mod tests {
             let error = Error::exhausted(&errno.into(), "while it was tested").unwrap();
             assert_eq!(error.code(), code);
             assert!(error.hint().contains(word) && error.hint().contains("--concurrency"), "{}", error.hint());
-            assert!(error.leaves_host_untouched());
         }
         assert!(Error::exhausted(&Errno::NOENT.into(), "while it was tested").is_none());
     }

@@ -131,7 +131,7 @@ pub(super) fn work_on_hosts<T: Target>(
         let _ = journal.note(&Entry::Begun { at: fleet.clock.now(), host: targets[index].host().name.as_str() });
         let lost = || {
             breaker.count_failed(&remote::Error::Bug);
-            failed(targets[index].host(), &remote::Error::Bug, Duration::ZERO)
+            failed(targets[index].host(), &remote::Error::Bug, Effect::Unknown, Duration::ZERO)
         };
         guarded(|| work(index, breaker), lost)
     };
