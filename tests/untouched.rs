@@ -10,7 +10,7 @@ use kubemint::{
     entropy::OsEntropy,
     remote::{
         Effect, Failure, LocalRemote,
-        installer::{ForeignPolicy, HostOutcome, KeptFile, Undo, install_once, restore_host},
+        installer::{FileState, ForeignPolicy, HostOutcome, KeptFile, Undo, install_once, probe_host, restore_host},
     },
 };
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
@@ -308,6 +308,11 @@ fn a_kept_name_that_is_taken_is_found_before_the_first_directory_is_touched() {
             let before = snapshot(tree.root());
             let failure = install(&LocalTree::remote_with(shell), &tree, &generation(3)).unwrap_err();
             assert_eq!((failure.code(), failure.effect), ("previous_unusable", Effect::Untouched), "{failure}");
+            let policy = ForeignPolicy::Replace;
+            let remote = LocalTree::remote_with(shell);
+            let view = probe_host(&remote, &tree.host(), &generation(3), policy, &OsEntropy).unwrap();
+            let is_told = |state: &FileState| matches!(state, FileState::Blocked(e) if e.code() == "previous_unusable");
+            assert!(is_told(&view.files[2].state) && !is_told(&view.files[0].state), "{shell:?} {obstacle}: {view:?}");
             assert_eq!(snapshot(tree.root()), before, "{shell:?} {obstacle}");
             // Where the file is not replaced its kept name does not matter.
             let files = [generation(3).remove(0), generation(2).remove(2)];
