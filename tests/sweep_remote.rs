@@ -123,7 +123,7 @@ impl Sweep {
                     assert!(self.fleet.holding(index) == self.old, "{point:?} {action}: {host:#}");
                     assert_eq!(self.inodes(index), before[index], "{point:?} {action}: {host:#}");
                 }
-                check(self, index, point, &host);
+                check(self, index, point, host);
                 tell(&self.fleet.hosts[index], "none");
             }
             let (exit, report) = self.fleet.json(&["apply"]);

@@ -10,7 +10,7 @@ use kubemint::{
     entropy::OsEntropy,
     remote::{
         Effect, Failure, LocalRemote,
-        installer::{ForeignPolicy, HostOutcome, KeptFile, Undo, install_once, restore_host},
+        installer::{FileState, ForeignPolicy, HostOutcome, KeptFile, Undo, install_once, probe_host, restore_host},
     },
 };
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
@@ -61,6 +61,14 @@ enum Start {
 }
 
 impl Start {
+    /// The same once more, without the work.
+    fn copy(of: &LocalTree) -> LocalTree {
+        let tree = LocalTree::new();
+        let copied = Command::new("cp").arg("-a").arg(of.root().join(".")).arg(tree.root()).status().unwrap();
+        assert!(copied.success());
+        tree
+    }
+
     fn make(self) -> LocalTree {
         let tree = LocalTree::new();
         if self != Self::Empty {
@@ -134,9 +142,9 @@ fn temporary(tree: &LocalTree) -> Vec<String> {
 }
 
 /// One failure, met or not; whether it was met.
-fn meet(shell: &[&str], start: Start, program: &str, nth: u32, how: How) -> bool {
+fn meet(shell: &[&str], (start, made): (Start, &LocalTree), program: &str, nth: u32, how: How) -> bool {
     let id = format!("{shell:?} {start:?}: call {nth} of {program} fails {how:?}");
-    let (tree, dir) = (start.make(), tempfile::tempdir().unwrap());
+    let (tree, dir) = (Start::copy(made), tempfile::tempdir().unwrap());
     let before = snapshot(tree.root());
     let remote = failing(dir.path(), shell, program, nth, how);
     let result = install(&remote, &tree, &generation(3));
@@ -166,31 +174,48 @@ fn meet(shell: &[&str], start: Start, program: &str, nth: u32, how: How) -> bool
     true
 }
 
-fn meet_all(shell: &[&str], starts: &[Start], programs: &[&str], least: usize) {
-    let mut met = 0;
-    for &start in starts {
-        for program in programs {
-            for how in [How::AtOnce, How::WhenDone, How::WithTheShell] {
-                met += (1..).take_while(|nth| meet(shell, start, program, *nth, how)).count();
-            }
+/// The ways a program fails that make a difference: what only reads is not killed, and not thought to have failed.
+fn ways_of(program: &str) -> &'static [How] {
+    match program {
+        "mv" | "ln" | "rm" => &[How::AtOnce, How::WhenDone, How::WithTheShell],
+        "sync" => &[How::AtOnce, How::WithTheShell],
+        _ => &[How::AtOnce],
+    }
+}
+
+fn meet_all(shell: &[&str], start: Start, programs: &[&str], least: usize) {
+    let (made, mut met) = (start.make(), 0);
+    for program in programs {
+        for how in ways_of(program) {
+            met += (1..).take_while(|nth| meet(shell, (start, &made), program, *nth, *how)).count();
         }
     }
     assert!(met >= least, "{met} failures");
 }
 
 #[test]
-fn whatever_fails_under_dash_the_host_is_what_is_said_of_it() {
-    meet_all(SHELLS[0], &[Start::Empty, Start::Twice, Start::Loose], &PROGRAMS, 120);
+fn whatever_fails_of_an_update_the_host_is_what_is_said_of_it() {
+    meet_all(SHELLS[0], Start::Twice, &PROGRAMS, 25);
+}
+
+#[test]
+fn whatever_fails_of_a_first_install_the_host_is_what_is_said_of_it() {
+    meet_all(SHELLS[0], Start::Empty, &PROGRAMS, 25);
+}
+
+#[test]
+fn whatever_fails_where_modes_are_loose_the_host_is_what_is_said_of_it() {
+    meet_all(SHELLS[0], Start::Loose, &PROGRAMS, 25);
 }
 
 #[test]
 fn whatever_fails_under_bash_the_host_is_what_is_said_of_it() {
-    meet_all(SHELLS[1], &[Start::Twice, Start::Loose], &["mv", "ln", "cat"], 30);
+    meet_all(SHELLS[1], Start::Loose, &["mv", "ln", "cat"], 15);
 }
 
 #[test]
 fn whatever_fails_under_busybox_the_host_is_what_is_said_of_it() {
-    meet_all(SHELLS[3], &[Start::Twice, Start::Loose], &["mv", "ln", "cat"], 30);
+    meet_all(SHELLS[3], Start::Loose, &["mv", "ln", "cat"], 15);
 }
 
 #[test]
@@ -199,12 +224,13 @@ fn whatever_fails_of_a_rollback_no_version_is_lost_and_the_host_is_what_is_said_
         let of = |file: HostFile| KeptFile { kind: file.kind, path: file.path, undo: Undo::ExchangeAny };
         generation(2).into_iter().map(of).collect::<Vec<_>>()
     };
-    for (shell, start) in [(SHELLS[0], Start::Twice), (SHELLS[0], Start::Loose)] {
-        for program in ["mv", "ln", "rm", "sync", "ls", "cat"] {
-            for how in [How::AtOnce, How::WhenDone, How::WithTheShell] {
+    for (shell, start) in [(SHELLS[0], Start::Twice), (SHELLS[3], Start::Loose)] {
+        let made = start.make();
+        for program in ["mv", "ln", "sync", "cat"] {
+            for &how in ways_of(program) {
                 for nth in 1.. {
                     let id = format!("{shell:?} {start:?}: call {nth} of {program} fails {how:?}");
-                    let (tree, dir) = (start.make(), tempfile::tempdir().unwrap());
+                    let (tree, dir) = (Start::copy(&made), tempfile::tempdir().unwrap());
                     let before = snapshot(tree.root());
                     let remote = failing(dir.path(), shell, program, nth, how);
                     let result = restore_host(&remote, &tree.host(), &files(), &OsEntropy);
@@ -246,7 +272,7 @@ fn limited(shell: &[&str], limit: &str) -> LocalRemote {
 #[test]
 fn a_file_size_limit_that_is_too_small_is_named_before_anything_is_changed() {
     for shell in SHELLS {
-        for start in [Start::Empty, Start::Twice, Start::Loose] {
+        for start in [Start::Empty, Start::Loose] {
             let tree = start.make();
             let mut files = generation(3);
             files[2] = host_file(CA, &"line of sixteen\n".repeat(250));
@@ -282,6 +308,11 @@ fn a_kept_name_that_is_taken_is_found_before_the_first_directory_is_touched() {
             let before = snapshot(tree.root());
             let failure = install(&LocalTree::remote_with(shell), &tree, &generation(3)).unwrap_err();
             assert_eq!((failure.code(), failure.effect), ("previous_unusable", Effect::Untouched), "{failure}");
+            let policy = ForeignPolicy::Replace;
+            let remote = LocalTree::remote_with(shell);
+            let view = probe_host(&remote, &tree.host(), &generation(3), policy, &OsEntropy).unwrap();
+            let is_told = |state: &FileState| matches!(state, FileState::Blocked(e) if e.code() == "previous_unusable");
+            assert!(is_told(&view.files[2].state) && !is_told(&view.files[0].state), "{shell:?} {obstacle}: {view:?}");
             assert_eq!(snapshot(tree.root()), before, "{shell:?} {obstacle}");
             // Where the file is not replaced its kept name does not matter.
             let files = [generation(3).remove(0), generation(2).remove(2)];
