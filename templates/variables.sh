@@ -3,8 +3,10 @@
 # for the scripts whose every program is ours. Sent after templates/environment.sh, and not with service.sh.
 # To unset a variable takes no fork; the list is longer than what one kind of tools knows.
 # shellcheck disable=SC2123,SC3044 # PATH is filtered; where there is no shopt, there is nothing to set
+LC_ALL=C
 unset IFS CDPATH ENV PS1 PS2 PS4 MAIL MAILPATH MAILCHECK HISTFILE FCEDIT OLDPWD
-unset BASH_ENV BASH_COMPAT BASH_XTRACEFD BASH_LOADABLES_PATH EXECIGNORE FIGNORE FUNCNEST GLOBIGNORE GLOBSORT IGNOREEOF \
+# Not BASH_XTRACEFD: to unset it closes that descriptor, which may be where we answer; nothing is traced.
+unset BASH_ENV BASH_COMPAT BASH_LOADABLES_PATH EXECIGNORE FIGNORE FUNCNEST GLOBIGNORE GLOBSORT IGNOREEOF \
   PROMPT_COMMAND TIMEFORMAT TMOUT CHILD_MAX
 # Forms of answers: ls, df, du, stat, grep, ps, dd, date.
 unset QUOTING_STYLE TIME_STYLE BLOCK_SIZE BLOCKSIZE LS_BLOCK_SIZE DF_BLOCK_SIZE DU_BLOCK_SIZE LS_COLORS LSCOLORS LS_OPTIONS \
@@ -34,7 +36,6 @@ unset OPENSSL_CONF OPENSSL_CONF_INCLUDE OPENSSL_ENGINES OPENSSL_MODULES OPENSSL_
 unset POSIXLY_CORRECT
 PATH='' shopt -so posix 2>/dev/null || :
 umask 077
-LC_ALL=C
 # A relative directory in it would be one of those we go to.
 case :${PATH:-}: in
   *:[!/]* | *::*)

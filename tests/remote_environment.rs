@@ -18,8 +18,8 @@ const VARIABLES: &str = include_str!("../templates/variables.sh");
 
 /// With it the loader lists libraries in place of running any program, `sh` too.
 const NO_PROGRAM_RUNS: &str = "LD_TRACE_LOADED_OBJECTS";
-/// What the login shell itself calls before ours is there.
-const CALLED_BY_THE_LOGIN: [&str; 2] = ["sh", "sudo"];
+/// What the login shell itself calls before ours is there, and a function of whose name no bash starts as `sh`.
+const CALLED_BY_THE_LOGIN: [&str; 3] = ["sh", "sudo", "export"];
 /// Variables of ours that a script reads by a number, or before it sets them.
 const OURS: [&str; 14] = [
     "km_temp_0",
@@ -74,26 +74,29 @@ fn variables() -> Vec<String> {
 /// A .bashrc that leaves all of it to the shell that runs our script.
 fn startup_file(value: &str) -> String {
     let mut text = String::from("umask 000\n");
-    for name in variables() {
-        writeln!(text, "export {name}='{value}'").unwrap();
-    }
-    for (name, style) in
-        [("QUOTING_STYLE", "c"), ("TIME_STYLE", "+%n%s %n"), ("LS_BLOCK_SIZE", "human-readable"), ("IFS", "/0a")]
-    {
-        writeln!(text, "export {name}='{style}'").unwrap();
-    }
-    for name in OURS {
-        writeln!(text, "export {name}={SENTINEL}").unwrap();
-    }
-    text += "export PATH=\":.:relative:$PATH:\"\n";
-    text += "shopt -s nullglob failglob dotglob nocaseglob nocasematch extglob lastpipe xpg_echo\n";
+    // Functions come first: after them, and in POSIX mode, this file itself may call builtins by that word only.
     let functions = cleared(ENVIRONMENT, "unset -f ");
     assert!(functions.len() > 50 && functions.iter().any(|name| name == "ls"), "{functions:?}");
     for name in functions.iter().filter(|name| !CALLED_BY_THE_LOGIN.contains(&name.as_str())) {
         writeln!(text, "function {name} {{ builtin printf 'not {name}\\n'; builtin return 1; }}").unwrap();
         writeln!(text, "builtin export -f {name}").unwrap();
     }
-    text + "builtin set -C -f -o physical -o pipefail -o verbose\nbuiltin export BASHOPTS SHELLOPTS\n"
+    text += "builtin shopt -s nullglob failglob dotglob nocaseglob nocasematch extglob lastpipe xpg_echo\n";
+    text += "builtin set -C -f -o physical -o pipefail\nbuiltin export BASHOPTS SHELLOPTS\n";
+    for name in OURS {
+        writeln!(text, "builtin export {name}={SENTINEL}").unwrap();
+    }
+    text += "builtin export PATH=\":.:relative:$PATH:\"\n";
+    for name in variables() {
+        writeln!(text, "builtin export {name}='{value}'").unwrap();
+    }
+    text += "builtin export BASH_XTRACEFD=1\n";
+    for (name, style) in
+        [("QUOTING_STYLE", "c"), ("TIME_STYLE", "+%n%s %n"), ("LS_BLOCK_SIZE", "human-readable"), ("IFS", "/0a")]
+    {
+        writeln!(text, "builtin export {name}='{style}'").unwrap();
+    }
+    text
 }
 
 /// What of a document does not change from run to run.
@@ -104,6 +107,8 @@ fn outline(value: &Value, into: &mut Vec<String>) {
         Value::Object(map) => {
             for (key, value) in map {
                 match value {
+                    // Whatever else runs on this machine.
+                    _ if ["services", "in_use", "upkeep", "kubelet"].contains(&key.as_str()) => {}
                     Value::Object(_) | Value::Array(_) => outline(value, into),
                     plain if TOLD.contains(&key.as_str()) => into.push(format!("{key}={plain}")),
                     _ => {}
@@ -170,6 +175,7 @@ fn assert_nothing_steers(shell: &str) {
     host.must("mkdir -p /var/lib/kubelet && mount -t tmpfs tmpfs /var/lib/kubelet");
     host.must(&format!("mount --bind {} \"$(readlink -f /bin/sh)\"", program.canonicalize().unwrap().display()));
     host.write(SENTINEL, "it stays");
+    fleet.run(&["generate"]).expect(0);
     let clean = whole_story(&fleet);
     assert!(clean.iter().any(|line| line.contains("Ok(KubeletFiles")), "{clean:#?}");
     for value in ["c", "1", "/nonexistent/%n %s"] {

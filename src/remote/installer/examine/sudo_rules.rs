@@ -57,12 +57,12 @@ pub(super) fn judge(lines: &[String]) -> SudoInput {
 /// What the settings say last of standard input, which is no terminal's: `log_ttyin` alone does not record it.
 fn recorded_by(settings: &str) -> Option<bool> {
     let words = settings.split([',', ' ', '\t']);
-    let said = words.filter_map(|word| match word {
+    let mut said = words.filter_map(|word| match word {
         "log_input" | "log_stdin" => Some(true),
         "!log_input" | "!log_stdin" => Some(false),
         _ => None,
     });
-    said.last()
+    said.next_back()
 }
 
 /// `>root log_stdin`, `!/bin/sh, /usr/bin/sh !log_input`: whether it is for root, or for our shell.
