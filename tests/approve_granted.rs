@@ -235,8 +235,11 @@ fn the_lenient_reader_finds_what_the_strict_one_does() {
     assert_ne!(claims[0].spki_sha256, Some(Digest::of("")));
 }
 
+/// What is wrong, how it comes about, and which requests are left for it.
+type Garbled = (&'static str, fn(&mut Vec<SigningRequest>), &'static [usize]);
+
 /// Edits, names and uids of requests, by number.
-fn garbled() -> Vec<(&'static str, fn(&mut Vec<SigningRequest>), &'static [usize])> {
+fn garbled() -> Vec<Garbled> {
     vec![
         ("one uid twice", |all| all[1].uid = all[0].uid.clone(), &[0, 1]),
         ("one uid twice, the other first", |all| all[0].uid = all[1].uid.clone(), &[0, 1]),

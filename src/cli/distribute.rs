@@ -29,7 +29,8 @@ use serde::Serialize;
 use std::io::IsTerminal;
 
 pub(super) const DISTRIBUTE_ABOUT: &str = "Install the generated credentials on the hosts.\n\n\
-    Refuses (exit 4) when the stored credentials are not what the inventory asks for: `apply` makes them so first. \
+    Refuses (exit 4) when the stored credentials are not what the inventory asks for: `apply` makes them so first; and to \
+    hand a node a new token before every control-plane host has its row of token.csv. \
     Each host is one connection, one login, one command; what is equal there is not touched; one host's failure stops \
     no other, unless --max-failures says so. The control plane comes before the nodes (distribute.order).\n\n\
     With --retry only the hosts that an earlier run did not bring to an end: failed, not begun, or in flight when it was \

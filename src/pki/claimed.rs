@@ -106,9 +106,8 @@ fn common_name(pair: &Element<'_>) -> Option<String> {
 
 /// Values that follow the number of CN, wherever that stands: of what is no request and no certificate any more.
 fn scan(der: &[u8]) -> impl Iterator<Item = String> + '_ {
-    const NUMBER: &[u8] = &[OBJECT_IDENTIFIER, 3, COMMON_NAME[0], COMMON_NAME[1], COMMON_NAME[2]];
-    let places = der.windows(NUMBER.len()).enumerate().filter(|(_, window)| *window == NUMBER);
-    places.filter_map(|(at, _)| elements(&der[at + NUMBER.len()..]).next().map(|value| text_of(&value)))
+    let places = der.windows(COMMON_NAME.len()).enumerate().filter(|(_, window)| *window == COMMON_NAME);
+    places.filter_map(|(at, _)| elements(&der[at + COMMON_NAME.len()..]).next().map(|value| text_of(&value)))
 }
 
 /// The text of any string type, in its own encoding; bytes that are no UTF-8 are Latin-1, as Go reads a T61String.
