@@ -15,8 +15,8 @@ export PATH
 cd /
 
 # The command gets the signals that a login has by default: a daemon would inherit what is ignored. GNU env resets what was
-# ignored before we began, which no shell can. busybox's shell ignores QUIT, and a last command that takes its place does too:
-# `exit` comes after it. A shell without job control ignores INT and QUIT in what it runs in the background.
+# ignored before we began, which no shell can. busybox's shell ignores QUIT, and so does the last command of its `sh -c`, which
+# takes its place: nothing takes that of `eval`, followed by `exit`. A shell without job control ignores INT and QUIT in what it runs in the background.
 km_start() { # COMMAND
   # shellcheck disable=SC2016 # for the shells that are called
   km_shell='printf "%s pid %s\n" "$1" "$$"; exec sh -c "$2" sh "$3"'
