@@ -38,7 +38,6 @@ fn each_way(env: &TestEnv, file: &str, arguments: &[&str], check: impl Fn(Ran)) 
     for (path, script) in WAYS {
         let arguments: Vec<String> = arguments.iter().map(|word| word.replace("PATH", path)).collect();
         let ran = by_shell(env, script, file, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
-        println!("{path} {script}: {ran:?}");
         check(ran);
     }
 }
