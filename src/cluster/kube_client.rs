@@ -27,7 +27,7 @@ use tokio::runtime::{Builder, Runtime};
 use zeroize::Zeroizing;
 
 /// Longer than any run.
-const LIFE_OF_A_PROCESS: Duration = Duration::from_hours(24 * 365);
+const LIFE_OF_A_PROCESS: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// How long things may take.
 #[derive(Debug, Clone, Copy)]

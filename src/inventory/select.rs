@@ -213,7 +213,7 @@ pub enum SelectError {
     NoMatch { pattern: String, nearest: Option<String> },
     #[error("the patterns leave no host")]
     Nothing,
-    #[error("the file @{} has not been read", .0.display())]
+    #[error("the file @{} has not been read", shown(&.0.display().to_string()))]
     UnreadFile(PathBuf),
 }
 

@@ -271,9 +271,9 @@ mod tests {
         let none = u32::MAX;
         let list = [entry(1, 6, none), entry(2, 6, 65432), entry(4, 4, none), entry(16, 6, none), entry(32, 4, none)];
         let value = [&2_u32.to_le_bytes()[..], &list.concat()].concat();
-        match rustix::fs::setxattr(&file, ACCESS_LIST, &value, rustix::fs::XattrFlags::empty()) {
-            Ok(()) => assert!(users.find_exposure(&file).is_some()),
-            Err(e) => eprintln!("skip: no access lists here: {e}"),
+        // A file system without access lists has nothing to be widened.
+        if rustix::fs::setxattr(&file, ACCESS_LIST, &value, rustix::fs::XattrFlags::empty()).is_ok() {
+            assert!(users.find_exposure(&file).is_some());
         }
         chmod(&file, 0o646);
         assert!(users.find_exposure(&file).is_some());
