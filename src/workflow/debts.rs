@@ -281,7 +281,7 @@ mod tests {
             (seen("stale"), &BOTH),
             (seen("unknown"), &BOTH),
             (seen("current"), &BOTH[..1]),
-            (seen("not_running"), &BOTH[..1]),
+            (seen("not_running"), &BOTH),
             (seen("unasked"), &BOTH[..1]),
             (restarted, &BOTH[..1]),
         ] {

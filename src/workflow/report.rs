@@ -109,10 +109,10 @@ impl SeenService {
         Self { service: service.to_owned(), state: state.map_or(Self::UNASKED, ServiceState::name).to_owned() }
     }
 
-    /// A service that does not run reads it when it is started.
+    /// It was started after its file last changed. One that does not run has yet to be started.
     #[must_use]
     pub fn has_read_its_file(&self) -> bool {
-        [ServiceState::Current, ServiceState::NotRunning].iter().any(|state| state.name() == self.state)
+        self.state == ServiceState::Current.name()
     }
 
     #[must_use]
