@@ -105,6 +105,9 @@ fn a_restart_whose_run_lost_the_answer_is_said_until_the_service_is_newer_than_i
         0,
         &[".bootstrap.kubeconfig.kubemint-previous", ".kube-proxy.kubeconfig.kubemint-previous"],
     );
+    let (code, status) = fleet.json(&["status"]);
+    assert_eq!((code, steps(&status)), (0, on_the_first()), "{status:#}");
+    fleet.run(&["status"]).expect(0).says(&["restart it on node-01, due since an earlier run"]);
     // A run over other hosts forgets nothing.
     assert_eq!(steps_of(&fleet, &["apply", "--limit", "node-02"]), []);
     // token.csv did not change: its reader is seen to be newer.
@@ -120,6 +123,7 @@ fn a_restart_whose_run_lost_the_answer_is_said_until_the_service_is_newer_than_i
     fleet.hosts[0].must("umount /proc && mount -t proc proc /proc");
 
     restart(&fleet.hosts[0], "kube-proxy");
+    assert_eq!(steps(&fleet.json(&["status"]).1), []);
     let before = logins(&fleet);
     let (_, report) = fleet.json(&["apply"]);
     assert_eq!((steps(&report), logins(&fleet) - before), (vec![], 2), "{report:#}");

@@ -231,6 +231,33 @@ fn whichever_write_fails_each_host_that_was_changed_is_named() {
     assert!(stopped >= 5, "{stopped}");
 }
 
+#[test]
+fn a_reissue_and_a_rollback_begin_no_host_without_its_line() {
+    let env = TestEnv::with_local_hosts();
+    let applied = applied(&env);
+    env.write("inventory.toml", env.read("inventory.toml") + "[services]\nkube-proxy = \"true\"\n");
+    for command in [&["reissue", "kube-proxy", "--no-probe", "--yes"][..], &["rollback", &applied]] {
+        let before = env.tree_hash("hosts/node-2");
+        let mut strace = Command::new(require("strace"));
+        // The second of the nodes; the control plane comes before them.
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fallocate"]);
+        strace.args(["-e", "inject=fallocate:error=ENOSPC:when=2", env!("CARGO_BIN_EXE_kubemint")]);
+        let arguments = [command, &["-o", "json", "--concurrency", "1"]].concat();
+        let ran = Running::start_command(&env, strace, &arguments).wait().expect(3);
+        let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+        let expected = (vec!["cp-1", "node-1"], vec!["node-2"]);
+        assert_eq!((hosts_that_are(&report, "changed"), hosts_that_are(&report, "skipped")), expected, "{report:#}");
+        assert_full_disk_is_told(&report, &ran.stderr);
+        assert_eq!(env.tree_hash("hosts/node-2"), before);
+        let journal = env.read(format!("state/runs/{}/journal.jsonl", report["run_id"].as_str().unwrap()));
+        assert_eq!(begun(&lines(&journal)), BTreeSet::from(["cp-1".to_owned(), "node-1".to_owned()]));
+        if command[0] == "reissue" {
+            let (code, back) = env.json(&["rollback", "last"]);
+            assert_eq!((code, hosts_that_are(&back, "changed")), (0, vec!["cp-1", "node-1"]), "{back:#}");
+        }
+    }
+}
+
 /// Gives a run the name and times of a clock that is wrong; its number stays.
 fn redate(env: &TestEnv, id: &str, year: &str) -> String {
     let other = format!("{year}0119T031407Z-{}", &id[id.len() - 6..]);

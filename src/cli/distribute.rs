@@ -165,7 +165,7 @@ fn begin_run(
     of: Option<String>,
 ) -> Result<Run, Failure> {
     let store = &locked.prepared.store;
-    let debts_of = |journal: &Journal| find_debts(&runs.runs(context, store), journal.id(), inventory);
+    let debts_of = |journal: &Journal| find_debts(&runs.runs(context, store), Some(journal.id()), inventory);
     let journal = runs.start(context, store)?;
     let begun = debts_of(&journal).map_err(Failure::from).and_then(|debts| Ok((debts, locked.commit(context)?)));
     match begun {
@@ -328,7 +328,8 @@ pub(super) fn closing_text(output: &Output, report: &RunReport, again: &str) -> 
     text
 }
 
-fn next_step(due: &DueRestart) -> String {
+/// As it stands at the end of a run.
+pub(super) fn next_step(due: &DueRestart) -> String {
     next_line(due.reason, due.command.as_deref(), &due.hosts, &due.earlier)
 }
 

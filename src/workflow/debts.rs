@@ -48,13 +48,13 @@ impl Debts {
     }
 }
 
-/// What the runs before `own` owe to the hosts of the inventory.
+/// What the runs before `own`, or all of them, owe to the hosts of the inventory.
 ///
 /// # Errors
 /// As [`Runs::list`]. A record that cannot be read is for `runs show` to tell of.
-pub fn find_debts(runs: &Runs, own: &RunId, inventory: &Inventory) -> Result<Debts, store::Error> {
+pub fn find_debts(runs: &Runs, own: Option<&RunId>, inventory: &Inventory) -> Result<Debts, store::Error> {
     let mut ledger = Ledger::default();
-    for id in runs.list()?.iter().rev().filter(|id| *id != own) {
+    for id in runs.list()?.iter().rev().filter(|id| Some(*id) != own) {
         if runs.number(id).is_none() && runs.last_line(id).is_some_and(|line| ends_well(&line)) {
             continue;
         }
@@ -159,7 +159,8 @@ fn effect(run: &KeptRun, host: &KeptHost, reader: &Reader) -> Effect {
     }
     let holds = |path: &str| path.ends_with(&format!("/{}", reader.file.relative_path()));
     let has_new = host.files.iter().any(|file| holds(&file.path) && is_new(&file.action));
-    match host.is_outcome_unknown() || !is_told && run.state != RunState::Running && has_new {
+    let is_open = run.state == RunState::Running && host.status == HostStatus::InFlight;
+    match host.is_outcome_unknown() && !is_open || !is_told && run.state != RunState::Running && has_new {
         true => Effect::Owes,
         false => Effect::None,
     }

@@ -73,15 +73,33 @@ pub(super) fn due_restarts(duty: Duty, hosts: &[&Host], reports: &[HostReport]) 
             }
             hosts.push(report.name.clone());
         }
-        DueRestart {
-            service: reader.service,
-            reason: reader.reason,
-            command: (reader.command)(&duty.inventory.services).cloned(),
-            hosts,
-            earlier,
-        }
+        reader.due(duty.inventory, hosts, earlier)
     });
     due.filter(|restart| !restart.hosts.is_empty()).collect()
+}
+
+/// The restarts that earlier runs owe to `hosts`, but for those of which `is_done` knows, by service and host.
+#[must_use]
+pub fn owed_restarts(
+    inventory: &Inventory,
+    debts: &Debts,
+    hosts: &[&Host],
+    is_done: impl Fn(&str, &str) -> bool,
+) -> Vec<DueRestart> {
+    let due = READERS.iter().map(|reader| {
+        let names = hosts.iter().map(|host| host.name.as_str());
+        let owed = names.filter(|name| debts.has(reader.service, name) && !is_done(reader.service, name));
+        let owed: Vec<String> = owed.map(str::to_owned).collect();
+        reader.due(inventory, owed.clone(), owed)
+    });
+    due.filter(|restart| !restart.hosts.is_empty()).collect()
+}
+
+impl Reader {
+    fn due(&self, inventory: &Inventory, hosts: Vec<String>, earlier: Vec<String>) -> DueRestart {
+        let command = (self.command)(&inventory.services).cloned();
+        DueRestart { service: self.service, reason: self.reason, command, hosts, earlier }
+    }
 }
 
 /// Whether an earlier run owes it, and this one has not seen that it was done.
