@@ -113,7 +113,7 @@ fn lock_directory(dir: &Path, holds: Hold, file: Option<&mut fs::File>) -> Resul
     match holds.take(&directory) {
         Ok(()) => Ok(Some(directory)),
         Err(TryLockError::WouldBlock) => {
-            let named = file.map(|file| holder_in(file)).filter(|pid| !pid.is_empty());
+            let named = file.map(holder_in).filter(|pid| !pid.is_empty());
             let holder = named.unwrap_or_else(|| known_holders(&directory));
             Err(Error::Locked { path: dir.to_owned(), holder })
         }

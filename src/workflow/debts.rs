@@ -227,7 +227,7 @@ mod tests {
         parse_record("id", Path::new("/"), &RunRecord { journal, report: None, is_under_way: false }).unwrap()
     }
 
-    fn host(status: &str, more: Value) -> Value {
+    fn host(status: &str, more: &Value) -> Value {
         let mut host = json!({"name": "a", "status": status, "files": [], "duration_ms": 1});
         host.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         host
@@ -245,7 +245,7 @@ mod tests {
     }
 
     fn lost() -> KeptRun {
-        run("apply", true, None, &[host("failed", json!({}))])
+        run("apply", true, None, &[host("failed", &json!({}))])
     }
 
     fn seen(state: &str) -> Value {
@@ -259,15 +259,15 @@ mod tests {
         let file = json!({"files": [{"path": "/etc/kubernetes/kube-proxy.kubeconfig", "action": "updated"}]});
         for (run, expected) in [
             (lost(), &BOTH[..]),
-            (run("apply", true, None, &[host("failed", json!({"untouched": true}))]), &[]),
-            (run("distribute", false, None, &[host("in_flight", json!({}))]), &BOTH),
-            (run("rollback", true, None, &[host("failed", json!({}))]), &BOTH),
-            (run("reissue", true, None, &[host("failed", json!({}))]), &BOTH[1..]),
-            (run("rotate token", true, None, &[host("failed", json!({}))]), &BOTH[..1]),
-            (run("rebootstrap", true, None, &[host("failed", json!({}))]), &[]),
+            (run("apply", true, None, &[host("failed", &json!({"untouched": true}))]), &[]),
+            (run("distribute", false, None, &[host("in_flight", &json!({}))]), &BOTH),
+            (run("rollback", true, None, &[host("failed", &json!({}))]), &BOTH),
+            (run("reissue", true, None, &[host("failed", &json!({}))]), &BOTH[1..]),
+            (run("rotate token", true, None, &[host("failed", &json!({}))]), &BOTH[..1]),
+            (run("rebootstrap", true, None, &[host("failed", &json!({}))]), &[]),
             // Told at the end of the run, or to nobody.
-            (run("apply", true, None, &[host("changed", file.clone())]), &[]),
-            (run("apply", false, None, &[host("changed", file)]), &BOTH[1..]),
+            (run("apply", true, None, &[host("changed", &file)]), &[]),
+            (run("apply", false, None, &[host("changed", &file)]), &BOTH[1..]),
         ] {
             assert_eq!(owed(&[run]), expected);
         }
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_debt_lasts_until_a_later_run_saw_or_did_the_restart() {
-        let later = |more: Value| run("apply", true, None, &[host("unchanged", more)]);
+        let later = |more: &Value| run("apply", true, None, &[host("unchanged", more)]);
         let restarted = json!({"restart": {"service": "kube-proxy", "outcome": "done", "duration_ms": 1}});
         for (more, expected) in [
             (json!({}), &BOTH[..]),
@@ -286,21 +286,21 @@ mod tests {
             (seen("unasked"), &BOTH[..1]),
             (restarted, &BOTH[..1]),
         ] {
-            assert_eq!(owed(&[later(more.clone()), lost()]), expected, "{more}");
+            assert_eq!(owed(&[later(&more), lost()]), expected, "{more}");
             // In the other order the later loss is a new debt.
-            assert_eq!(owed(&[lost(), later(more)]), BOTH);
+            assert_eq!(owed(&[lost(), later(&more)]), BOTH);
         }
-        let killed = run("apply", false, None, &[host("unchanged", seen("unasked"))]);
+        let killed = run("apply", false, None, &[host("unchanged", &seen("unasked"))]);
         assert_eq!(owed(&[killed, lost()]), BOTH, "nobody was told");
     }
 
     #[test]
     fn what_a_run_noted_at_its_start_ends_the_search() {
-        let noted = |owed: Value, more: Value| run("apply", true, Some(owed), &[host("unchanged", more)]);
+        let noted = |owed: Value, more: &Value| run("apply", true, Some(owed), &[host("unchanged", more)]);
         let proxy = json!({"kube-proxy": ["a", "b"]});
-        assert_eq!(owed(&[noted(json!({}), json!({})), lost()]), [""; 0]);
-        assert_eq!(owed(&[noted(proxy.clone(), json!({})), lost()]), ["kube-proxy"]);
-        assert_eq!(owed(&[noted(proxy, seen("current")), lost()]), [""; 0]);
+        assert_eq!(owed(&[noted(json!({}), &json!({})), lost()]), [""; 0]);
+        assert_eq!(owed(&[noted(proxy.clone(), &json!({})), lost()]), ["kube-proxy"]);
+        assert_eq!(owed(&[noted(proxy, &seen("current")), lost()]), [""; 0]);
     }
 
     #[test]
