@@ -47,6 +47,8 @@ pub enum Error {
     Io { action: &'static str, path: PathBuf, source: io::Error },
 }
 
+const FREE_SPACE: &str = "free space on that file system";
+
 impl Error {
     pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io { action, path: path.to_owned(), source }
@@ -76,13 +78,26 @@ impl Error {
             Self::Unfit { .. } => "check that the path names the file you mean".into(),
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    "free space on that file system; no host was changed".into()
+                    format!("{FREE_SPACE}; no host was changed")
                 }
                 io::ErrorKind::PermissionDenied => "check owner and mode of the path".into(),
                 io::ErrorKind::ReadOnlyFilesystem => "choose a writable --state-dir".into(),
                 io::ErrorKind::NotFound => "check the path".into(),
+                io::ErrorKind::FileTooLarge => "raise the file-size limit (`ulimit -f`)".into(),
                 _ => "see the system's message above".into(),
             },
+        }
+    }
+    /// The same, in the middle of a run: hosts may have been changed.
+    #[must_use]
+    pub fn hint_midway(&self) -> String {
+        match self {
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FREE_SPACE.into(),
+                io::ErrorKind::ReadOnlyFilesystem => "find out why that file system is read-only now".into(),
+                _ => self.hint(),
+            },
+            _ => self.hint(),
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod admin_certificate;
 pub mod approve;
 mod breaker;
 pub mod combine;
+pub mod debts;
 pub mod distribute;
 pub mod doctor;
 pub mod external;

@@ -37,6 +37,8 @@ struct Document {
 #[derive(Serialize)]
 struct Row {
     run_id: String,
+    /// Its place in the order; null: an earlier version made it.
+    number: Option<u64>,
     state: &'static str,
     command: Option<String>,
     of: Option<String>,
@@ -54,8 +56,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     for id in runs.list()? {
         let run = runs.read(&id).and_then(|record| runs::parse_record(id.as_str(), &runs.path(&id), &record));
         rows.push(match run {
-            Ok(run) => row(id.as_str(), run),
-            Err(error) => damaged_row(id.as_str(), error.to_string()),
+            Ok(run) => row(id.as_str(), runs.number(&id), run),
+            Err(error) => damaged_row(id.as_str(), runs.number(&id), error.to_string()),
         });
     }
     let directory = runs.dir().display().to_string();
@@ -64,9 +66,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn row(id: &str, run: KeptRun) -> Row {
+fn row(id: &str, number: Option<u64>, run: KeptRun) -> Row {
     Row {
         run_id: id.to_owned(),
+        number,
         state: run.state.name(),
         summary: Some(run.summary()),
         command: run.command,
@@ -78,9 +81,10 @@ fn row(id: &str, run: KeptRun) -> Row {
     }
 }
 
-fn damaged_row(id: &str, fault: String) -> Row {
+fn damaged_row(id: &str, number: Option<u64>, fault: String) -> Row {
     Row {
         run_id: id.to_owned(),
+        number,
         state: "damaged",
         command: None,
         of: None,

@@ -61,7 +61,8 @@ impl RunsArgs {
         self.runs_dir.as_deref()
     }
 
-    fn runs(&self, context: &Context, store: &Store) -> Runs {
+    /// The runs themselves.
+    pub(super) fn runs(&self, context: &Context, store: &Store) -> Runs {
         match &self.runs_dir {
             Some(dir) => Runs::at(&context.path(dir)),
             None => store.runs(),

@@ -18,11 +18,13 @@ use crate::{
     remote::installer::ForeignPolicy,
     store::{Existing, Stream},
     workflow::{
+        debts::find_debts,
         generate::{Step, StepAction},
         report::ErrorReport,
+        restarts::{DueRestart, owed_restarts},
         stored::read_stored_set,
         survey::{self, HostSurvey, Scope, Unmade, Verdict},
-        upkeep::{Exchanges, Outlook, Upkeep},
+        upkeep::{Exchanges, Outlook, ServiceState, Upkeep},
     },
 };
 use jiff::SignedDuration;
@@ -72,6 +74,8 @@ struct Document<'a> {
     summary: Summary,
     /// Hosts with something due.
     due: usize,
+    /// Restarts that earlier runs owe, and that were not seen to be done.
+    next_steps: Vec<DueRestart>,
 }
 
 #[derive(Serialize)]
@@ -120,6 +124,12 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         failed: count(&[Verdict::Failed]),
         skipped: count(&[Verdict::Skipped]),
     };
+    let debts = find_debts(&store.runs(), None, &inventory)?;
+    let has_read_its_file = |service: &str, host: &str| {
+        let seen = surveys.iter().filter(|survey| survey.name == host).filter_map(|survey| survey.upkeep.as_ref());
+        let mut services = seen.flat_map(|upkeep| &upkeep.services);
+        services.any(|seen| seen.service.name() == service && seen.state == ServiceState::Current)
+    };
     let document = Document {
         schema: "kubemint/status",
         version: 1,
@@ -129,6 +139,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         hosts: surveys.iter().map(|survey| Row { status: word(survey.verdict()), survey }).collect(),
         summary,
         due: surveys.iter().filter(|survey| survey.upkeep.as_ref().is_some_and(Upkeep::is_due)).count(),
+        next_steps: owed_restarts(&inventory, &debts, &hosts, has_read_its_file),
     };
     let interrupted = context.signals.exit();
     if let (Some(file), None) = (&prometheus, interrupted) {

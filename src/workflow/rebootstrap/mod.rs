@@ -127,7 +127,7 @@ pub fn run_rebootstrap(
     journal: &Journal,
     observer: &dyn Observer,
 ) -> Result<Rebootstrapped, store::Error> {
-    let order = Order { command: COMMAND, generation, of: None };
+    let order = Order { command: COMMAND, generation, of: None, duty: None };
     let nodes = Mutex::new(HashMap::new());
     let work = |index: usize, breaker: &Breaker| {
         let began = Instant::now();
@@ -158,7 +158,7 @@ pub fn run_restore(
     journal: &Journal,
     observer: &dyn Observer,
 ) -> Result<Rebootstrapped, store::Error> {
-    let order = Order { command: COMMAND, generation, of: None };
+    let order = Order { command: COMMAND, generation, of: None, duty: None };
     let nodes = Mutex::new(HashMap::new());
     let work = |index: usize, breaker: &Breaker| {
         let (began, candidate) = (Instant::now(), &candidates[index]);
