@@ -4,7 +4,7 @@ use super::{
     context::Context,
     failure::{Exit, Failure},
 };
-use crate::{inventory, store};
+use crate::{inventory, secret::printable, store};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -42,8 +42,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         )
         .hint(e.hint())
     })?;
-    let shown = path.display().to_string();
-    context.output.answer(&Document { schema: "kubemint/init", version: 1, path: &shown }, || {
+    let name = path.display().to_string();
+    context.output.answer(&Document { schema: "kubemint/init", version: 1, path: &name }, || {
+        let shown = printable(&name);
         format!("wrote {shown}; set cluster.server and [[hosts]] in it, then: kubemint -i {shown} plan\n")
     })?;
     Ok(Exit::Done)

@@ -4,6 +4,7 @@ use super::{
     context::Context,
     failure::{Exit, Failure},
 };
+use crate::secret::printable;
 use serde::Serialize;
 use std::{fs, path::PathBuf};
 
@@ -39,6 +40,6 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let pages = entries.filter_map(Result::ok).filter(|entry| is_page(&entry.file_name())).count();
     let directory = args.dir.display().to_string();
     let document = Document { schema: "kubemint/man", version: 1, directory, pages };
-    context.output.answer(&document, || format!("{pages} pages in {}\n", document.directory))?;
+    context.output.answer(&document, || format!("{pages} pages in {}\n", printable(&document.directory)))?;
     Ok(Exit::Done)
 }

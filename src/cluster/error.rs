@@ -1,6 +1,9 @@
 //! How asking an apiserver can fail: stable codes and hints, as for hosts, and which failures may pass by themselves.
 
-use crate::inventory::ServerUrl;
+use crate::{
+    foreign::{Pieces, SHORTEST},
+    inventory::ServerUrl,
+};
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
@@ -44,6 +47,31 @@ pub enum ErrorClass {
 }
 
 impl Error {
+    /// The same without words of the server that repeat one of `secrets`.
+    pub(super) fn hiding(mut self, secrets: &dyn Fn() -> Pieces) -> Self {
+        let hide = |said: &mut String| {
+            if said.len() >= SHORTEST && secrets().stand_in(said.as_bytes()) {
+                "[not shown: it repeats a credential]".clone_into(said);
+            }
+        };
+        match &mut self {
+            Self::Unreachable { reason, .. }
+            | Self::Untrusted { reason, .. }
+            | Self::Forbidden { reason, .. }
+            | Self::Api { reason, .. }
+            | Self::Garbled { reason, .. } => hide(reason),
+            Self::NotReady { failing, .. } => failing.iter_mut().for_each(hide),
+            // Words of ours.
+            Self::TimedOut { .. }
+            | Self::Unauthorized { .. }
+            | Self::NotFound { .. }
+            | Self::Conflict { .. }
+            | Self::Busy { .. }
+            | Self::Access { .. } => {}
+        }
+        self
+    }
+
     /// Stable name of the kind, for scripts.
     #[must_use]
     pub const fn code(&self) -> &'static str {

@@ -79,9 +79,10 @@ impl FileError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::foreign::ForeignText;
 
     fn file(fault: FileFault) -> FileError {
-        FileError { path: "/x".into(), fault, detail: String::new() }
+        FileError { path: "/x".into(), fault, detail: ForeignText::default() }
     }
 
     #[test]

@@ -2,7 +2,10 @@
 //! A journal line is written before the step it announces is believed done by anyone; it holds no secret.
 
 use super::{Error, atomic, trust};
-use crate::entropy::{self, Entropy, random_bytes};
+use crate::{
+    entropy::{self, Entropy, random_bytes},
+    json,
+};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use std::{
@@ -125,13 +128,13 @@ impl Journal {
     /// [`Error::Io`].
     pub fn write_report<T: Serialize>(&self, report: &T) -> Result<(), Error> {
         let path = self.dir.join(REPORT);
-        let json = serde_json::to_string_pretty(report).map_err(|e| Error::io("write", &path, io::Error::from(e)))?;
-        atomic::write_file(&path, json.as_bytes())
+        let text = json::to_string_pretty(report).map_err(|e| Error::io("write", &path, io::Error::from(e)))?;
+        atomic::write_file(&path, text.as_bytes())
     }
 }
 
 fn render_line<T: Serialize>(entry: &T) -> io::Result<String> {
-    let mut line = serde_json::to_string(entry)?;
+    let mut line = json::to_string(entry)?;
     line.push('\n');
     Ok(line)
 }

@@ -3,7 +3,7 @@
 /// The floors from the ground up. An import may go to a lower floor; between rooms of one floor only where
 /// [`DOMAIN_DOORS`] has a door.
 pub const FLOORS: [(&str, &[&str]); 5] = [
-    ("ground", &["clock", "digest", "entropy", "secret", "template"]),
+    ("ground", &["clock", "digest", "entropy", "foreign", "json", "secret", "template"]),
     ("domain", &["pki", "inventory", "token", "kubeconfig", "bundle", "rotation"]),
     ("adapters", &["store", "remote", "cluster"]),
     ("use cases", &["workflow", "share"]),
@@ -46,6 +46,8 @@ pub const PRINTING_MACROS: &[&str] = &["print", "println", "eprint", "eprintln",
 /// Where `expose_secret` may stand: what writes a secret into its file or sends it to a host.
 pub const EMITTERS: &[&str] = &[
     "src/secret.rs",
+    // What finds secrets in foreign text.
+    "src/foreign/",
     "src/token/",
     "src/kubeconfig/",
     "src/pki/",

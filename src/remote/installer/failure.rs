@@ -1,9 +1,12 @@
 //! What a host's words mean when the script failed or never ran. The only place that looks at foreign text for a cause.
 
 use crate::{
+    foreign::ForeignText,
     inventory::{Connection, Host, Privilege},
-    remote::{Error, Exit, FileError, FileFault, Reply, SHELL_WORKS},
-    secret::scrub,
+    remote::{
+        Error, Exit, FileError, FileFault, SHELL_WORKS,
+        heard::{self, Heard},
+    },
 };
 
 /// How the C library words the errors we tell apart; the host runs under LC_ALL=C.
@@ -37,22 +40,23 @@ pub(in crate::remote) fn failed_step(path: String, step: &str, said: &str) -> Fi
         (_, Some((line, fault))) => (line, fault),
         (_, None) => ("", FileFault::WriteFailed),
     };
-    let said = scrub(said);
-    let detail = if said.is_empty() { format!("step {step}") } else { format!("step {step}: {said}") };
+    // Whose word it is shows in our scripts: no other is repeated.
+    let step = if heard::is_ours(step) { format!("step {step}") } else { "an unknown step".to_owned() };
+    let said = ForeignText::message(said);
+    let detail = ForeignText::name(if said.is_empty() { step } else { format!("{step}: {said}") });
     FileError { path, fault, detail }
 }
 
 /// No line of ours came back: the shell or sudo never ran the script.
 pub(in crate::remote) fn no_reply(text: &str, exit: &Exit, host: &Host) -> Error {
-    let exit = match exit {
-        Exit::Status(status) => format!("exit status {status}"),
-        Exit::Signal(signal) => format!("killed by signal {signal}"),
-    };
     let before_sudo = text.split_once(SHELL_WORKS).map_or(text, |(before, _)| before);
     if matches!(host.connection, Connection::Ssh(_)) && EXPIRED_WORDS.iter().any(|words| before_sudo.contains(words)) {
         return Error::PasswordExpired { user: login_user(host) };
     }
-    let quoted = |said: &str| if said.trim().is_empty() { "it said nothing".to_owned() } else { scrub(said) };
+    let quoted = |said: &str| match said.trim() {
+        "" => "it said nothing".into(),
+        said => ForeignText::message(said),
+    };
     // Only a remote login shell stands between us and sudo.
     let said_by_sudo = match (host.privilege, &host.connection) {
         (Privilege::AsLoggedIn, _) => None,
@@ -61,7 +65,7 @@ pub(in crate::remote) fn no_reply(text: &str, exit: &Exit, host: &Host) -> Error
     };
     match said_by_sudo {
         Some(said) => Error::BecomeFailed { user: login_user(host), said: quoted(said) },
-        None => Error::ShellUnusable { exit, said: quoted(text) },
+        None => Error::ShellUnusable { exit: exit.to_string(), said: quoted(text) },
     }
 }
 
@@ -73,8 +77,7 @@ fn login_user(host: &Host) -> String {
 }
 
 /// A reply we cannot make sense of, with the last thing that was said.
-pub(in crate::remote) fn garbled(reason: &str, reply: &Reply, nonce: &str) -> Error {
-    let text = String::from_utf8_lossy(&reply.output);
-    let said = text.lines().rev().find(|line| !line.contains(nonce)).map(scrub).unwrap_or_default();
-    Error::ProtocolGarbled { reason: reason.to_owned(), said }
+pub(in crate::remote) fn garbled(reason: &'static str, reply: &Heard<'_>, nonce: &str) -> Error {
+    let said = reply.text.lines().rev().find(|line| !line.contains(nonce));
+    Error::ProtocolGarbled { reason, said: said.map(ForeignText::message).unwrap_or_default() }
 }

@@ -13,17 +13,16 @@ mod outcome;
 mod reply;
 mod restore;
 mod script;
-mod withhold;
 
+pub(super) use fact::repeats_secret;
 pub(super) use failure::{failed_step, garbled, no_reply};
 pub use foreign::ForeignPolicy;
 pub use machine::{MachineId, Roster, Written};
 pub use outcome::{Action, Facts, FileOutcome, FileState, FileView, Found, HostOutcome, HostView, Regular, TokenRow};
 pub use restore::{KeptFile, RestoredFile, RestoredHost, Undo, restore_host};
 pub(super) use script::{local_root, quote_sh, split_path, without_remarks};
-pub(super) use withhold::withhold_secrets;
 
-use super::{Error, Remote};
+use super::{Error, Remote, heard::hear};
 use crate::{
     bundle::HostFile,
     digest::hex,
@@ -51,8 +50,8 @@ pub fn probe_host(
     let reply = remote.run_script(host, &|peer| {
         host_key.replace(peer.host_key.clone());
         Ok(script::render_probe(&layout, &nonce))
-    })?;
-    let told = Told::by(withhold_secrets(reply, &nonce, files), &nonce);
+    });
+    let told = Told::by(&hear(reply, &nonce, (remote, host), files)?, &nonce);
     let view = reply::parse_view(&told.reply, &nonce, host, &layout)?;
     Ok(HostView { host_key: host_key.into_inner(), machine: told.machine, ..view })
 }
@@ -89,8 +88,8 @@ pub fn install_once(
     let reply = remote.run_script(host, &|peer| {
         written.replace(roster(peer)?);
         Ok(script::render_install(&layout, &nonce, &written.borrow()))
-    })?;
-    let told = Told::by(withhold_secrets(reply, &nonce, files), &nonce);
+    });
+    let told = Told::by(&hear(reply, &nonce, (remote, host), files)?, &nonce);
     let twin = told.twin_of(&written.borrow())?;
     let outcome = reply::parse_outcome(&told.reply, &nonce, host, &layout)?;
     Ok(HostOutcome { machine: told.machine, twin, ..outcome })

@@ -10,14 +10,17 @@ use super::{
     outcome::{Action, refuse_blocked},
     reply,
     script::{self, Layout, quote_sh},
-    withhold::withhold_secrets,
 };
 use crate::{
     bundle::{FileKind, HostFile},
     digest::Digest,
     entropy::Entropy,
+    foreign::ForeignText,
     inventory::Host,
-    remote::{Error, FileError, FileFault, Input, Remote, Reply},
+    remote::{
+        Error, FileError, FileFault, Input, Remote,
+        heard::{Heard, hear_expecting},
+    },
     secret::Secret,
 };
 use std::{fmt::Write, sync::Arc, sync::LazyLock};
@@ -80,10 +83,11 @@ pub fn restore_host(
     let expected: Vec<HostFile> = files.iter().map(KeptFile::expectation).collect();
     // Whose the file is was judged when it was installed; here it is only compared.
     let layout = Layout::new(host, &expected, ForeignPolicy::Replace)?;
-    let reply = remote.run_script(host, &|_| Ok(render(&layout, files, &nonce)))?;
-    let attempts = reply.attempts;
-    let files = parse(&withhold_secrets(reply, &nonce, &expected), &nonce, host, &layout, files)?;
-    Ok(RestoredHost { files, attempts })
+    let reply = remote.run_script(host, &|_| Ok(render(&layout, files, &nonce)));
+    let known = files.iter().filter_map(|file| file.undo.replaced());
+    let heard = hear_expecting(reply, &nonce, (remote, host), &expected, known)?;
+    let files = parse(&heard, &nonce, host, &layout, files)?;
+    Ok(RestoredHost { files, attempts: heard.attempts })
 }
 
 impl KeptFile {
@@ -105,6 +109,14 @@ impl KeptFile {
 }
 
 impl Undo {
+    /// What its kept version must hold, where that is known.
+    const fn replaced(self) -> Option<Digest> {
+        match self {
+            Self::Exchange { replaced, .. } => replaced,
+            Self::Remove { .. } | Self::ExchangeAny => None,
+        }
+    }
+
     /// HOW INSTALLED REPLACED, for km_weigh.
     fn words(self) -> String {
         let or_none = |digest: Option<Digest>| digest.map_or_else(|| "-".to_owned(), |digest| digest.to_string());
@@ -152,7 +164,7 @@ fn render(layout: &Layout<'_>, files: &[KeptFile], nonce: &str) -> Input {
 }
 
 fn parse(
-    reply: &Reply,
+    reply: &Heard<'_>,
     nonce: &str,
     host: &Host,
     layout: &Layout<'_>,
@@ -165,12 +177,9 @@ fn parse(
         let Some((action, sha256)) = done else {
             return Err(garbled("a file is missing from it", reply, nonce));
         };
-        let wanted = match file.undo {
-            Undo::Exchange { replaced, .. } => replaced,
-            Undo::Remove { .. } | Undo::ExchangeAny => None,
-        };
+        let wanted = file.undo.replaced();
         if action == Action::Restored && wanted.is_some() && sha256 != wanted {
-            let detail = sha256.map(|digest| format!("SHA-256 {digest}")).unwrap_or_default();
+            let detail = sha256.map(|digest| ForeignText::name(format!("SHA-256 {digest}"))).unwrap_or_default();
             let path = layout.file_path(n).unwrap_or_default();
             return Err(Error::Files(vec![FileError { path, fault: FileFault::DigestMismatch, detail }]));
         }

@@ -6,6 +6,7 @@ use super::{
     watchdog::{Watch, Watchdog},
 };
 use crate::{
+    foreign::ForeignText,
     remote::{Deadlines, Error},
     secret::scrub,
 };
@@ -170,7 +171,8 @@ impl Link {
     fn log_agreement(&self) {
         let agreed = |kind| self.session.methods(kind).map(scrub).unwrap_or_default();
         let (exchange, key) = (agreed(MethodType::Kex), agreed(MethodType::HostKey));
-        tracing::debug!("{}: greets with \"{}\"; agreed on {exchange} and {key}", self.endpoint, self.greeting());
+        let greeting = self.greeting();
+        tracing::debug!("{}: greets with \"{}\"; agreed on {exchange} and {key}", self.endpoint, software(&greeting));
     }
 
     fn greeting(&self) -> String {
@@ -261,7 +263,7 @@ impl Link {
         match session_code(error) {
             Some(raw::LIBSSH2_ERROR_TIMEOUT) => self.timed_out(during),
             _ if self.is_over() => self.timed_out(during),
-            _ => Error::ConnectionLost { during, reason: error.message().to_owned() },
+            _ => Error::ConnectionLost { during, reason: ForeignText::message(error.message()) },
         }
     }
 
@@ -271,7 +273,7 @@ impl Link {
             true => format!("not done after {} s", self.deadlines.host.as_secs()),
             false => format!("nothing heard for {} s", self.deadlines.idle.as_secs()),
         };
-        Error::TimedOut { during, reason }
+        Error::TimedOut { during, reason: ForeignText::name(reason) }
     }
 
     /// Waits until the peer has something for libssh2, or takes something from it. sshd holds its answers back until its own
@@ -324,6 +326,16 @@ impl Link {
     }
 }
 
+/// The server's name and version, where it is one that is known: in the log nobody redacts what else it says.
+fn software(greeting: &str) -> &str {
+    const LONGEST: usize = 16;
+    let word = greeting.split(' ').next().unwrap_or_default();
+    let name = word.strip_prefix("SSH-2.0-").unwrap_or_default();
+    let version = name.strip_prefix("OpenSSH_").or_else(|| name.strip_prefix("dropbear_"));
+    let is_version = |text: &str| text.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | 'p'));
+    if version.is_some_and(is_version) && name.len() <= LONGEST { word } else { "another server" }
+}
+
 /// The code of an error of the session (not of SFTP).
 pub(super) fn session_code(error: &ssh2::Error) -> Option<i32> {
     match error.code() {
@@ -349,7 +361,7 @@ pub(super) fn is_hang_up(code: i32) -> bool {
 }
 
 pub(super) fn handshake_error(endpoint: &str, reason: &str) -> Error {
-    Error::HandshakeFailed { endpoint: endpoint.to_owned(), reason: reason.to_owned() }
+    Error::HandshakeFailed { endpoint: endpoint.to_owned(), reason: ForeignText::name(reason) }
 }
 
 pub(super) fn display_endpoint(address: &str, port: u16) -> String {

@@ -7,6 +7,7 @@ use super::{
     known_hosts::KnownHosts,
 };
 use crate::{
+    foreign::ForeignText,
     remote::Error,
     secret::{ExposeSecret, Secret},
 };
@@ -119,8 +120,11 @@ impl FileCache {
     /// # Errors
     /// [`Error::KnownHostsUnreadable`].
     pub fn known_hosts(&self, paths: &[PathBuf]) -> Result<Vec<Arc<KnownHosts>>, Error> {
-        let unreadable = |path: &PathBuf, reason| Error::KnownHostsUnreadable { path: path.clone(), reason };
-        let read = |path: &PathBuf| self.known_hosts.value(path, read_known_hosts).map_err(|e| unreadable(path, e));
+        let unreadable = |path: &PathBuf, reason: &str| Error::KnownHostsUnreadable {
+            path: path.clone(),
+            reason: ForeignText::message(reason),
+        };
+        let read = |path: &PathBuf| self.known_hosts.value(path, read_known_hosts).map_err(|e| unreadable(path, &e));
         paths.iter().map(read).collect()
     }
 }

@@ -71,7 +71,10 @@ pub(super) fn become_root(subject: &Subject) -> Verdict {
 pub(super) fn tools(subject: &Subject) -> Verdict {
     match subject.examination.missing_tools.as_slice() {
         [] => Verdict::ok(format!("sh with printf, {} and the rest", subject.examination.hasher)),
-        missing => Verdict::fail(format!("missing: {}", missing.join(", "))).code("tool_missing"),
+        missing => {
+            let missing: Vec<&str> = missing.iter().map(|tool| &**tool).collect();
+            Verdict::fail(format!("missing: {}", missing.join(", "))).code("tool_missing")
+        }
     }
 }
 
