@@ -35,7 +35,8 @@ pub(super) const SCRIPTS: [&str; 6] = [
 /// The words of our scripts: no secrets, whoever repeats them.
 static WORDS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    SCRIPTS.iter().flat_map(|script| script.split(|c| !is_part(c))).filter(|word| !word.is_empty()).collect()
+    let lines = SCRIPTS.iter().flat_map(|script| script.lines()).filter(|line| !line.trim_start().starts_with('#'));
+    lines.flat_map(|line| line.split(|c| !is_part(c))).filter(|word| !word.is_empty()).collect()
 });
 
 /// Words of frames that are not judged here, each `_`: they are compared, become an instant, or hold base64 of which only what
@@ -382,6 +383,6 @@ pub(super) mod tests {
              {digest}\n@ done 0 same -\n@ found 1 regular repair -rw-r--r-- 1000 1000 {digest}\n@ done 1 create {digest}\n@ end\n"
         ));
         assert!(!all.redactor.has_hashed());
-        assert!(heard("@ missing something\n").redactor.has_hashed());
+        assert!(heard("@ missing coreutils-of-another\n").redactor.has_hashed());
     }
 }

@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(stage(&Error::JumpFailed { jump: "bastion".into(), cause: Arc::new(unknown) }), HOST_KEY);
         for fate in [PasswordFate::Refused, PasswordFate::Withheld] {
             assert_eq!(stage(&Error::BecomePassword { user: "ops".into(), fate, of: None }), BECOME);
-            let (endpoint, user, tried) = ("x".to_owned(), "ops".to_owned(), String::new());
+            let (endpoint, user, tried) = ("x".to_owned(), "ops".to_owned(), "".into());
             assert_eq!(stage(&Error::AuthFailed { endpoint, user, tried, password: fate }), LOGIN);
         }
         assert_eq!(stage(&Error::ConnectRefused { endpoint: "x".into() }), CONNECTION);
