@@ -57,11 +57,11 @@ impl World {
     fn new() -> Self {
         let text = format!(
             "state_dir = \"state\"\n[cluster]\nserver = \"https://172.20.0.113:6443\"\n[[hosts]]\nname = \"h[1-{HOSTS}]\"\n\
-             address = \"127.0.0.1\"\nroles = [\"control-plane\", \"node\"]\n"
+             roles = [\"control-plane\", \"node\"]\n"
         );
         let env = TestEnv::with_inventory(&text);
         env.ok(&["generate"]);
-        let location = Location { path: "i".into(), folder: env.dir().to_owned(), home: None };
+        let location = Location { path: "i".into(), folder: env.dir().to_owned(), home: Some(env.path("home")) };
         let inventory = parse_inventory(&text, &location).unwrap();
         let snapshot = Store::at(&env.path("state")).load().unwrap();
         let set = read_stored_set(&inventory, &snapshot).unwrap();
