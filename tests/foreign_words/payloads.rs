@@ -70,7 +70,8 @@ impl Secrets {
         ]);
         texts.extend(["-", " ", ".", "\u{200b}", "\0", "\x1b", "\t", "/"].map(|between| cut(token, 8, between)));
         texts.extend(["-", " ", ":", "\u{ad}"].map(|between| cut(token, 4, between)));
-        texts.extend([self.key[0].clone(), cut(&self.key[0], 16, " "), self.password.clone()]);
+        texts.extend(self.key.first().into_iter().flat_map(|line| [line.clone(), cut(line, 16, " ")]));
+        texts.push(self.password.clone());
         texts.push(BASE64_STANDARD.encode(token));
         texts.extend([certificate(token, None), certificate("x", Some(token))].map(|pem| BASE64_STANDARD.encode(pem)));
         let body = |pem: &str| pem.lines().filter(|line| !line.starts_with('-')).collect::<String>();
