@@ -21,7 +21,7 @@ use kubemint::{
     inventory::{Inventory, Limits, Location, parse_inventory},
     json,
     remote::{
-        Error, Exit, Signal, SshConfig, SshRemote,
+        Error, Exit, HostRemote, LocalRemote, Remote, Signal, SshConfig, SshRemote,
         installer::{ForeignPolicy, KeptFile, Undo, install_host, probe_host, restore_host},
         kubelet, service,
     },
@@ -32,6 +32,7 @@ use kubemint::{
         distribute::{Fleet, Observer, Order, run_distribution},
         doctor::{Credentials, HealthObserver, HostHealth, Preflight, examine_hosts},
         report::HostReport,
+        sent::SentFiles,
         stored::read_stored_set,
         survey::{HostSurvey, Scope, SurveyObserver, Unmade, survey_hosts},
         upkeep::Outlook,
@@ -418,6 +419,25 @@ fn nothing_a_host_says_to_doctor_comes_raw_into_the_answer() {
         world.assert_safe_document(name, &json::to_string_pretty(health).unwrap());
     }
     assert_count("doctor", &names, 2500);
+}
+
+#[test]
+fn what_a_host_was_sent_is_known_where_no_file_is_sent() {
+    let world = World::of(ALL_FILES);
+    let host = &world.inventory.hosts[0];
+    let sent = SentFiles::new(Store::at(&world.env.path("state")), world.inventory.clone());
+    let local = LocalRemote::new(world.inventory.deadlines);
+    let remote = HostRemote::new(SshRemote::new(SshConfig::default()), local).remembering(move |host| sent.to(host));
+    let known = |remote: &HostRemote| {
+        let files = remote.sent_to(host);
+        files.iter().map(|file| file.content.expose_secret().to_owned()).collect::<String>()
+    };
+    let before = known(&remote);
+    assert!(before.contains(&world.secrets.token) && before.contains("client-key-data"));
+    // What a run has written since is seen.
+    world.env.write("more.csv", "fedcba9876543210fedcba9876543210,somebody,1\n");
+    world.env.ok(&["token", "merge", "more.csv"]);
+    assert!(!before.contains("somebody") && known(&remote).contains("fedcba9876543210,somebody"));
 }
 
 /// As the three before, of hosts that hold a private key, too, with fewer words.

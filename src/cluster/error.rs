@@ -132,3 +132,32 @@ impl Error {
         .to_owned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    #[test]
+    fn no_error_repeats_what_the_server_was_sent() {
+        const TOKEN: &str = "89abcdef01234567fedcba9876543210";
+        let server = || "https://10.0.0.1:6443".parse::<ServerUrl>().unwrap();
+        let secrets = || Pieces::of([Secret::from(TOKEN)]);
+        for said in [TOKEN, "no 89abcdef-01234567", "89.ab.CD.ef", "fedcba98 is unknown"] {
+            let reason = || said.to_owned();
+            for error in [
+                Error::Unreachable { server: server(), reason: reason() },
+                Error::Untrusted { server: server(), reason: reason() },
+                Error::Forbidden { server: server(), reason: reason() },
+                Error::Api { server: server(), status: 500, reason: reason() },
+                Error::Garbled { server: server(), reason: reason() },
+                Error::NotReady { server: server(), failing: vec!["etcd".into(), reason()] },
+            ] {
+                let text = error.hiding(&secrets).to_string();
+                assert!(text.contains("[not shown: it repeats a credential]") && !text.contains(said), "{text}");
+            }
+        }
+        let plain = Error::Forbidden { server: server(), reason: "cannot list 89abcde".into() };
+        assert!(plain.hiding(&secrets).to_string().ends_with("cannot list 89abcde"));
+    }
+}

@@ -29,7 +29,7 @@ fn certificate(value: &str, reply: &Heard<'_>) -> Option<String> {
 /// which are text in DER too, serial and pin. Base64 of a certificate does so as a rule: it has the public half of the key.
 pub(in crate::remote) fn repeats_secret(reply: &Heard<'_>, text: &str) -> bool {
     let numbers = pki::parse_certificates(text).unwrap_or_default().into_iter();
-    let mut numbers = numbers.flat_map(|shown| [shown.serial.to_string(), shown.spki_sha256.to_string()]);
+    let mut numbers = numbers.flat_map(|shown| [shown.spki_sha256.to_string(), shown.serial]);
     numbers.any(|number| reply.repeats_secret(number.as_bytes()))
         || match pem::parse_many(text) {
             Ok(blocks) if !blocks.is_empty() => blocks.iter().any(|block| reply.repeats_secret(block.contents())),

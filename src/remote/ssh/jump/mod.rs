@@ -184,12 +184,12 @@ impl Door {
         if let State::Open(pump, losses) = &*state
             && pump.has_ended()
         {
-            *state = self.lost(*losses, "it went away".to_owned());
+            *state = self.lost(*losses, "it went away");
         }
     }
 
-    fn lost(&self, losses: u32, reason: String) -> State {
-        let reason = ForeignText::message(&reason);
+    fn lost(&self, losses: u32, reason: &str) -> State {
+        let reason = ForeignText::message(reason);
         let why = Arc::new(Error::ConnectionLost { during: "while hosts were reached through it", reason });
         tracing::info!("jump host {}: {why}", self.name);
         match losses + 1 {
@@ -233,7 +233,7 @@ fn serve(door: &Weak<Door>, access: &Arc<Access>, losses: u32) {
     if let (Err(reason), Some(this)) = (ended, door.upgrade()) {
         let mut state = lock(&this.state);
         if matches!(*state, State::Open(..)) {
-            *state = this.lost(losses, reason);
+            *state = this.lost(losses, &reason);
         }
     }
 }
