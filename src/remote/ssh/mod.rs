@@ -9,6 +9,7 @@ mod connect;
 mod destination;
 mod dial;
 mod exec;
+mod greeting;
 mod host_key;
 mod jump;
 mod key_decryption;
