@@ -129,7 +129,7 @@ fn a_probe_reads_public_facts_and_never_a_token() {
         assert_eq!(regular.facts.client_certificate.as_deref(), Some("LS0tLS1CRUdJTg=="));
         assert_eq!(regular.facts.token, Some(fingerprint));
         let Found::Regular(regular) = &view.files[2].found else { panic!("{view:?}") };
-        let rows: Vec<_> = regular.facts.token_rows.iter().map(|r| (r.token, r.user.as_str())).collect();
+        let rows: Vec<_> = regular.facts.token_rows.iter().map(|r| (r.token.unwrap(), &*r.user)).collect();
         assert_eq!(rows, [(fingerprint, "kubelet-bootstrap"), (fingerprint, "another user d9298a10")]);
         // Neither way: our secrets do not go out, the host's do not come back.
         assert!(!recorded.sent().contains(&support::content(&files[0])[..20]));

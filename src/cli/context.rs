@@ -19,7 +19,7 @@ use crate::{
     remote::{HostRemote, LocalRemote, SshConfig, SshRemote, installer::ForeignPolicy},
     secret::Secret,
     store::{self, Existing, OutputFile, Store},
-    workflow::distribute::Fleet,
+    workflow::{distribute::Fleet, sent::SentFiles},
 };
 use std::{
     env,
@@ -197,7 +197,8 @@ impl<'a> Context<'a> {
             sudo_password: passwords.sudo.clone(),
         };
         let local = LocalRemote::new(deadlines).with_sudo_password(passwords.sudo.clone());
-        let remote = HostRemote::new(SshRemote::new(ssh), local);
+        let sent = SentFiles::new(self.store(inventory), inventory.clone());
+        let remote = HostRemote::new(SshRemote::new(ssh), local).remembering(move |host| sent.to(host));
         remote.ssh().known_hosts_files(hosts.iter().copied()).iter().try_for_each(|path| self.judge(path))?;
         passwords.unlock(&remote, hosts, self)?;
         Ok(remote)

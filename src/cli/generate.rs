@@ -9,6 +9,7 @@ use crate::{
     bundle::CredentialSet,
     inventory::{CaSource, Inventory},
     rotation::Direction,
+    secret::printable,
     store::{Lock, Snapshot, State, Store},
     workflow::{
         generate::{self, Generation, Step, StepAction},
@@ -67,9 +68,9 @@ fn answer(context: &Context, store: &Store, generation: u64, steps: &[Step]) -> 
     let document = Document { schema: "kubemint/generate", version: 1, state_dir, generation, changed, steps };
     context.output.answer(&document, || {
         let end = if changed {
-            format!("generation {generation} in {}\n", document.state_dir)
+            format!("generation {generation} in {}\n", printable(&document.state_dir))
         } else {
-            format!("nothing to do: generation {generation} in {} is current\n", document.state_dir)
+            format!("nothing to do: generation {generation} in {} is current\n", printable(&document.state_dir))
         };
         steps_table(context.output, steps, StepAction::name) + &end
     })?;

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     inventory,
+    secret::printable,
     store::{Existing, Stream},
 };
 use serde::Serialize;
@@ -43,8 +44,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     if file.stream() == Some(Stream::Output) {
         return Ok(Exit::Done);
     }
-    let shown = path.display().to_string();
-    context.output.answer(&Document { schema: "kubemint/init", version: 1, path: &shown }, || {
+    let name = path.display().to_string();
+    context.output.answer(&Document { schema: "kubemint/init", version: 1, path: &name }, || {
+        let shown = printable(&name);
         format!("wrote {shown}; set cluster.server and [[hosts]] in it, then: kubemint -i {shown} plan\n")
     })?;
     Ok(Exit::Done)

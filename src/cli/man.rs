@@ -4,7 +4,7 @@ use super::{
     context::Context,
     failure::{Exit, Failure},
 };
-use crate::store::Existing;
+use crate::{secret::printable, store::Existing};
 use clap_mangen::Man;
 use serde::Serialize;
 use std::{fs, io, path::PathBuf};
@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     }
     let directory = args.dir.display().to_string();
     let document = Document { schema: "kubemint/man", version: 1, directory, pages: pages.len() };
-    context.output.answer(&document, || format!("{} pages in {}\n", document.pages, document.directory))?;
+    context.output.answer(&document, || format!("{} pages in {}\n", document.pages, printable(&document.directory)))?;
     Ok(Exit::Done)
 }
 

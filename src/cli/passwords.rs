@@ -164,7 +164,7 @@ fn unlock_with(passphrase: &Secret, keys: &[PathBuf], remote: &HostRemote, conte
     let errors: Vec<UnlockError> = keys.iter().filter_map(|key| remote.unlock(key, passphrase).err()).collect();
     if errors.len() < keys.len() {
         for error in &errors {
-            context.output.warn(&format!("{error}; other keys are tried"));
+            context.output.warn(&crate::secret::printable(&format!("{error}; other keys are tried")));
         }
     } else if let Some(error) = errors.into_iter().next() {
         return Err(locked(&error));

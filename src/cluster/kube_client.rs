@@ -247,6 +247,7 @@ impl Cluster for KubeCluster {
         let what = objects::named("Secret", &secret.name());
         let body = objects::render_bootstrap_secret(secret)?;
         let call = Call::post(objects::BOOTSTRAP_SECRETS.path, body, Repeat::Unprocessed, &what);
+        let call = Call { secret: Some(secret.token().secret().clone()), ..call };
         self.ask_as_admin(&call).map(drop)
     }
 

@@ -47,7 +47,8 @@ pub(super) async fn attempt(
         Ok(answer) => tracing::debug!("{} {server}{path}: {} in {took} ms", call.method, answer.status.as_u16()),
         Err(failed) => tracing::debug!("{} {server}{path}: {} in {took} ms", call.method, failed.error.code()),
     }
-    judge_answer(outcome?, call, route.server)
+    let judged = outcome.and_then(|answer| judge_answer(answer, call, route.server));
+    judged.map_err(|failed| Attempt { error: failed.error.hiding(&|| whom.secrets(call)), ..failed })
 }
 
 async fn exchange(route: &Route<'_>, whom: &Whom, call: &Call) -> Result<Answer, Attempt> {

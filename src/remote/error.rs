@@ -1,6 +1,6 @@
 //! What can go wrong with one host, as values: each has a stable code for scripts, a hint for people, and says what may
-//! be done about it. Loops match variants, never text. No value here holds a secret: whatever a host said has been
-//! through [`crate::secret::scrub`].
+//! be done about it. Loops match variants, never text. No value here holds a secret, and whatever a host said is a
+//! [`ForeignText`]; error_words.rs lists those.
 
 use super::{
     exhausted::Resource,
@@ -8,7 +8,7 @@ use super::{
     key_evidence::{KnownEntry, OfferedKey, known_types},
     password::PasswordFate,
 };
-use crate::bundle::Validity;
+use crate::{bundle::Validity, foreign::ForeignText};
 use jiff::Timestamp;
 use std::{path::PathBuf, sync::Arc};
 
@@ -31,17 +31,17 @@ pub enum RetryClass {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot resolve {address}: {reason}")]
-    DnsFailed { address: String, reason: String },
+    DnsFailed { address: String, reason: ForeignText },
     #[error("cannot resolve {address} for the moment: {reason}")]
-    DnsBusy { address: String, reason: String },
+    DnsBusy { address: String, reason: ForeignText },
     #[error("{endpoint} refused the connection")]
     ConnectRefused { endpoint: String },
     #[error("no answer from {endpoint} within {seconds} s")]
     ConnectTimeout { endpoint: String, seconds: u64 },
     #[error("cannot reach {endpoint}: {reason}")]
-    Unreachable { endpoint: String, reason: String },
+    Unreachable { endpoint: String, reason: ForeignText },
     #[error("no SSH connection with {endpoint}: {reason}")]
-    HandshakeFailed { endpoint: String, reason: String },
+    HandshakeFailed { endpoint: String, reason: ForeignText },
     #[error("the host key of {} is not known: it offers {offered}{}", .offered.host, known_types(.known))]
     HostKeyUnknown { offered: Box<OfferedKey>, known: Vec<KnownEntry> },
     #[error(
@@ -59,13 +59,13 @@ pub enum Error {
     )]
     HostCaUnsupported { offered: Box<OfferedKey>, known: KnownEntry },
     #[error("cannot read known_hosts file {}: {reason}", .path.display())]
-    KnownHostsUnreadable { path: PathBuf, reason: String },
+    KnownHostsUnreadable { path: PathBuf, reason: ForeignText },
     #[error("{endpoint} does not let {user} in; tried: {tried}")]
-    AuthFailed { endpoint: String, user: String, tried: String, password: PasswordFate },
+    AuthFailed { endpoint: String, user: String, tried: ForeignText, password: PasswordFate },
     #[error("the password of {user} has expired, and the host wants a new one first")]
     PasswordExpired { user: String },
     #[error("cannot use key file {}: {reason}", .path.display())]
-    KeyUnreadable { path: PathBuf, reason: String },
+    KeyUnreadable { path: PathBuf, reason: ForeignText },
     #[error("key file {} is ignored: other users may use it (mode {mode:04o})", .path.display())]
     KeyOpenToOthers { path: PathBuf, mode: u32 },
     #[error("key file {} is encrypted, and the agent does not hold it", .path.display())]
@@ -77,38 +77,38 @@ pub enum Error {
     ForwardingRefused { jump: String, endpoint: String },
     /// SSH has one answer for a refused connection, no route, and a name that is not known there.
     #[error("the jump host {jump} cannot connect to {endpoint}: {reason}")]
-    UnreachableFromJump { jump: String, endpoint: String, reason: String },
+    UnreachableFromJump { jump: String, endpoint: String, reason: ForeignText },
     #[error("the settings of ssh for {host} cannot be read: {reason}")]
-    SshConfigFailed { host: String, reason: String },
+    SshConfigFailed { host: String, reason: ForeignText },
     #[error("~/.ssh/config has a ProxyCommand for {host}, which is not supported: {command}")]
-    ProxyCommandUnsupported { host: String, command: String },
+    ProxyCommandUnsupported { host: String, command: ForeignText },
     #[error("sudo does not give {user} a root shell: {said}")]
-    BecomeFailed { user: String, said: String },
+    BecomeFailed { user: String, said: ForeignText },
     #[error("sudo does not give {user} a root shell: {}", .fate.in_sudo_s_words(.of.as_deref()))]
     BecomePassword {
         user: String,
         fate: PasswordFate,
         /// Whose password sudo asks for, where that is somebody else.
-        of: Option<String>,
+        of: Option<ForeignText>,
     },
     #[error("the login shell runs no commands ({exit}): {said}")]
-    ShellUnusable { exit: String, said: String },
+    ShellUnusable { exit: String, said: ForeignText },
     #[error("the connection broke {during}: {reason}")]
-    ConnectionLost { during: &'static str, reason: String },
+    ConnectionLost { during: &'static str, reason: ForeignText },
     #[error("timed out {during}: {reason}")]
-    TimedOut { during: &'static str, reason: String },
+    TimedOut { during: &'static str, reason: ForeignText },
     #[error("the reply is not whole ({reason}): {said}")]
-    ProtocolGarbled { reason: String, said: String },
+    ProtocolGarbled { reason: &'static str, said: ForeignText },
     /// The script ended where the host had no more processes, memory or open files.
     #[error("the host has no processes, memory or open files left: {said}")]
-    HostExhausted { said: String },
+    HostExhausted { said: ForeignText },
     /// The way to the host was lost, or its reply is not whole, after a command was sent that is not ended by that.
     #[error("whether the command ran, and how it ended, is not known: {cause}")]
     CommandOutcomeUnknown { cause: Box<Error> },
     #[error("no shell could be started on this machine: {reason}")]
-    LocalShell { reason: String },
+    LocalShell { reason: ForeignText },
     #[error("this machine has {resource} {during}: {reason}")]
-    Exhausted { resource: Resource, during: &'static str, reason: String },
+    Exhausted { resource: Resource, during: &'static str, reason: ForeignText },
     /// A panic of ours, caught: the other hosts go on.
     #[error("kubemint has a bug, which struck while it worked on this host; what was done there is not known")]
     Bug,
@@ -117,7 +117,7 @@ pub enum Error {
     #[error("{path:?} cannot be installed: {reason}")]
     PathUnusable { path: String, reason: &'static str },
     #[error("the host has no usable {tool}")]
-    ToolMissing { tool: String },
+    ToolMissing { tool: ForeignText },
     #[error(
         "the host's clock says {clock}, but the certificates to be installed hold from {} to {}",
         .validity.not_before, .validity.not_after

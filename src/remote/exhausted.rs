@@ -2,6 +2,7 @@
 //! needed it, found before anything was begun there. Other hosts go on, and give back what they hold when they end.
 
 use super::Error;
+use crate::foreign::ForeignText;
 use rustix::io::Errno;
 use std::{fmt, io};
 
@@ -63,7 +64,11 @@ impl Resource {
 impl Error {
     /// The error of a host for which something could not be started or opened here; `None` where that has another cause.
     pub(super) fn exhausted(error: &io::Error, during: &'static str) -> Option<Self> {
-        Resource::of(error).map(|resource| Self::Exhausted { resource, during, reason: error.to_string() })
+        Resource::of(error).map(|resource| Self::Exhausted {
+            resource,
+            during,
+            reason: ForeignText::message(&error.to_string()),
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is wrong with one file of a host, as a value: a stable code for scripts, words and a cure for people.
 
+use crate::foreign::ForeignText;
 use std::fmt;
 
 /// What is wrong with one file or the directory it belongs in.
@@ -55,8 +56,8 @@ pub struct FileError {
     /// Where the file, or the directory at fault, is on the host: a local host's root included.
     pub path: String,
     pub fault: FileFault,
-    /// What the host said, scrubbed; may be empty.
-    pub detail: String,
+    /// What the host said; may be empty.
+    pub detail: ForeignText,
 }
 
 /// Where a host has no more to give, whatever was to be done.

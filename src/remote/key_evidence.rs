@@ -1,5 +1,6 @@
 //! Host keys as messages show them: what a host offers, and which lines of known_hosts say what is expected.
 
+use crate::foreign::ForeignText;
 use std::{fmt, path::PathBuf};
 
 /// An entry of a known_hosts file, for messages.
@@ -22,7 +23,7 @@ impl fmt::Display for KnownEntry {
 pub struct OfferedKey {
     /// The host as known_hosts names it: `name` or `[name]:port`.
     pub host: String,
-    pub key_type: String,
+    pub key_type: ForeignText,
     pub fingerprint: String,
 }
 

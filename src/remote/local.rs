@@ -2,10 +2,12 @@
 //! that nothing of the caller's session changes what it does.
 
 use super::{
-    Deadlines, Error, Exit, Input, LARGEST_REPLY, Password, Peer, Remote, Reply, Script, lengthened, preamble,
+    Deadlines, Error, Exit, Input, LARGEST_REPLY, Password, Peer, Remote, Reply, Script, Signal as RemoteSignal,
+    lengthened, preamble,
     sudo::{Dialogue, Step},
 };
 use crate::{
+    foreign::ForeignText,
     inventory::{Host, Privilege},
     secret::{ExposeSecret, Secret},
 };
@@ -99,7 +101,7 @@ impl Remote for LocalRemote {
     fn run_script(&self, host: &Host, script: &Script<'_>) -> Result<Reply, Error> {
         let failed = |e: io::Error| {
             let exhausted = Error::exhausted(&e, "to start a shell with");
-            exhausted.unwrap_or_else(|| Error::LocalShell { reason: e.to_string() })
+            exhausted.unwrap_or_else(|| Error::LocalShell { reason: ForeignText::message(&e.to_string()) })
         };
         let end = Instant::now() + self.deadlines.host;
         let input = script(&Peer { host_key: None, end })?;
@@ -204,7 +206,7 @@ impl LocalRemote {
         while let Some(chunk) = self.next_chunk(chunks, end)? {
             output.extend(chunk);
             if output.len() > LARGEST_REPLY {
-                return Err(Error::ProtocolGarbled { reason: "it is too long".into(), said: String::new() });
+                return Err(Error::ProtocolGarbled { reason: "it is too long", said: ForeignText::default() });
             }
         }
         Ok((output, passwords))
@@ -234,14 +236,12 @@ fn timed_out(left: Duration, deadlines: Deadlines) -> Error {
     } else {
         format!("nothing heard for {} s", deadlines.idle.as_secs())
     };
-    Error::TimedOut { during: "while the script ran", reason }
+    Error::TimedOut { during: "while the script ran", reason: ForeignText::name(reason) }
 }
 
 fn exit_of(status: ExitStatus) -> Exit {
     match (status.code(), status.signal()) {
         (Some(code), _) => Exit::Status(code),
-        (None, Some(9)) => Exit::Signal("KILL".to_owned()),
-        (None, Some(15)) => Exit::Signal("TERM".to_owned()),
-        (None, signal) => Exit::Signal(signal.unwrap_or_default().to_string()),
+        (None, signal) => Exit::Signal(signal.map_or(RemoteSignal::Unknown, RemoteSignal::numbered)),
     }
 }

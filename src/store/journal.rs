@@ -4,6 +4,7 @@
 //! a disk that fills up, the run stops at a host that it did not touch. What a line says is not known here.
 
 use super::{Error, RunId, atomic, runs};
+use crate::json;
 use rustix::{
     fs::{FallocateFlags, fallocate},
     io::Errno,
@@ -157,7 +158,7 @@ impl Journal {
     pub fn write_report<T: Serialize>(&self, report: &T) -> Result<(), Error> {
         self.release();
         let path = self.dir.join(runs::REPORT);
-        let json = serde_json::to_string_pretty(report).map_err(|e| Error::io("write", &path, io::Error::from(e)))?;
+        let json = json::to_string_pretty(report).map_err(|e| Error::io("write", &path, io::Error::from(e)))?;
         atomic::write_file(&path, json.as_bytes())
     }
 
@@ -170,7 +171,7 @@ impl Journal {
     }
 
     fn render<T: Serialize>(&self, entry: &T) -> Result<String, Error> {
-        let mut line = serde_json::to_string(entry).map_err(|e| self.failed(e.into()))?;
+        let mut line = json::to_string(entry).map_err(|e| self.failed(e.into()))?;
         line.push('\n');
         Ok(line)
     }

@@ -29,7 +29,7 @@ pub use kept_runs::{RunRecord, Runs, read_record};
 pub use lock::Lock;
 pub use output_file::{Existing, OutputFile, Stream};
 pub use runs::RunId;
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, Stamp};
 pub use space::Space;
 pub use state::{CaOrigin, CaRecord, CertificateRecord, RowRecord, State, TokenRecord};
 pub use steering::{Exposed, TrustedUsers};
@@ -137,6 +137,13 @@ impl Store {
     #[must_use]
     pub fn is_in_use(&self) -> bool {
         Lock::is_held(&self.dir)
+    }
+
+    /// Changes whenever a run writes state.json; `None` while there is none.
+    #[must_use]
+    pub fn stamp(&self) -> Option<Stamp> {
+        let meta = fs::symlink_metadata(self.dir.join(state::FILE_NAME)).ok()?;
+        Some(Stamp { inode: meta.ino(), changed: (meta.ctime(), meta.ctime_nsec()) })
     }
 
     /// Reads state.json and every file it names, and holds the one against the other. While another process is writing

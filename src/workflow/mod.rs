@@ -27,6 +27,7 @@ pub mod rollback;
 #[cfg(feature = "k8s")]
 pub mod rotate;
 pub mod runs;
+pub mod sent;
 pub mod skew;
 pub mod stored;
 pub mod survey;

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     bundle::{self, FileKind},
+    foreign::ForeignText,
     inventory::Host,
     remote::{
         self, Effect, Failure, FileError, FileFault,
@@ -121,7 +122,7 @@ fn undo_of_host(done: &KeptHost, host: &Host) -> Result<Vec<KeptFile>, FileError
     let ours: Vec<(FileKind, String)> = bundle::targets(host).collect();
     let mut files = Vec::new();
     for file in &done.files {
-        let refuse = |fault| Err(FileError { path: file.path.clone(), fault, detail: String::new() });
+        let refuse = |fault| Err(FileError { path: file.path.clone(), fault, detail: ForeignText::default() });
         let is = |action: Action| file.action == action.name();
         let undo = match (file.sha256, file.replaced) {
             (Some(installed), _) if is(Action::Created) => Undo::Remove { installed },
@@ -174,7 +175,7 @@ fn restore(fleet: &Fleet, target: &Restoration, breaker: &Breaker) -> HostReport
     match result {
         Ok(restored) if has_nothing_kept(target, &restored.files) => {
             let path = bundle::shown_path(target.host, &target.host.directory);
-            refused(FileError { path, fault: FileFault::NothingToRestore, detail: String::new() }, took)
+            refused(FileError { path, fault: FileFault::NothingToRestore, detail: ForeignText::default() }, took)
         }
         Ok(restored) => {
             breaker.count_done();

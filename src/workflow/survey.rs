@@ -285,12 +285,12 @@ fn found_facts(regular: &installer::Regular) -> Facts {
     Facts {
         sha256: regular.sha256,
         bytes: regular.too_large,
-        server: facts.server.clone(),
+        server: facts.server.clone().map(Into::into),
         token: facts.token,
         certificate_serial: certificate.as_ref().map(|info| info.serial.clone()),
         certificate_not_after: certificate.map(|info| info.not_after),
         ca_pin: facts.certificate_authority.as_deref().and_then(embedded_certificate).as_ref().map(pin),
-        rows: facts.token_rows.iter().map(|row| RowFact { user: row.user.clone(), token: Some(row.token) }).collect(),
+        rows: facts.token_rows.iter().map(|row| RowFact { user: row.user.to_string(), token: row.token }).collect(),
     }
 }
 

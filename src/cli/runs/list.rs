@@ -7,6 +7,7 @@ use crate::{
         failure::{Exit, Failure},
         output::{Output, Tone},
     },
+    secret::printable,
     workflow::{
         report::Summary,
         runs::{self, KeptRun, RunState},
@@ -98,7 +99,7 @@ fn damaged_row(id: &str, number: Option<u64>, fault: String) -> Row {
 
 fn text(output: &Output, document: &Document) -> String {
     if document.runs.is_empty() {
-        return format!("no run is recorded in {}\n", document.directory);
+        return format!("no run is recorded in {}\n", printable(&document.directory));
     }
     let rows = document.runs.iter().map(|run| {
         let tone = match run.state {

@@ -2,9 +2,12 @@
 
 use super::errno::{fault_in, is_exec_refusal};
 use crate::{
+    foreign::ForeignText,
     inventory::{Connection, Host, Privilege},
-    remote::{Error, Exit, FileError, FileFault, Reply, SHELL_WORKS},
-    secret::scrub,
+    remote::{
+        Error, Exit, FileError, FileFault, SHELL_WORKS,
+        heard::{self, Heard},
+    },
 };
 
 /// What sshd says in place of running a command when the account needs a new password first (session.c, auth-shadow.c)
@@ -31,28 +34,25 @@ pub(in crate::remote) fn failed_step(path: String, step: &str, said: &str) -> Fi
         (_, Some((line, fault))) => (line, fault),
         (_, None) => ("", FileFault::WriteFailed),
     };
-    let said = scrub(said);
-    let detail = if said.is_empty() { format!("step {step}") } else { format!("step {step}: {said}") };
+    // Whose word it is shows in our scripts: no other is repeated.
+    let step = if heard::is_ours(step) { format!("step {step}") } else { "an unknown step".to_owned() };
+    let said = ForeignText::message(said);
+    let detail = ForeignText::name(if said.is_empty() { step } else { format!("{step}: {said}") });
     FileError { path, fault, detail }
 }
 
 /// A script that ended before its last word: for want of what a shell needs to go on, or of itself.
-pub(in crate::remote) fn ended_early(reply: &Reply, nonce: &str) -> Error {
-    let text = String::from_utf8_lossy(&reply.output);
-    exhausted(&text).unwrap_or_else(|| garbled("it ends too early", reply, nonce))
+pub(in crate::remote) fn ended_early(reply: &Heard<'_>, nonce: &str) -> Error {
+    exhausted(&reply.text).unwrap_or_else(|| garbled("it ends too early", reply, nonce))
 }
 
 fn exhausted(text: &str) -> Option<Error> {
     let (line, fault) = fault_in(text)?;
-    (fault == FileFault::HostResources).then(|| Error::HostExhausted { said: scrub(line) })
+    (fault == FileFault::HostResources).then(|| Error::HostExhausted { said: ForeignText::message(line) })
 }
 
 /// No line of ours came back: the shell or sudo never ran the script.
 pub(in crate::remote) fn no_reply(text: &str, exit: &Exit, host: &Host) -> Error {
-    let exit = match exit {
-        Exit::Status(status) => format!("exit status {status}"),
-        Exit::Signal(signal) => format!("killed by signal {signal}"),
-    };
     if let Some(error) = exhausted(text) {
         return error;
     }
@@ -60,7 +60,10 @@ pub(in crate::remote) fn no_reply(text: &str, exit: &Exit, host: &Host) -> Error
     if matches!(host.connection, Connection::Ssh(_)) && EXPIRED_WORDS.iter().any(|words| before_sudo.contains(words)) {
         return Error::PasswordExpired { user: login_user(host) };
     }
-    let quoted = |said: &str| if said.trim().is_empty() { "it said nothing".to_owned() } else { scrub(said) };
+    let quoted = |said: &str| match said.trim() {
+        "" => "it said nothing".into(),
+        said => ForeignText::message(said),
+    };
     // Only a remote login shell stands between us and sudo.
     let said_by_sudo = match (host.privilege, &host.connection) {
         (Privilege::AsLoggedIn, _) => None,
@@ -69,7 +72,7 @@ pub(in crate::remote) fn no_reply(text: &str, exit: &Exit, host: &Host) -> Error
     };
     match said_by_sudo {
         Some(said) => Error::BecomeFailed { user: login_user(host), said: quoted(said) },
-        None => Error::ShellUnusable { exit, said: quoted(text) },
+        None => Error::ShellUnusable { exit: exit.to_string(), said: quoted(text) },
     }
 }
 
@@ -81,8 +84,7 @@ fn login_user(host: &Host) -> String {
 }
 
 /// A reply we cannot make sense of, with the last thing that was said.
-pub(in crate::remote) fn garbled(reason: &str, reply: &Reply, nonce: &str) -> Error {
-    let text = String::from_utf8_lossy(&reply.output);
-    let said = text.lines().rev().find(|line| !line.contains(nonce)).map(scrub).unwrap_or_default();
-    Error::ProtocolGarbled { reason: reason.to_owned(), said }
+pub(in crate::remote) fn garbled(reason: &'static str, reply: &Heard<'_>, nonce: &str) -> Error {
+    let said = reply.text.lines().rev().find(|line| !line.contains(nonce));
+    Error::ProtocolGarbled { reason, said: said.map(ForeignText::message).unwrap_or_default() }
 }

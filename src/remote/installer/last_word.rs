@@ -43,7 +43,14 @@ fn has_sudo_refused(text: &str, exit: &Exit, host: &Host) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::remote::frame::tests::{NONCE, host, reply};
+    use crate::remote::{
+        Signal,
+        frame::tests::{NONCE, host},
+    };
+
+    fn reply(text: &str, exit: Exit) -> Reply {
+        Reply::new(text.replace('@', NONCE).into_bytes(), exit)
+    }
 
     fn effect(text: &str, exit: Exit) -> Effect {
         effect_of(&reply(text, exit), NONCE, &host())
@@ -73,7 +80,7 @@ mod tests {
             "end untouched\n",
         ] {
             assert_eq!(effect(text, Exit::Status(0)), Effect::Unknown, "{text}");
-            assert_eq!(effect(text, Exit::Signal("KILL".into())), Effect::Unknown, "{text}");
+            assert_eq!(effect(text, Exit::Signal(Signal::named("KILL"))), Effect::Unknown, "{text}");
         }
     }
 
@@ -86,7 +93,7 @@ mod tests {
             ("", Exit::Status(1)),
             (" \n", Exit::Status(1)),
             ("session recorded\n", Exit::Status(0)),
-            ("sudo: broke off\n", Exit::Signal("HUP".into())),
+            ("sudo: broke off\n", Exit::Signal(Signal::named("HUP"))),
             ("sudo: x\n@ begin\n", Exit::Status(1)),
         ] {
             assert_eq!(effect(text, exit.clone()), Effect::Unknown, "{text:?} {exit:?}");

@@ -15,17 +15,16 @@ mod outcome;
 mod reply;
 mod restore;
 mod script;
-mod withhold;
 
+pub(super) use fact::repeats_secret;
 pub(super) use failure::{ended_early, failed_step, garbled, no_reply};
 pub use foreign::ForeignPolicy;
 pub use machine::{MachineId, Roster, Written};
 pub use outcome::{Action, Facts, FileOutcome, FileState, FileView, Found, HostOutcome, HostView, Regular, TokenRow};
 pub use restore::{KeptFile, RestoredFile, RestoredHost, Undo, restore_host};
 pub(super) use script::{local_root, quote_sh, split_path, without_remarks};
-pub(super) use withhold::withhold_secrets;
 
-use super::{Error, Failure, Input, Peer, Remote, Sent};
+use super::{Error, Failure, Input, Peer, Remote, Sent, heard::hear};
 use crate::{
     bundle::HostFile,
     digest::hex,
@@ -54,8 +53,8 @@ pub fn probe_host(
     let reply = remote.run_script(host, &|peer| {
         host_key.replace(peer.host_key.clone());
         Ok(script::render_probe(&layout, &nonce))
-    })?;
-    let told = Told::by(withhold_secrets(reply, &nonce, files), &nonce);
+    });
+    let told = Told::by(&hear(reply, &nonce, (remote, host), files)?, &nonce);
     let view = reply::parse_view(&told.reply, &nonce, host, &layout)?;
     Ok(HostView { host_key: host_key.into_inner(), machine: told.machine, ..view })
 }
@@ -94,10 +93,11 @@ pub fn install_once(
         written.replace(roster(peer)?);
         Ok(Input { sent: sent.clone(), ..script::render_install(&layout, &nonce, &written.borrow()) })
     };
-    let reply = remote.run_script(host, &script).map_err(|error| Failure { error, effect: sent.effect() })?;
-    let effect = effect_of(&reply, &nonce, host);
-    let told = Told::by(withhold_secrets(reply, &nonce, files), &nonce);
-    let outcome = told.twin_of(&written.borrow()).and_then(|twin| {
+    let reply = remote.run_script(host, &script);
+    let effect = reply.as_ref().map_or_else(|_| sent.effect(), |reply| effect_of(reply, &nonce, host));
+    let outcome = hear(reply, &nonce, (remote, host), files).and_then(|heard| {
+        let told = Told::by(&heard, &nonce);
+        let twin = told.twin_of(&written.borrow())?;
         let outcome = reply::parse_outcome(&told.reply, &nonce, host, &layout)?;
         Ok(HostOutcome { machine: told.machine, twin, ..outcome })
     });

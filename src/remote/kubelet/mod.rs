@@ -9,10 +9,11 @@ mod reply;
 
 use super::{
     Error, Input, Remote,
-    installer::{draw_nonce, local_root, quote_sh, split_path, withhold_secrets},
+    heard::hear,
+    installer::{draw_nonce, local_root, quote_sh, split_path},
     preamble::{Surroundings, opening},
 };
-use crate::{digest::Digest, entropy::Entropy, inventory::Host, secret::Secret};
+use crate::{digest::Digest, entropy::Entropy, foreign::ForeignText, inventory::Host, secret::Secret};
 use std::sync::LazyLock;
 
 /// Where a kubelet keeps what it was issued, unless told otherwise (kubelet's --cert-dir).
@@ -34,7 +35,7 @@ pub struct KubeletPaths {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KubeletFiles {
     /// Names; without directories.
-    pub files: Vec<String>,
+    pub files: Vec<ForeignText>,
     /// Runs that set files aside and were not done with them.
     pub unfinished: Vec<String>,
     /// Runs whose backup was kept.
@@ -189,6 +190,6 @@ fn call(remote: &dyn Remote, host: &Host, entropy: &dyn Entropy, call: &str) -> 
     let reply = remote.run_script(host, &|_| {
         let rest = format!("km_nonce={nonce}\nkm_say begin\n{call}\nkm_quit\n}}\n");
         Ok(Input::new([&OPENING, ""], Secret::from(rest)))
-    })?;
-    reply::parse(&withhold_secrets(reply, &nonce, &[]), &nonce, host)
+    });
+    reply::parse(&hear(reply, &nonce, (remote, host), &[])?, &nonce, host)
 }

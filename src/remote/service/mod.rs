@@ -10,7 +10,8 @@ mod reply;
 
 use super::{
     Error, Input, Remote,
-    installer::{draw_nonce, quote_sh, withhold_secrets},
+    heard::hear,
+    installer::{draw_nonce, quote_sh},
     preamble::{Surroundings, opening},
 };
 use crate::{entropy::Entropy, inventory::Host, secret::Secret};
@@ -103,7 +104,7 @@ pub fn run_command(
         Ok(render(&nonce, command, limit))
     };
     let reply = remote.run_long_script(host, &script, limit.saturating_add(TO_END_IT));
-    let told = reply.and_then(|reply| reply::parse(&withhold_secrets(reply, &nonce, &[]), &nonce, host));
+    let told = hear(reply, &nonce, (remote, host), &[]).and_then(|heard| reply::parse(&heard, &nonce, host));
     match told {
         Ok((end, said)) => {
             Ok(CommandOutcome { end, said, took: sent.get().map_or(Duration::ZERO, |since| since.elapsed()) })

@@ -16,7 +16,10 @@ use super::{
     resolve::Resolver,
     watchdog::Watchdog,
 };
-use crate::remote::{Deadlines, Error, OfferedKey};
+use crate::{
+    foreign::ForeignText,
+    remote::{Deadlines, Error, OfferedKey},
+};
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
@@ -163,7 +166,7 @@ fn check_host_key(destination: &Destination, known: &HostEntries, link: &Link) -
     let verdict = known.judge(&offered);
     let offered = Box::new(OfferedKey {
         host: known_name(destination),
-        key_type: offered.key_type(),
+        key_type: ForeignText::name(offered.key_type()),
         fingerprint: offered.fingerprint(),
     });
     match verdict {

@@ -10,8 +10,9 @@ use super::{
     keys::{KeyContent, KeyFile},
 };
 use crate::{
+    foreign::ForeignText,
     remote::{Error, Password, PasswordFate},
-    secret::{ExposeSecret, Secret},
+    secret::{ExposeSecret, Secret, printable},
 };
 use libssh2_sys as raw;
 use std::sync::Arc;
@@ -100,7 +101,7 @@ impl Login<'_> {
         named: &[Arc<Certificate>],
         agent: &mut AgentKeys<'_>,
     ) -> Result<bool, Failure> {
-        let name = key.path.display().to_string();
+        let name = printable(&key.path.display().to_string());
         match &key.content {
             KeyContent::Private(text) => {
                 let is_of_key =
@@ -111,7 +112,7 @@ impl Login<'_> {
                         continue;
                     }
                     self.offered.push(certificate.blob.clone());
-                    let name = format!("{} [{}]", certificate.path.display(), certificate.terms);
+                    let name = printable(&format!("{} [{}]", certificate.path.display(), certificate.terms));
                     if self.offer_private(&name, Some(&certificate.line), text)? {
                         return Ok(true);
                     }
@@ -176,7 +177,7 @@ impl Login<'_> {
     fn hung(&self, Hangs { reason }: Hangs) -> Failure {
         Failure::Final(match self.link.is_over() {
             true => self.link.timed_out(DURING),
-            false => Error::TimedOut { during: DURING, reason },
+            false => Error::TimedOut { during: DURING, reason: ForeignText::name(reason) },
         })
     }
 
@@ -229,7 +230,7 @@ impl Login<'_> {
 
     fn auth_failed(&self, tried: String) -> Error {
         let (endpoint, user) = (self.link.endpoint.clone(), self.user.to_owned());
-        Error::AuthFailed { endpoint, user, tried, password: self.fate }
+        Error::AuthFailed { endpoint, user, tried: ForeignText::name(tried), password: self.fate }
     }
 
     fn give_up(&self, keys: &[Arc<KeyFile>], held: usize, agent: &AgentKeys<'_>) -> Error {
@@ -243,7 +244,9 @@ impl Login<'_> {
             for key in keys {
                 let path = key.path.clone();
                 match &key.content {
-                    KeyContent::Unreadable(reason) => return Error::KeyUnreadable { path, reason: reason.clone() },
+                    KeyContent::Unreadable(reason) => {
+                        return Error::KeyUnreadable { path, reason: ForeignText::message(reason) };
+                    }
                     KeyContent::OpenToOthers { mode } => return Error::KeyOpenToOthers { path, mode: *mode },
                     KeyContent::Private(_)
                     | KeyContent::Encrypted(_)

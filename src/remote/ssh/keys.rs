@@ -8,6 +8,7 @@ use super::{
     own_file::read_regular,
 };
 use crate::{
+    foreign::ForeignText,
     remote::{Error, Resource},
     secret::{ExposeSecret, Secret},
 };
@@ -131,7 +132,7 @@ impl FileCache {
         let keys = self.keys(paths);
         let exhausted = keys.iter().find_map(|key| match &key.content {
             KeyContent::Exhausted(resource, reason) => {
-                Some(Error::Exhausted { resource: *resource, during: DURING, reason: reason.clone() })
+                Some(Error::Exhausted { resource: *resource, during: DURING, reason: ForeignText::message(reason) })
             }
             _ => None,
         });
@@ -163,12 +164,15 @@ impl FileCache {
     /// # Errors
     /// [`Error::KnownHostsUnreadable`], [`Error::Exhausted`].
     pub fn known_hosts(&self, paths: &[PathBuf]) -> Result<Vec<Arc<KnownHosts>>, Error> {
-        let unreadable = |path: &PathBuf, Unread { resource, reason }| match resource {
-            Some(resource) => {
-                self.known_hosts.forget(path);
-                Error::Exhausted { resource, during: DURING, reason }
+        let unreadable = |path: &PathBuf, Unread { resource, reason }| {
+            let reason = ForeignText::message(&reason);
+            match resource {
+                Some(resource) => {
+                    self.known_hosts.forget(path);
+                    Error::Exhausted { resource, during: DURING, reason }
+                }
+                None => Error::KnownHostsUnreadable { path: path.clone(), reason },
             }
-            None => Error::KnownHostsUnreadable { path: path.clone(), reason },
         };
         let read = |path: &PathBuf| self.known_hosts.value(path, read_known_hosts).map_err(|e| unreadable(path, e));
         paths.iter().map(read).collect()

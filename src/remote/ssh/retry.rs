@@ -39,7 +39,7 @@ pub(super) fn with_retries<T>(
         let Some(pause) = retries.pause_after(&failure, Instant::now(), entropy::jitter(&OsEntropy)) else {
             return Err(retries.give_up(failure));
         };
-        tracing::debug!("{name}: once more in {} ms: {}", pause.as_millis(), failure.into_error());
+        tracing::debug!("{name}: once more in {} ms: {}", pause.as_millis(), failure.into_error().code());
         thread::sleep(pause);
     }
 }

@@ -71,7 +71,10 @@ pub(super) fn become_root(subject: &Subject) -> Verdict {
 pub(super) fn tools(subject: &Subject) -> Verdict {
     match subject.examination.missing_tools.as_slice() {
         [] => Verdict::ok(format!("sh with printf, {} and the rest", subject.examination.hasher)),
-        missing => Verdict::fail(format!("missing: {}", missing.join(", "))).code("tool_missing"),
+        missing => {
+            let missing: Vec<&str> = missing.iter().map(|tool| &**tool).collect();
+            Verdict::fail(format!("missing: {}", missing.join(", "))).code("tool_missing")
+        }
     }
 }
 
@@ -101,7 +104,7 @@ mod tests {
         assert_eq!(stage(&Error::JumpFailed { jump: "bastion".into(), cause: Arc::new(unknown) }), HOST_KEY);
         for fate in [PasswordFate::Refused, PasswordFate::Withheld] {
             assert_eq!(stage(&Error::BecomePassword { user: "ops".into(), fate, of: None }), BECOME);
-            let (endpoint, user, tried) = ("x".to_owned(), "ops".to_owned(), String::new());
+            let (endpoint, user, tried) = ("x".to_owned(), "ops".to_owned(), "".into());
             assert_eq!(stage(&Error::AuthFailed { endpoint, user, tried, password: fate }), LOGIN);
         }
         assert_eq!(stage(&Error::ConnectRefused { endpoint: "x".into() }), CONNECTION);

@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     cluster::Clusters,
+    foreign::ForeignText,
     inventory::ServerUrl,
     pki,
     remote::{
@@ -69,7 +70,7 @@ pub struct NodeReport {
     /// Why the cluster could not be asked before a backup was put back over a new certificate.
     pub not_checked: Option<String>,
     /// What was set aside, by name.
-    pub set_aside: Vec<String>,
+    pub set_aside: Vec<ForeignText>,
     /// The signing request that was granted.
     pub request: Option<String>,
     /// Requests in the node's name with another key than its kubelet's.
