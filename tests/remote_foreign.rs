@@ -191,7 +191,7 @@ fn a_probe_names_users_of_ours_only() {
     let theirs = "kubelet-bootstrap,c4narytoken,1\n\"tok,en\",\"kubelet-bootstrap\",1\nt,admin,2\n";
     let (found, received) = facts(TOKENS, &rows(TOKEN, ""), theirs);
     let print = |text: &str| Digest::of(text).fingerprint();
-    let shown: Vec<_> = found.token_rows.iter().map(|r| (r.token, r.user.clone())).collect();
+    let shown: Vec<_> = found.token_rows.iter().map(|r| (r.token.unwrap(), r.user.to_string())).collect();
     assert_eq!(
         shown,
         [

@@ -81,7 +81,7 @@ fn converse(link: &Link, command: &str, input: Input, sudo: Option<Dialogue<'_>>
         Some(signal) => Exit::Signal(Signal::named(&signal)),
         None => Exit::Status(channel.exit_status().map_err(|e| link.failed(RUNNING, &e))?),
     };
-    tracing::debug!("{}: ended with {exit}", link.endpoint);
+    tracing::debug!("{}: ended with {exit:?}", link.endpoint);
     Ok(Reply { output, exit, attempts: 1, passwords })
 }
 
