@@ -178,8 +178,7 @@ fn nothing_that_is_read_recurses_as_deep_as_its_input_says() {
     let env = TestEnv::with_local_hosts();
     env.ok(&["apply", "--yes", "-q"]);
     let nested = |open: &str, close: &str| open.repeat(DEEP) + &close.repeat(DEEP);
-    for text in ["!", "! ", "[", "!@", "@", "!role:", "a,!", "(", "*", "?", "[!"].map(|unit| unit.repeat(DEEP) + "cp-1")
-    {
+    for text in ["!", "! ", "[", "!@", "@", "!role:", "a,!", "(", "?", "[!"].map(|unit| unit.repeat(DEEP) + "cp-1") {
         env.write("patterns", &text);
         let ran = env.run(&["plan", "-q", "--limit", "@patterns"]);
         assert_eq!(ran.code, 2, "{}…: {}", &text[..9], ran.stderr);
