@@ -198,7 +198,7 @@ fn killed_while_it_revokes_the_token_of_one_node() {
 fn killed_between_two_nodes() {
     need_root!();
     let services = soon() + "kubelet_restart = \"always\"\n";
-    let cluster = ControlPlane::builder().control_planes(1).nodes(3).services(services).start();
+    let cluster = ControlPlane::builder().control_planes(1).nodes(3).services(&services).start();
     let old = cluster.token_on("node-1");
     for victim in ["node-1", "node-2", "node-3"] {
         let before = cluster.token_on(victim);
