@@ -43,6 +43,9 @@ use peer::{Hostile, MARK, Saying};
 use std::{fmt::Write, path::Path, time::Duration};
 use support::TestEnv;
 
+/// An error of a host that says something.
+type MakeError = fn(&str) -> Error;
+
 const PASSWORD: &str = "correct-horse-battery";
 const HOSTS: usize = 9000;
 /// Hold token.csv alone: no kubeconfig is read for each of thousands of hosts.
@@ -173,7 +176,7 @@ fn noise(payloads: &[Vec<u8>], begin: &str) -> Vec<Attack> {
         ] {
             attacks.push(Attack { name: format!("{name:?} as {kind}"), saying });
         }
-        let fails: [(&str, fn(&str) -> Error); 6] = [
+        let fails: [(&str, MakeError); 6] = [
             ("a lost connection", |said| Error::ConnectionLost { during: "x", reason: ForeignText::message(said) }),
             ("a greeting", |said| Error::HandshakeFailed { endpoint: "x".into(), reason: ForeignText::name(said) }),
             ("login methods", |said| Error::AuthFailed {
@@ -297,7 +300,7 @@ fn the_frames_are_those_of_the_scripts_and_each_is_understood() {
                 }
                 "restore" => {
                     let before = format!("{MARK} begin\n{}", looks(&files));
-                    restore_host(&ask(before, &done(&files)), host, &kept(&files), &OsEntropy).err()
+                    restore_host(&ask(before, &done(&files)), host, &kept(&files), &OsEntropy).err().map(Error::from)
                 }
                 // Their `x` frames mean nothing to another script.
                 "doctor" => {
@@ -375,7 +378,7 @@ fn nothing_a_host_says_to_an_install_comes_raw_into_report_or_journal() {
     let (interrupt, bundles) = (Interrupt::default(), world.bundles(names.len()));
     let store = Store::at(&world.env.path("state"));
     let journal = store.start_run(RunId::new(Timestamp::now(), &OsEntropy).unwrap()).unwrap();
-    let order = Order { command: "distribute", generation: 1, of: None };
+    let order = Order { command: "distribute", generation: 1, of: None, duty: None };
     let done = run_distribution(&fleet(&peer, &interrupt), &bundles, order, &journal, &Quiet).unwrap();
     assert!(done.unrecorded.is_none());
     for (report, name) in done.report.hosts.iter().zip(&names) {
