@@ -3,6 +3,7 @@
 #
 # .ci/needs.sh installs Debian packages where it may and names them where it may not; nothing else here needs root.
 # As root on Linux no test is skipped: KUBEMINT_TEST_REQUIRE_ROOT=0 lets those go that the machine cannot run.
+# The tests run without the packages that needs.sh unpacks beside the system's, and say so, unless KUBEMINT_TEST_REQUIRE_PACKAGES=1.
 # KUBEBUILDER_ASSETS names a folder with kube-apiserver, etcd, kube-controller-manager and kubelet for tests/real_cluster.rs;
 # with KUBEMINT_TEST_REAL=1 the other tests that need an apiserver run against these too.
 
@@ -43,6 +44,7 @@ test: ## install what the tests need, and run them all
 	if [ "$$(id -u)" = 0 ] && [ "$$(uname)" = Linux ]; then \
 		export KUBEMINT_TEST_REQUIRE_ROOT="$${KUBEMINT_TEST_REQUIRE_ROOT-1}"; \
 	fi; \
+	[ "$${KUBEMINT_TEST_REAL-0}" != 1 ] || export NEXTEST_PROFILE=real; \
 	if $(CARGO) nextest --version >/dev/null 2>&1; then \
 		echo "$(CARGO) test --doc"; $(CARGO) test --locked --quiet --doc && \
 		echo "$(CARGO) nextest run"; $(CARGO) nextest run --locked --no-fail-fast; \

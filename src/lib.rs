@@ -6,6 +6,9 @@
 pub mod clock;
 pub mod digest;
 pub mod entropy;
+pub mod foreign;
+pub mod inherited;
+pub mod json;
 pub mod secret;
 // 1 domain: no I/O, no printing, no clock of its own
 pub mod bundle;

@@ -36,6 +36,12 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
+/// As [`printable`] for a text of several lines, each of which is ours: their ends stay.
+#[must_use]
+pub fn printable_lines(text: &str) -> String {
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
+}
+
 /// `url` without user, password and query. Text that is no URL loses everything before its last `@`, too.
 #[must_use]
 pub fn redact_url(url: &str) -> String {

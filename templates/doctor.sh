@@ -30,6 +30,22 @@ km_tools() { # TOOL...
   km_tell tools "${km_hash%% *}$km_list"
 }
 
+# What sudo lists of the user who came through it: among it, whether what we read is recorded. An empty line at least.
+km_sudo() {
+  km_rows=0
+  km_tell sudo
+  [ -n "${SUDO_USER:-}" ] && km_has sudo || return 0
+  km_list=$(km_within 10 sudo -n -l -U "$SUDO_USER" 2>/dev/null)
+  IFS=$km_newline
+  for km_line in $km_list; do
+    unset IFS
+    [ "$km_rows" -lt 500 ] || break
+    km_rows=$((km_rows + 1))
+    km_tell sudo "$km_line"
+  done
+  unset IFS
+}
+
 # The directory km_look has just gone to, or what exists of the way to it, and the files it found there.
 km_ground() { # DIRECTORY-INDEX
   km_value=here

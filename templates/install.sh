@@ -6,49 +6,66 @@
 # secret stands in a command line, and printf must be a builtin for the same reason.
 # Every answer is one line that begins with the run's nonce. All but the first are kept back to the end, since each write
 # wakes the server and the client once; what programs say on standard error goes out unframed before that. Files are reached by relative names after `cd -P`.
+# Sent after environment.sh, variables.sh and guard.sh, which clear what the login left and hold the time limit.
 # Must run under dash, bash and busybox with GNU, busybox or BSD tools; each fork costs the host time.
 # shellcheck disable=SC2034,SC2154 # nonce and states are set by the lines that follow, or through eval with an index
-set +xv
 set -fu
-umask 077
-unset IFS CDPATH
-LC_ALL=C
-PATH=${PATH:+$PATH:}/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export LC_ALL PATH
 exec </dev/null 2>&1
-# A lost connection must not leave the work half done.
-trap '' PIPE
+[ -z "${km_limit:-}" ] || km_guard "$km_limit"
+# A lost connection must not leave the work half done; a file size limit is an error of the write, not a death.
+trap '' PIPE XFSZ
 km_heed() { trap 'exit 1' HUP INT TERM; }
 km_heed
 trap km_cleanup EXIT
+# What is larger is not ours, and is neither read nor copied.
+km_largest=16777216
 km_count=0
 km_refused=
 km_due=
 km_here=
 km_along=
 km_twin=
-km_copy=
 km_answer=
+km_lefts=0
+km_dirs=0
+km_changed=
+km_ended=
+km_restoring=
+# A kept version that is larger is not copied.
 km_newline='
 '
 
 km_say() { km_answer="$km_answer$km_nonce $*$km_newline"; }
 
+# Temporary files, and directories made for files that did not come, leave no trace. The last word tells whether the host is
+# as it was: every byte, mode and kept version.
 km_cleanup() {
-  [ -z "$km_copy" ] || rm -f "$km_copy"
-  km_copy=
-  km_i=0
-  while [ "$km_i" -lt "$km_count" ]; do
-    eval "km_temp=\${km_temp_$km_i:-}"
-    [ -z "$km_temp" ] || rm -f "$km_temp"
-    km_i=$((km_i + 1))
+  set --
+  while [ "$km_lefts" -gt 0 ]; do
+    km_lefts=$((km_lefts - 1))
+    eval "km_path=\$km_left_$km_lefts"
+    [ ! -e "$km_path" ] && [ ! -L "$km_path" ] || set -- "$@" "$km_path"
   done
+  [ $# -eq 0 ] || rm -f "$@" || rm -f "$@" || km_changed=yes
+  [ -n "$km_changed" ] || km_unmake
+  if [ -n "$km_ended" ]; then
+    km_word=untouched
+    [ -z "$km_changed" ] || km_word=changed
+    km_say end "$km_word"
+  fi
   printf %s "$km_answer"
+  km_unguard
 }
 
 km_quit() {
-  km_say end
+  km_ended=yes
   exit 0
+}
+
+# A temporary file of the working directory, which km_cleanup removes unless it is renamed.
+km_note() { # NAME
+  eval "km_left_$km_lefts=\${PWD%/}/\${1#./}"
+  km_lefts=$((km_lefts + 1))
 }
 
 km_fail() { # INDEX STEP
@@ -69,6 +86,7 @@ km_missing() { # TOOL
 km_begin() { # NUMBER-OF-FILES
   printf '%s begin\n' "$km_nonce"
   km_count=$1
+  km_forget $((km_count * 2))
   # Found without any program: it is the shell's own.
   PATH='' printf '' 2>/dev/null || km_missing 'printf builtin in sh'
   km_uid=
@@ -83,6 +101,16 @@ km_begin() { # NUMBER-OF-FILES
     ! command -v "${km_hash%% *}" >/dev/null || break
   done
   [ -n "$km_hash" ] || km_missing sha256sum
+}
+
+# What is kept by an index is nobody's but ours: the environment may have variables of any name.
+km_forget() { # NUMBER
+  km_i=0
+  while [ "$km_i" -le "$1" ]; do
+    unset "km_temp_$km_i" "km_state_$km_i" "km_loose_$km_i" "km_shared_$km_i" "km_sure_$km_i" "km_sum_$km_i" "km_do_$km_i" \
+      "km_now_$km_i" "km_work_$km_i"
+    km_i=$((km_i + 1))
+  done
 }
 
 # Says which machine this is, where it has a machine-id(5), and whether it shows that of one of KNOWN, which were written
@@ -281,10 +309,50 @@ km_look() { # look|probe DIRECTORY-INDEX ROOT DIR, then for each file: INDEX NAM
   km_types "$@"
   km_find_stale
   [ -n "$km_names" ] || return 0
+  km_sort_by_size
+  km_sums=
   # shellcheck disable=SC2086 # our names hold no blanks
-  km_sums=$($km_hash $km_names)
+  [ -z "$km_small" ] || km_sums=$($km_hash $km_small)
   unset km_authorities
   km_compare "$@"
+  [ -n "$km_restoring" ] || km_judge_swaps "$@"
+}
+
+# Refuses what could not be replaced, or its old version not kept.
+km_judge_swaps() { # as km_look, from the first file on
+  while [ $# -gt 0 ]; do
+    eval "km_state=\${km_state_$1:-}\${km_shared_$1:-}"
+    case $km_state in
+      update* | repair-shared)
+        km_previous=./.$2.kubemint-previous
+        if km_is_mounted "./$2"; then
+          km_say mounted "$1"
+          km_refused=yes
+        elif [ "$km_state" != repair-shared ] && { [ -d "$km_previous" ] || km_is_mounted "$km_previous"; }; then
+          km_say kept "$1" unusable
+          km_refused=yes
+        fi
+        ;;
+    esac
+    shift 4
+  done
+}
+
+# Whether a file is a mount point: no rename replaces one. The kernel tells the mount of whatever is open, without a fork;
+# where it does not (no /proc, before Linux 3.15), a link fails before anything is changed.
+km_is_mounted() { # NAME
+  [ -f "$1" ] && [ ! -L "$1" ] && [ -r "$1" ] && [ -r /proc/self/fdinfo/0 ] || return 1
+  km_read_mount 2>/dev/null 3<"$1" || return 1
+  km_of=$km_mount
+  km_read_mount 2>/dev/null 3<. || return 1
+  [ "$km_of" != "$km_mount" ]
+}
+
+km_read_mount() {
+  km_mount=
+  while read -r km_word km_value; do
+    [ "$km_word" != mnt_id: ] || km_mount=$km_value
+  done </proc/self/fdinfo/3
 }
 
 # The targets that are regular files, into km_names.
@@ -295,6 +363,22 @@ km_list_files() {
     fi
     shift 4
   done
+}
+
+# Those of km_names that are not huge, into km_small: the size is looked at before a byte is read.
+km_sort_by_size() {
+  km_small=
+  for km_name in $km_names; do
+    km_pick "$km_name"
+    km_is_huge || km_small="$km_small $km_name"
+  done
+}
+
+km_is_huge() {
+  case $km_size in
+    '' | *[!0-9]* | ?????????????????*) return 0 ;;
+  esac
+  [ "$km_size" -gt "$km_largest" ]
 }
 
 # What a killed run left makes work, even where every file is as it should be.
@@ -356,7 +440,7 @@ km_types() {
 
 # Sets km_perms, km_owner, km_group and km_size of a name in km_list.
 km_pick() { # NAME
-  km_perms=
+  km_perms='' km_owner='' km_group='' km_size=
   IFS=$km_newline
   for km_line in $km_list; do
     unset IFS
@@ -424,9 +508,15 @@ km_compare() {
       else
         eval "km_loose_$1=yes km_shared_$1="
         ! km_is_shared || eval "km_shared_$1=-shared"
+        # Of what others may hold open for writing a copy is kept, and of this none can be made.
+        if km_is_huge && km_is_shared; then
+          km_state=huge
+          km_refused=yes
+        fi
       fi
       [ "$km_state" = same ] || km_due=yes
-      eval "km_state_$1=\$km_state"
+      eval "km_state_$1=\$km_state km_size_$1=\$km_size"
+      ! km_is_huge || km_sum=huge:$km_size
       km_say found "$1" regular "$km_state" "$km_perms" "$km_owner" "$km_group" "$km_sum"
       if [ "$km_sum" != "$3" ] && [ -r "./$2" ] && ! km_is_ours "./$2" "$4"; then
         km_read "$1" "./$2" "$4"
@@ -442,7 +532,7 @@ km_is_ours() { # NAME KIND
   [ "$km_mode/$2" = look/kubeconfig ] && [ -n "$km_our_ca" ] || return 1
   if [ -z "${km_authorities+set}" ]; then
     # shellcheck disable=SC2086 # our names hold no blanks
-    km_authorities=$(grep certificate-authority $km_names /dev/null 2>/dev/null)
+    km_authorities=$(grep certificate-authority $km_small /dev/null 2>/dev/null)
   fi
   km_found=
   IFS=$km_newline
@@ -465,7 +555,10 @@ km_read() { # INDEX NAME KIND
   km_most=1048576
   # A row for each of ten thousand nodes, and in a rotation two.
   [ "$3" != tokens ] || km_most=16777216
-  if [ "$km_size" -ge "$km_most" ]; then
+  if [ "$3" != tokens ] && km_is_huge; then
+    # No cluster has one of that size.
+    return 0
+  elif [ "$km_size" -ge "$km_most" ]; then
     # In doubt it is.
     [ "$3" = tokens ] && km_other=rows || km_other=authority
   else
@@ -714,6 +807,37 @@ km_check_clock() { # NOT-BEFORE NOT-AFTER INDEX...
   fi
 }
 
+# A larger file would be cut off by the limit of whoever runs this shell. Told in whole units of 512 bytes (POSIX, ulimit), but
+# in bash of 1024.
+km_check_limit() { # for each file: INDEX SIZE
+  km_ceiling=$(ulimit -f 2>/dev/null)
+  case $km_ceiling in
+    '' | *[!0-9]* | ????????*) return 0 ;;
+  esac
+  km_unit=512
+  # shellcheck disable=SC3028 # only bash is asked
+  case ${BASH_VERSION:+bash}:${SHELLOPTS:-} in
+    bash:*posix*) ;;
+    bash:*) km_unit=1024 ;;
+  esac
+  km_ceiling=$((km_ceiling * km_unit + km_unit - 1))
+  while [ $# -gt 0 ]; do
+    eval "km_state=\${km_state_$1:-}\${km_shared_$1:-} km_copied=\${km_loose_$1:+copy} km_size=\${km_size_$1:-0}"
+    case $km_state/$km_copied in
+      create* | update*/ | repair-shared*) km_size=$2 ;;
+      # Its old version is copied.
+      update*) [ "$km_size" -ge "$2" ] && [ "$km_size" -le "$km_largest" ] || km_size=$2 ;;
+      *) km_size=0 ;;
+    esac
+    if [ "$km_size" -gt "$km_ceiling" ]; then
+      km_say limited "$1" "$km_ceiling"
+      km_refused=yes
+    fi
+    shift 2
+  done
+  km_go_unless_refused
+}
+
 # Goes to DIR again, which must be there. If it was left in between, the way is judged again; if not, the names we use are
 # in the directory that was judged, whatever becomes of the way to it.
 km_return() { # DIRECTORY-INDEX ROOT DIR
@@ -722,7 +846,7 @@ km_return() { # DIRECTORY-INDEX ROOT DIR
     if [ ! . -ef "$PWD" ]; then
       # By their paths, km_cleanup would not find them any more.
       set +f
-      rm -f "./.kubemint-$km_nonce-"*.tmp
+      rm -f "./.kubemint-$km_nonce-"*.tmp || km_changed=yes
       set -f
       [ -d "$PWD" ] || km_fail_dir "$1" enter
       km_refuse_dir "$1" unsafe "$PWD was exchanged"
@@ -746,9 +870,29 @@ km_open() { # DIRECTORY-INDEX ROOT DIR
     case $km_stale in
       "./.kubemint-$km_nonce-"*) continue ;;
     esac
-    ! km_is_stale || rm -f "$km_stale"
+    if km_is_stale; then
+      km_changed=yes
+      km_sweep
+    fi
   done
   set -f
+}
+
+# The version that a killed rollback took out of its place is the one to be kept: it had put the kept one there already, so
+# that both names are of one file.
+km_sweep() {
+  case $km_stale in
+    ./.kubemint-*-previous-*.tmp)
+      km_name=${km_stale#./.kubemint-*-previous-}
+      km_name=${km_name%.tmp}
+      km_previous=./.$km_name.kubemint-previous
+      # shellcheck disable=SC3013 # dash, bash and busybox have -ef
+      if [ "./$km_name" -ef "$km_previous" ] && ! [ "./$km_name" -ef "$km_stale" ]; then
+        mv -f "$km_stale" "$km_previous" && return
+      fi
+      ;;
+  esac
+  rm -f "$km_stale"
 }
 
 km_make() { # DIRECTORY-INDEX ROOT DIR
@@ -762,12 +906,26 @@ km_make() { # DIRECTORY-INDEX ROOT DIR
       *)
         # By -m and not the umask alone: a default ACL above takes the umask's place.
         # Another host of this machine may have made it in the meantime: it is judged below.
-        mkdir -m 700 "./$km_part" || [ -d "./$km_part" ] || km_fail_dir "$1" mkdir
+        if mkdir -m 700 "./$km_part"; then
+          eval "km_dir_$km_dirs=\${PWD%/}/\$km_part"
+          km_dirs=$((km_dirs + 1))
+        elif ! [ -d "./$km_part" ]; then
+          km_fail_dir "$1" mkdir
+        fi
         sync . || km_fail_dir "$1" sync
         cd -P "./$km_part" || km_fail_dir "$1" enter
         ;;
     esac
     km_shift_rest
+  done
+}
+
+# Directories that were made, the last one first. One in which something lies by now stays.
+km_unmake() {
+  while [ "$km_dirs" -gt 0 ]; do
+    km_dirs=$((km_dirs - 1))
+    eval "km_path=\$km_dir_$km_dirs"
+    rmdir "$km_path" 2>/dev/null || km_changed=yes
   done
 }
 
@@ -786,33 +944,43 @@ km_create() { # INDEX...
     set -C
     printf '' >"$km_temp" || km_fail "$km_index" create
     set +C
-    eval "km_temp_$km_index=\${PWD%/}/\${km_temp#./}"
+    km_note "$km_temp"
+    eval "km_temp_$km_index=\$km_temp"
     km_new="$km_new $km_temp"
   done
   eval "km_sure=\${km_sure_$km_number:-}"
   [ -n "$km_new" ] && [ -z "$km_sure" ] || return 0
   # shellcheck disable=SC2086 # our names hold no blanks
-  km_made=$(ls -ldn $km_new)
+  km_made=$(ls -ldn $km_new) || km_fail "$km_index" look
   for km_temp in $km_new; do
     km_list=$km_made
     km_index=${km_temp##*-}
     km_index=${km_index%.tmp}
     km_pick "$km_temp"
-    km_is_private && continue
-    case $km_perms in
-      *+) setfacl -b "$km_temp" || km_fail "$km_index" acl ;;
-    esac
-    [ "$km_owner:$km_group" = "$km_uid:$km_gid" ] || chown "$km_uid:$km_gid" "$km_temp" || km_fail "$km_index" chown
-    chmod 600 "$km_temp" || km_fail "$km_index" chmod
-    km_all=$(ls -ldn "$km_temp")
-    km_confirm "$km_index" "$km_temp"
+    km_is_private || km_restrict "$km_index" "$km_temp"
   done
+}
+
+# Gives the file that km_pick has looked at our owner and mode, and nobody else any right.
+km_restrict() { # INDEX NAME
+  case $km_perms in
+    *+) setfacl -b "$2" || km_fail "$1" acl ;;
+  esac
+  if [ "$km_owner:$km_group" != "$km_uid:$km_gid" ]; then
+    if [ "$km_uid" = 0 ]; then
+      chown "$km_uid:$km_gid" "$2" || km_fail "$1" chown
+    else
+      chgrp "$km_gid" "$2" || km_fail "$1" chown
+    fi
+  fi
+  chmod 600 "$2" || km_fail "$1" chmod
+  km_all=$(ls -ldn "$2")
+  km_confirm "$1" "$2"
 }
 
 km_stage() { # INDEX CONTENT
   eval "km_temp=\${km_temp_$1:-}"
   [ -n "$km_temp" ] || return 0
-  km_temp=./${km_temp##*/}
   printf %s "$2" >"$km_temp" && return
   # Not every shell's printf says why: dd does.
   dd if=/dev/zero of="$km_temp" bs=65536 count=1
@@ -829,7 +997,7 @@ km_flush() { # for each file: INDEX SHA256
   while [ $# -gt 0 ]; do
     eval "km_temp=\${km_temp_$1:-}"
     if [ -n "$km_temp" ]; then
-      km_pick_sum "./${km_temp##*/}"
+      km_pick_sum "$km_temp"
       [ "$km_sum" = "$2" ] || km_fail "$1" digest
       eval "km_sum_$1=\$km_sum"
     fi
@@ -840,59 +1008,93 @@ km_flush() { # for each file: INDEX SHA256
 # From here to km_heed no signal stops the work, nor a program it calls.
 km_hold() { trap '' HUP INT TERM; }
 
-# Gives a file our owner and mode, and none but us a way to change it: where others could write to it, a copy takes its
-# place.
-km_make_private() { # INDEX NAME
+# A second name of a file; or, where others may have rights to it or hold it open, a copy that is ours alone. The file itself
+# stays as it is. One that is too large for a copy is made ours when it is out of use.
+km_double() { # INDEX NAME NEW-NAME link|copy|large
+  km_note "$3"
+  if [ "$4" != copy ]; then
+    ln "$2" "$3" || km_fail "$1" link
+    return 0
+  fi
+  set -C
+  printf '' >"$3" || km_fail "$1" create
+  set +C
+  km_list=$(ls -ldn "$3") || km_fail "$1" look
+  km_pick "$3"
+  km_is_private || km_restrict "$1" "$3"
+  cat "$2" >"$3" || km_fail "$1" copy
+  # Which of two versions is the older counts where nothing else tells.
+  touch -r "$2" "$3" 2>/dev/null || :
+  sync "$3" || km_fail "$1" sync
+}
+
+# Before anything is changed: what shall be the kept version lies ready under a temporary name, and the one kept so far has a
+# second name, by which it comes back if the swap fails. One of the right content that others could write to is not kept.
+km_keep() { # INDEX NAME
+  eval "km_state=\${km_state_$1:-} km_loose=\${km_loose_$1:-} km_size=\${km_size_$1:-0}"
+  [ "$km_state" = update ] || return 0
+  km_previous=./.$2.kubemint-previous
+  km_how='link'
+  if [ -n "$km_loose" ]; then
+    km_how='copy'
+    [ "$km_size" -le "$km_largest" ] || km_how=large
+  fi
+  # shellcheck disable=SC3013 # dash, bash and busybox have -ef; a killed run may have kept it already
+  [ $km_how = link ] && [ "./$2" -ef "$km_previous" ] && return
+  [ ! -d "$km_previous" ] || km_fail "$1" previous
+  eval "km_kept_$1=./.kubemint-$km_nonce-$1-kept.tmp km_how_$1=$km_how"
+  km_double "$1" "./$2" "./.kubemint-$km_nonce-$1-kept.tmp" "$km_how"
+  if [ -f "$km_previous" ] && [ ! -L "$km_previous" ]; then
+    km_double "$1" "$km_previous" "./.kubemint-$km_nonce-$1-older.tmp" link
+  fi
+}
+
+# The version to be replaced becomes the kept one first: at every moment a file that is new has its old version beside it.
+# What fails takes the kept one back, so that a file that is old has what it had.
+km_swap() { # INDEX NAME
+  eval "km_state=\${km_state_$1:-} km_temp=\${km_temp_$1:-} km_kept=\${km_kept_$1:-} km_how=\${km_how_$1:-}"
+  if [ -z "$km_temp" ]; then
+    [ "$km_state" != repair ] || km_repair "$1" "./$2"
+    return 0
+  fi
+  km_previous=./.$2.kubemint-previous
+  [ -z "$km_kept" ] || [ ! -d "$km_previous" ] || km_fail "$1" previous
+  km_odd=
+  if [ -L "$km_previous" ] || { [ -e "$km_previous" ] && ! [ -f "$km_previous" ]; }; then
+    km_odd=yes
+  fi
+  km_before=$km_changed
+  km_changed=yes
+  if { [ -n "$km_kept" ] && ! mv -f "$km_kept" "$km_previous"; } || ! mv -f "$km_temp" "./$2"; then
+    [ ! -f "$km_temp" ] || km_keep_older "$1"
+    km_fail "$1" rename
+  fi
+  [ "$km_how" != large ] || km_repair "$1" "$km_previous"
+}
+
+# The swap of this file did not happen. A mv that fails may have renamed all the same, as when it was killed right after it.
+km_keep_older() { # INDEX
+  km_older=./.kubemint-$km_nonce-$1-older.tmp
+  if [ -z "$km_kept" ]; then
+    :
+  elif [ -n "$km_odd" ]; then
+    return 0
+  elif [ -f "$km_older" ]; then
+    # shellcheck disable=SC3013 # dash, bash and busybox have -ef
+    [ "$km_older" -ef "$km_previous" ] || mv -f "$km_older" "$km_previous" || return 0
+  else
+    [ ! -e "$km_previous" ] || rm -f "$km_previous" || return 0
+  fi
+  km_changed=$km_before
+}
+
+# In its place: where nobody else could have written to it, or where it is out of use.
+km_repair() { # INDEX NAME
   km_list=$(ls -ldn "$2") || km_fail "$1" look
   km_pick "$2"
   km_is_private && return
-  km_private=$2
-  if km_is_shared; then
-    km_private=./.kubemint-$km_nonce-$1-private.tmp
-    km_copy=${PWD%/}/${km_private#./}
-    cat "$2" >"$km_private" || km_fail "$1" copy
-    km_list=$(ls -ldn "$km_private") || km_fail "$1" look
-    km_pick "$km_private"
-  fi
-  case $km_perms in
-    *+) setfacl -b "$km_private" || km_fail "$1" acl ;;
-  esac
-  if ! km_is_private; then
-    [ "$km_uid" != 0 ] || chown "$km_uid:$km_gid" "$km_private" || km_fail "$1" chown
-    [ "$km_uid" = 0 ] || chgrp "$km_gid" "$km_private" || km_fail "$1" chown
-    chmod 600 "$km_private" || km_fail "$1" chmod
-    km_all=$(ls -ldn "$km_private")
-    km_confirm "$1" "$km_private"
-  fi
-  if [ -n "$km_copy" ]; then
-    sync "$km_private" || km_fail "$1" sync
-    mv -f "$km_private" "$2" || km_fail "$1" rename
-    km_copy=
-  fi
-}
-
-# The version to be replaced stays beside it: the same inode, made private first. One of the right content that others
-# could write to is replaced, and not kept.
-km_keep() { # INDEX NAME
-  eval "km_state=\${km_state_$1:-} km_loose=\${km_loose_$1:-} km_shared=\${km_shared_$1:-}"
-  case $km_state$km_shared in
-    update* | repair) ;;
-    *) return 0 ;;
-  esac
-  [ -z "$km_loose" ] || km_make_private "$1" "./$2"
-  [ "$km_state" = update ] || return 0
-  km_previous=./.$2.kubemint-previous
-  # shellcheck disable=SC3013 # dash, bash and busybox have -ef; a killed run may have made the link already
-  [ "./$2" -ef "$km_previous" ] && return
-  [ ! -d "$km_previous" ] || km_fail "$1" previous
-  ln -f "./$2" "$km_previous" || km_fail "$1" link
-}
-
-km_swap() { # INDEX NAME
-  eval "km_temp=\${km_temp_$1:-}"
-  [ -n "$km_temp" ] || return 0
-  mv -f "./${km_temp##*/}" "./$2" || km_fail "$1" rename
-  eval "km_temp_$1="
+  km_changed=yes
+  km_restrict "$1" "$2"
 }
 
 km_settle() { # for each file: INDEX NAME

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # What kubemint runs on a host to set a kubelet's credentials aside, and to put them back.
 #
-# Sent between braces, followed by one call, on standard input; needs nothing of install.sh. In each of the two directories
+# Sent between braces after environment.sh, variables.sh and guard.sh, followed by one call, on standard input. In each of the two directories
 # what is set aside moves into a directory of mode 0700, by renames alone: no byte of a key is read or copied. While that is
 # called .kubemint-rebootstrap-RUN.part, some files may still be in their places, and nothing else was changed; without
 # .part all of them are in it, and what stands in their places now is newer; with .kept it is only history. What had come
@@ -9,17 +9,13 @@
 # So a kill at any moment leaves what km_back can put back, also one of km_back itself.
 # Must run under dash, bash and busybox.
 # shellcheck disable=SC2154 # the nonce is set by the line that follows
-set +xv
 set -u
 set +f
-umask 077
-unset IFS CDPATH
-LC_ALL=C
-PATH=${PATH:+$PATH:}/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export LC_ALL PATH
 exec </dev/null 2>&1
-# What was begun is finished, with or without us.
-trap '' HUP INT TERM PIPE
+[ -z "${km_limit:-}" ] || km_guard "$km_limit"
+trap km_unguard EXIT
+# What was begun is finished, with or without us, as far as the time limit of guard.sh lets it.
+trap '' HUP INT TERM PIPE XFSZ
 
 km_say() { printf '%s %s\n' "$km_nonce" "$*"; }
 
@@ -177,10 +173,23 @@ km_return() { # DIR [KUBECONFIG-NAME]
   done
 }
 
+# Whether a file is of a size that a certificate or key may have: what is larger is not read.
+km_is_small() { # NAME
+  # shellcheck disable=SC2012 # one file
+  km_line=$(ls -lLdn "$1") || return 1
+  # shellcheck disable=SC2086 # to be split
+  set -- $km_line
+  case ${5:-} in
+    '' | *[!0-9]* | ????????*) return 1 ;;
+  esac
+  [ "$5" -le 1048576 ]
+}
+
 # The certificate that the kubelet works with, line by line; of the key beside it nothing.
 km_current() { # PKI-DIRECTORY
   km_enter "$1" || return 0
   [ -f ./kubelet-client-current.pem ] || return 0
+  km_is_small ./kubelet-client-current.pem || return 0
   km_in=
   while IFS= read -r km_line; do
     case $km_line in
@@ -216,6 +225,7 @@ km_asking() { # PKI-DIRECTORY
   km_enter "$1" || km_asked none
   km_file=./kubelet-client.key.tmp
   [ -f "$km_file" ] || km_asked none
+  km_is_small "$km_file" || km_asked unread
   km_public=$(openssl pkey -in "$km_file" -passin pass: -pubout 2>/dev/null) || km_public=
   # It goes when the kubelet has its answer.
   [ -f "$km_file" ] || km_asked none

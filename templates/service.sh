@@ -1,30 +1,41 @@
 # shellcheck shell=sh
 # What kubemint runs on a host to run one command of the inventory, such as the restart of a service.
 #
-# Sent between braces, followed by the call of km_run, on standard input; needs nothing of install.sh. Lines that begin with
+# Sent between braces after environment.sh, followed by the call of km_run, on standard input. The command has the login's
+# environment: of that only functions and options of the shell are cleared. Lines that begin with
 # the nonce are ours; between `said` and `ended` stands the end of what the command wrote, as it wrote it.
 # The command has a session of its own: neither a lost connection nor our end ends it, and the time limit holds on without
 # us. What it starts may keep its output open: we listen until it has ended, not until nobody can write any more.
 # Must run under dash, bash and busybox, as install.sh must; programs: dd, tail, tr, sleep, setsid where there is one.
 # shellcheck disable=SC2154 # the nonce is set by the line that follows
-set +xv
 set -fu
 unset IFS CDPATH
 PATH=${PATH:+$PATH:}/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 cd /
 
-# Its signals are those of a command in the foreground: a daemon would inherit what we ignore.
+# The command gets the signals that a login has by default: a daemon would inherit what is ignored. GNU env resets what was
+# ignored before we began, which no shell can. busybox's shell ignores QUIT, and so does the last command of its `sh -c`, which
+# takes its place: nothing takes that of `eval`, followed by `exit`. A shell without job control ignores INT and QUIT in what it runs in the background.
 km_start() { # COMMAND
-  # shellcheck disable=SC2016 # for the shell that is called
-  km_shell='printf "%s pid %s\n" "$1" "$$"; exec sh -c "$2"'
+  # shellcheck disable=SC2016 # for the shells that are called
+  km_shell='printf "%s pid %s\n" "$1" "$$"; exec sh -c "$2" sh "$3"'
+  # shellcheck disable=SC2016
+  set -- sh -c "$km_shell" sh "$km_nonce" 'km_command=$1; shift; eval "$km_command"; exit' "$1"
+  if /usr/bin/env --default-signal true </dev/null >/dev/null; then
+    set -- /usr/bin/env --default-signal "$@"
+  fi
   if command -v setsid >/dev/null; then
-    setsid sh -c "$km_shell" sh "$km_nonce" "$1" </dev/null 2>&1
-  else
-    # A process group of its own will do, where the shell can make one without a terminal.
+    setsid "$@" </dev/null 2>&1
+    return
+  fi
+  # A process group of its own will do, where the shell makes one without a terminal. dash and busybox do not.
+  if [ -n "${BASH_VERSION:-}${KSH_VERSION:-}${ZSH_VERSION:-}" ]; then
     set -m
-    sh -c "$km_shell" sh "$km_nonce" "$1" </dev/null 2>&1 &
+    "$@" </dev/null 2>&1 &
     wait "$!"
+  else
+    "$@" </dev/null 2>&1
   fi
 }
 
@@ -43,7 +54,7 @@ km_watch() { # SECONDS
     [ $((km_left % 5)) -ne 0 ] || printf '%s alive\n' "$km_nonce"
   done
   # From here on it is finished, also when the command has ended by now.
-  trap '' TERM
+  trap '' TERM ALRM
   printf '%s late\n' "$km_nonce"
   km_signal TERM
   km_left=5
@@ -90,7 +101,9 @@ km_listen() { # SECONDS
     [ "${#km_said}" -le 65536 ] || km_keep_end
   done
   if [ -n "$km_watch" ]; then
-    kill "$km_watch"
+    # A login may ignore the first.
+    kill -s TERM "$km_watch"
+    kill -s ALRM "$km_watch"
     wait "$km_watch"
   fi 2>/dev/null
   km_keep_end

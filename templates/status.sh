@@ -97,7 +97,7 @@ km_weigh() { # INDEX PATH
 km_kubelet() { # ROOT KUBECONFIG DEFAULT
   km_cr=$(printf '\r')
   km_at=$3
-  if [ -f "$1$2" ] && [ -r "$1$2" ]; then
+  if [ -f "$1$2" ] && [ -r "$1$2" ] && km_is_small "$1$2"; then
     km_named=
     km_data=
     km_kubelet_user <"$1$2"
@@ -112,7 +112,7 @@ km_kubelet() { # ROOT KUBECONFIG DEFAULT
     esac
   fi
   if [ -f "$1$km_at" ] && [ -r "$1$km_at" ]; then
-    if km_certificate <"$1$km_at"; then
+    if km_is_small "$1$km_at" && km_certificate <"$1$km_at"; then
       km_tell kubelet pem "$km_value" "$km_at"
     else
       km_tell kubelet none - "$km_at"
@@ -122,6 +122,16 @@ km_kubelet() { # ROOT KUBECONFIG DEFAULT
   else
     km_tell kubelet absent - "$km_at"
   fi
+}
+
+# Whether a file is of a size that a kubeconfig or certificate may have: what is larger is not read.
+km_is_small() { # PATH
+  # shellcheck disable=SC2012 # one file
+  km_line=$(ls -lLdn "$1" 2>/dev/null) || return 1
+  # shellcheck disable=SC2086 # to be split
+  set -- $km_line
+  km_size=${5:-}
+  ! km_is_huge && [ "$km_size" -le 1048576 ]
 }
 
 km_kubelet_user() {

@@ -160,8 +160,13 @@ fn two_keys_for_one_node_wait_for_a_person() {
 #[test]
 fn a_watch_waits_for_nodes_and_says_who_did_not_come() {
     need_root!();
-    let cluster =
-        ControlPlane::builder().control_planes(2).nodes(3).unjoined(&["node-1"]).idle(&["node-2", "node-3"]).start();
+    let cluster = ControlPlane::builder()
+        .stand_ins()
+        .control_planes(2)
+        .nodes(3)
+        .unjoined(&["node-1"])
+        .idle(&["node-2", "node-3"])
+        .start();
     // One apiserver is not ready: the next is asked.
     cluster.set_fault("cp-1", Fault::NotReady);
     let mut arguments = vec!["approve", "node-[1-2]", "--watch", "--timeout", "60s", "-o", "json"];
@@ -243,7 +248,7 @@ fn a_machine_that_was_installed_anew_comes_back_where_it_is_said() {
 #[test]
 fn without_rights_or_with_bad_input_nothing_is_changed() {
     need_root!();
-    let cluster = ControlPlane::builder().nodes(1).unjoined(&["node-1"]).start();
+    let cluster = ControlPlane::builder().stand_ins().nodes(1).unjoined(&["node-1"]).start();
     let before = cluster.csrs();
     approve(&cluster, &["nod-1"]).expect(2).says(&["no host matches", "node-1"]);
     approve(&cluster, &["cp-1"]).expect(2).says(&["none of these hosts is a node"]);
@@ -265,4 +270,44 @@ fn without_rights_or_with_bad_input_nothing_is_changed() {
     let ran = cluster.run(&["approve"]).expect(0).says(&["with a certificate of our own", "CN=kubemint"]);
     assert!(ran.stdout.contains("1 approved"), "{ran:?}");
     eventually("node-1", || cluster.is_node_ready("node-1").then_some(()));
+}
+
+#[test]
+fn a_name_that_an_admin_granted_stays_granted_and_requests_of_one_uid_are_left() {
+    need_root!();
+    let cluster = ControlPlane::builder().nodes(2).unjoined(&["node-1", "node-2"]).start();
+    let _unsigned = cluster.stop_signing();
+    let own = |node: &str| eventually("its request", || cluster.pending_of(node).into_iter().next());
+    let (own_1, own_2) = (own("node-1"), own("node-2"));
+    let token = cluster.token_on("node-1");
+    // Nothing that we approve, and a request that Kubernetes' own approver does.
+    let thief = csr("/O=system:nodes/OU=x/CN=system:node:node-1", "");
+    assert_eq!(cluster.post_csr(&token, "thief", CLIENT, &USAGES, format!("hello\n{thief}").as_bytes()).0, 201);
+    assert_eq!(cluster.post_csr(&token, "unread", CLIENT, &USAGES, thief.as_bytes()).0, 201);
+    cluster.edit_stored("certificatesigningrequests", "unread", |csr| csr["spec"]["request"] = json!("bm90aGluZw=="));
+    cluster.decide("thief", "Approved");
+    cluster.decide("unread", "Approved");
+    // An apiserver that says one uid twice: what asks for more than a node beside what a node asks.
+    let masters = csr("/O=system:masters/CN=admin", "");
+    assert_eq!(cluster.post_csr(&token, "double", CLIENT, &USAGES, masters.as_bytes()).0, 201);
+    let uid = cluster.csrs().into_iter().find(|csr| csr["metadata"]["name"] == own_2.as_str()).unwrap();
+    let uid = uid["metadata"]["uid"].clone();
+    cluster.edit_stored("certificatesigningrequests", "double", |csr| csr["metadata"]["uid"] = uid.clone());
+    let said = document(&approve(&cluster, &["-o", "json"]).expect(0));
+    assert_eq!(row(&said, &own_1)["code"], "already_joined", "{said:#}");
+    assert_eq!((&row(&said, &own_2)["code"], &row(&said, "double")["code"]), (&json!("garbled"), &json!("garbled")));
+    assert_eq!(said["summary"]["approved"], 0, "{said:#}");
+    let unread = said["unread_grants"].as_array().unwrap();
+    assert_eq!(
+        (unread.len(), &unread[0]["name"], &unread[0]["code"]),
+        (1, &json!("unread"), &json!("grant_unreadable"))
+    );
+    approve(&cluster, &[]).expect(0).says(&["grant_unreadable", "unread", "garbled: no kube-apiserver answers so"]);
+    for name in [&own_1, &own_2, "double"] {
+        assert_eq!(condition(&cluster, name), "Pending", "{name}");
+    }
+    // Each by itself again.
+    cluster.edit_stored("certificatesigningrequests", "double", |csr| csr["metadata"]["uid"] = json!("its-own"));
+    approve(&cluster, &[]).expect(0);
+    assert_eq!((condition(&cluster, &own_2), condition(&cluster, "double")), ("Approved".into(), "Pending".into()));
 }

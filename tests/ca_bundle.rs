@@ -160,6 +160,23 @@ fn of_two_with_the_same_key_the_one_that_holds_longest_signs_and_that_is_said() 
     env.run(&["generate"]).expect(4).says(&["another CA"]);
 }
 
+/// A renewed certificate is put beside the old one before its time has come, and the old one stays after its end.
+#[test]
+fn of_two_with_the_same_key_one_that_is_in_date_signs_before_any_other() {
+    let ca = Ca::new("kubernetes");
+    let early =
+        Certificate { validity: times((UTC, b"480101000000Z"), (UTC, b"491231235959Z")), ..ca.certificate.clone() };
+    let (early, ended, valid) = (early.pem(&ca.key), ca.until(21), ca.until(45));
+    for bundle in [[&early, &valid], [&valid, &early], [&ended, &valid], [&valid, &ended]] {
+        for key in [Some(&ca.key), None] {
+            let env = world(&bundle.map(String::as_str).concat(), key);
+            env.ok(&["plan"]).says(&["valid until 2045-12-31"]);
+        }
+    }
+    let env = world(&[early, ended].concat(), Some(&ca.key));
+    env.run(&["generate"]).expect(2);
+}
+
 #[test]
 fn a_bundle_that_would_stop_an_apiserver_is_refused_by_the_place_of_what_is_wrong() {
     let (ca, other) = (Ca::new("ca"), Ca::new("other"));

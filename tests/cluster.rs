@@ -97,7 +97,7 @@ fn a_group_that_is_no_name_is_refused_before_anything_is_asked() {
 #[test]
 fn every_way_to_say_who_one_is_is_told_apart() {
     need_root!();
-    let rig = ControlPlane::builder().control_planes(2).nodes(1).start();
+    let rig = ControlPlane::builder().stand_ins().control_planes(2).nodes(1).start();
     let known = rig.token_on("node-1");
     for index in 0..2 {
         let cluster = clusters(&rig, DEFAULT_GROUP).at(&url(&rig, index)).unwrap();
@@ -228,7 +228,7 @@ fn a_request_that_is_gone_or_not_a_name_is_not_found() {
 #[test]
 fn more_requests_than_fit_a_page_are_all_read() {
     need_root!();
-    let rig = ControlPlane::builder().nodes(1).unjoined(&["node-1"]).start();
+    let rig = ControlPlane::builder().stand_ins().nodes(1).unjoined(&["node-1"]).start();
     let shop = Workshop::new();
     shop.openssl("req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout k.pem -subj /O=system:nodes/CN=system:node:x -out r.pem");
     let bearer = rig.token_on("node-1");
@@ -300,7 +300,7 @@ fn a_bootstrap_secret_authenticates_until_it_is_deleted() {
 #[test]
 fn an_apiserver_in_trouble_is_waited_for_or_named() {
     need_root!();
-    let rig = ControlPlane::builder().start();
+    let rig = ControlPlane::builder().stand_ins().start();
     let cluster = first(&rig);
     rig.set_fault("cp-1", Fault::Busy(2));
     let began = Instant::now();

@@ -35,12 +35,18 @@ struct Fault {
     code: &'static str,
 }
 
-const FAULTS: [Fault; 10] = [
+const FAULTS: [Fault; 11] = [
     Fault {
         make: "cd /etc/kubernetes && echo old >bootstrap.kubeconfig && mkdir .bootstrap.kubeconfig.kubemint-previous",
         mend: "cd /etc/kubernetes && rm bootstrap.kubeconfig && rmdir .bootstrap.kubeconfig.kubemint-previous",
         name: "targets",
         code: "previous_unusable",
+    },
+    Fault {
+        make: "cd /etc/kubernetes && echo old >bootstrap.kubeconfig && cp bootstrap.kubeconfig /mnt/b && mount --bind /mnt/b bootstrap.kubeconfig",
+        mend: "cd /etc/kubernetes && umount bootstrap.kubeconfig && rm bootstrap.kubeconfig",
+        name: "targets",
+        code: "target_is_mount_point",
     },
     Fault {
         make: "ln -s elsewhere /etc/kubernetes/bootstrap.kubeconfig",

@@ -11,6 +11,8 @@ mod host;
 mod local;
 #[path = "faults/login.rs"]
 mod login;
+#[path = "faults/penalties.rs"]
+mod penalties;
 #[path = "faults/reach.rs"]
 mod reach;
 #[path = "faults/shell.rs"]

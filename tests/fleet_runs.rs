@@ -106,6 +106,54 @@ fn sigint_and_sigterm_finish_what_is_in_flight_and_begin_no_other() {
     assert_eq!((code, hosts_that_are(&report, "changed").len()), (0, 4), "{report:#}");
 }
 
+/// An apply of two hosts at a time, of which SIGHUP has the disposition that `option` of env(1) gives it.
+fn apply_held_with_hangup(fleet: &Fleet, relays: &Relays, option: &str) -> Running {
+    relays.close_gate();
+    let before = relays.connections();
+    let mut env = std::process::Command::new("env");
+    env.args([option, "--", env!("CARGO_BIN_EXE_kubemint")]);
+    let running = Running::start_command(&fleet.env, env, &["apply", "-o", "json", "--concurrency", "2"]);
+    eventually("two connections", || (relays.connections() - before == 2).then_some(()));
+    running
+}
+
+#[test]
+fn a_terminal_that_closes_ends_a_run_as_sigterm_does_however_often_it_says_so() {
+    let (fleet, relays) = relayed(4);
+    let running = apply_held_with_hangup(&fleet, &relays, "--default-signal=HUP");
+    running.signal(Signal::HUP);
+    eventually("it to say what it does now", || running.stderr().contains("interrupted: finishing 2").then_some(()));
+    // The kernel says it, the shell says it, and the kernel once more to the group.
+    running.signal(Signal::HUP);
+    running.signal(Signal::HUP);
+    relays.open_gate();
+    let ran = running.wait().expect(129);
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(hosts_that_are(&report, "changed"), ["node-01", "node-02"], "{report:#}");
+    assert_eq!(hosts_that_are(&report, "skipped"), ["node-03", "node-04"]);
+    assert_eq!(journal(&fleet).last().unwrap()["event"], "finished");
+    (0..2).for_each(|index| fleet.assert_complete(index));
+    (2..4).for_each(|index| assert_eq!(fleet.names(index), [""; 0]));
+    // And a signal after it ends it at once.
+    let running = apply_held_with_hangup(&fleet, &relays, "--default-signal=HUP");
+    running.signal(Signal::HUP);
+    eventually("it to say what it does now", || running.stderr().contains("interrupted").then_some(()));
+    running.signal(Signal::TERM);
+    running.wait().expect(143);
+}
+
+#[test]
+fn under_nohup_a_run_goes_on() {
+    let (fleet, relays) = relayed(3);
+    let running = apply_held_with_hangup(&fleet, &relays, "--ignore-signal=HUP");
+    running.signal(Signal::HUP);
+    relays.open_gate();
+    let ran = running.wait().expect(0);
+    assert!(!ran.stderr.contains("interrupted"), "{}", ran.stderr);
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(hosts_that_are(&report, "changed").len(), 3, "{report:#}");
+}
+
 #[test]
 fn a_second_signal_stops_at_once_and_the_next_run_converges() {
     let (fleet, relays) = relayed(4);

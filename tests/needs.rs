@@ -10,7 +10,8 @@ use std::{
 };
 use tempfile::TempDir;
 
-const REAL: &[&str] = &["cat", "chmod", "dirname", "env", "ln", "mkdir", "mktemp", "mv", "rm", "sh", "tee", "true"];
+const REAL: &[&str] =
+    &["cat", "chmod", "cp", "dirname", "env", "grep", "ln", "mkdir", "mktemp", "mv", "rm", "sed", "sh", "tee", "true"];
 /// What `build` and `test` look for beside cc, pkg-config and sshd.
 const PRESENT: &[&str] = &[
     "cargo",
@@ -52,6 +53,27 @@ for package in "$@"; do
     case $package in gcc) made=cc ;; openssh-server) made=sshd ;; pkg-config) made=pkg-config ;; *) continue ;; esac
     printf '#!/bin/sh\nexit 0\n' >"$MACHINE/bin/$made" && chmod 755 "$MACHINE/bin/$made"
 done"#;
+
+/// An apt-get that knows one mirror, and downloads busybox-static from the machine's suites and openssh-server from backports.
+const MIRROR: &str = r#"
+echo "apt-get $*" >>"$MACHINE/log"
+for word in "$@"; do
+    case $word in
+    indextargets) echo http://mirror.test/debian/ && exit 0 ;;
+    Dir::Etc::sourcelist=*) sources=${word#*=} ;;
+    download) downloads=yes ;;
+    esac
+    package=$word
+done
+[ "${downloads:-no}" = yes ] || exit 0
+case $package in
+busybox-static) ;;
+openssh-server/bookworm-backports) grep -q "^deb http://mirror.test/debian/ bookworm-backports main$" "$sources" || exit 100 ;;
+*) exit 100 ;;
+esac
+echo "$package" >package.deb"#;
+/// Unpacks one file.
+const DPKG_DEB: &str = r#"mkdir -p "$3/bin" && cp "$2" "$3/bin/from""#;
 
 /// A machine that has everything, made poorer by the test.
 struct Machine {
@@ -220,4 +242,58 @@ fn the_bench_asks_for_the_packages_of_its_testbed() {
     let output = machine.needs(&["bench"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(complaint(&output).contains("openssh-client util-linux iproute2 findutils"), "{}", complaint(&output));
+}
+
+/// Debian 12 with a busybox that looks for programs in PATH, and an OpenSSH of one program.
+fn bookworm() -> Machine {
+    let machine = Machine::new();
+    fs::create_dir_all(machine.path("etc")).unwrap();
+    fs::write(machine.path("etc/os-release"), "NAME=\"Debian GNU/Linux\"\nVERSION_CODENAME=bookworm\n").unwrap();
+    machine.program("busybox", "exit 127");
+    machine.program("apt-get", MIRROR);
+    machine.program("dpkg-deb", DPKG_DEB);
+    machine
+}
+
+#[test]
+fn what_the_tests_want_beside_the_system_s_own_is_unpacked_once_and_not_installed() {
+    for uid in [0, 1000] {
+        let machine = bookworm();
+        machine.user(uid);
+        let output = machine.needs(&["test"]);
+        assert!(output.status.success(), "{}", complaint(&output));
+        let from = |name: &str| fs::read_to_string(machine.path("target/tools").join(name).join("bin/from")).unwrap();
+        assert_eq!(from("busybox-static"), "busybox-static\n");
+        assert_eq!(from("openssh-server"), "openssh-server/bookworm-backports\n");
+        let log = machine.log();
+        assert!(!log.contains(" install "), "{log}");
+        assert!(machine.needs(&["test"]).status.success());
+        assert_eq!(machine.log(), log, "nothing is fetched twice");
+    }
+}
+
+#[test]
+fn the_build_of_busybox_that_the_machine_lacks_is_the_one_that_is_asked_for() {
+    let machine = bookworm();
+    machine.program("busybox", "exit 0");
+    machine.program("apt-get", &MIRROR.replace("busybox-static)", "busybox)"));
+    fs::create_dir_all(machine.path("usr/lib/openssh")).unwrap();
+    machine.script("usr/lib/openssh/sshd-session", "exit 0");
+    let output = machine.needs(&["test"]);
+    assert!(output.status.success(), "{}", complaint(&output));
+    assert!(machine.path("target/tools/busybox/bin/from").is_file(), "{}", complaint(&output));
+    assert!(!machine.path("target/tools/openssh-server").exists(), "its own has penalties");
+}
+
+#[test]
+fn a_package_that_cannot_be_had_is_named_and_stops_no_test() {
+    let machine = bookworm();
+    machine.program("apt-get", r#"case " $* " in *" download "* | *" indextargets "*) exit 100 ;; esac"#);
+    let output = machine.needs(&["test"]);
+    assert!(output.status.success(), "{}", complaint(&output));
+    for words in ["no busybox-static to be had", "no OpenSSH with PerSourcePenalties to be had"] {
+        assert!(complaint(&output).contains(words), "{}", complaint(&output));
+    }
+    let left: Vec<_> = fs::read_dir(machine.path("target/tools")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| name == "apt"), "{left:?}");
 }

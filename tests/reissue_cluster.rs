@@ -80,7 +80,7 @@ fn take_ca_elsewhere(cluster: &ControlPlane) -> ElsewhereCa<'_> {
 #[test]
 fn what_a_ca_elsewhere_signed_is_shown_to_every_apiserver_and_each_kube_proxy_comes_back_with_it() {
     need_root!();
-    let cluster = ControlPlane::builder().control_planes(2).nodes(2).kube_proxies().start();
+    let cluster = ControlPlane::builder().stand_ins().control_planes(2).nodes(2).kube_proxies().start();
     let ca = take_ca_elsewhere(&cluster);
     cluster.run(&["cert", "csr"]).expect(0);
     ca.sign("kube-proxy.csr", "signed.pem");
@@ -105,7 +105,7 @@ fn what_a_ca_elsewhere_signed_is_shown_to_every_apiserver_and_each_kube_proxy_co
 #[test]
 fn an_apiserver_that_does_not_answer_holds_a_reissue_up_only_where_that_is_asked_for() {
     need_root!();
-    let cluster = ControlPlane::builder().control_planes(2).nodes(1).kube_proxies().start();
+    let cluster = ControlPlane::builder().stand_ins().control_planes(2).nodes(1).kube_proxies().start();
     cluster.set_fault("cp-2", Fault::Failing);
     let before = (serial(&cluster), cluster.host("node-1").tree_hash("/etc/kubernetes"));
     cluster.run(&["reissue", "kube-proxy", "--probe"]).expect(4).says(&["cp-2"]);

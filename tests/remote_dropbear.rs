@@ -11,7 +11,8 @@ use kubemint::{
     },
     secret::Secret,
 };
-use support::{Client, TestHost, content, files::bundle, public_of, require};
+use std::path::Path;
+use support::{Client, TestHost, busyboxes, content, files::bundle, public_of};
 
 /// Where the host's only programs are.
 const APPLETS: &str = "/mnt/busybox";
@@ -19,13 +20,12 @@ const APPLETS: &str = "/mnt/busybox";
 const RIGHT: &str = "Vq7-right-horse-Xw2";
 
 /// A host whose server is dropbear and whose programs, from the login on, are busybox's.
-fn small_host(client: &Client) -> TestHost {
+fn small_host(client: &Client, busybox: &Path) -> TestHost {
     let host = TestHost::builder("small").dropbear().start();
     host.set_password("root", RIGHT);
-    let busybox = require("busybox");
+    let busybox = host.bring(busybox);
     host.must(&format!(
-        "mkdir {APPLETS} && cp {} {APPLETS}/busybox && {APPLETS}/busybox --install -s {APPLETS}",
-        busybox.display()
+        "mkdir {APPLETS} && cp {busybox} {APPLETS}/busybox && {APPLETS}/busybox --install -s {APPLETS}"
     ));
     // dropbear gives a PATH of its own; with these bound over them, nothing else is in it.
     host.must(&format!(
@@ -40,9 +40,11 @@ fn small_host(client: &Client) -> TestHost {
 #[test]
 fn a_host_with_dropbear_and_busybox_is_installed_read_and_left_alone() {
     need_root!();
-    for options in [&["-t", "ed25519", "-N", ""][..], &["-t", "rsa", "-b", "2048", "-N", ""]] {
+    let keys = [&["-t", "ed25519", "-N", ""][..], &["-t", "rsa", "-b", "2048", "-N", ""]];
+    // Each kind of key and each busybox, in as few hosts.
+    for (options, busybox) in keys.into_iter().zip(busyboxes().iter().cycle()) {
         let mut client = Client::new();
-        let host = small_host(&client);
+        let host = small_host(&client, busybox);
         client.identity_files = vec![client.make_key("key", options)];
         host.authorize(&public_of(&client.identity_files[0]));
         let files = bundle();
@@ -65,7 +67,7 @@ fn dropbear_takes_a_password_once() {
     need_root!();
     let wrong = "Vq7-wrong-horse-Xw2";
     let mut client = Client::new();
-    let host = small_host(&client);
+    let host = small_host(&client, &busyboxes()[0]);
     client.password = Some(Password::new(Secret::from(wrong)));
     let error = client.install(&host, &bundle()).unwrap_err();
     assert_eq!(error.code(), "auth_failed", "{error}");
@@ -78,14 +80,16 @@ fn dropbear_takes_a_password_once() {
 #[test]
 fn sudo_that_is_missing_there_is_said_so() {
     need_root!();
-    let mut client = Client::new();
-    let host = small_host(&client);
-    host.authorize(&public_of(&client.identity_files[0]));
-    client.privilege = Privilege::Sudo;
-    for password in [None, Some(Password::new(Secret::from("whatever")))] {
-        client.sudo_password = password;
-        let error = client.install(&host, &bundle()).unwrap_err();
-        assert_eq!(error.code(), "become_failed", "{error}");
-        assert!(error.to_string().contains("sudo: not found"), "{error}");
+    for busybox in busyboxes() {
+        let mut client = Client::new();
+        let host = small_host(&client, busybox);
+        host.authorize(&public_of(&client.identity_files[0]));
+        client.privilege = Privilege::Sudo;
+        for password in [None, Some(Password::new(Secret::from("whatever")))] {
+            client.sudo_password = password;
+            let error = client.install(&host, &bundle()).unwrap_err();
+            assert_eq!(error.code(), "become_failed", "{error}");
+            assert!(error.to_string().contains("sudo: not found"), "{error}");
+        }
     }
 }

@@ -13,10 +13,9 @@ use std::fs;
 use support::{
     LocalTree, Recorder,
     files::{BOOTSTRAP, CA, TOKENS},
-    host_file, tree_hash,
+    host_file, shells, tree_hash,
 };
 
-const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "sh"]];
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 fn authority(name: &str) -> String {
@@ -38,7 +37,7 @@ fn rows(token: &str, more: &str) -> String {
 /// What stands there is refused with this code and left; and replaced when asked for. Gives the refusal's words.
 fn refused(path: &str, ours: &str, theirs: &str, code: &str) -> String {
     let mut said = String::new();
-    for shell in SHELLS {
+    for shell in shells() {
         let (remote, tree) = (LocalTree::remote_with(shell), LocalTree::new());
         let files = [host_file(path, ours)];
         install_host(&remote, &tree.host(), &files, ForeignPolicy::Refuse, &OsEntropy).unwrap();
@@ -61,7 +60,7 @@ fn refused(path: &str, ours: &str, theirs: &str, code: &str) -> String {
 
 /// What stands there is replaced without being asked.
 fn replaced(path: &str, ours: &str, theirs: &str) {
-    for shell in SHELLS {
+    for shell in shells() {
         let (remote, tree) = (LocalTree::remote_with(shell), LocalTree::new());
         let files = [host_file(path, ours)];
         install_host(&remote, &tree.host(), &files, ForeignPolicy::Refuse, &OsEntropy).unwrap();
@@ -192,7 +191,7 @@ fn a_probe_names_users_of_ours_only() {
     let theirs = "kubelet-bootstrap,c4narytoken,1\n\"tok,en\",\"kubelet-bootstrap\",1\nt,admin,2\n";
     let (found, received) = facts(TOKENS, &rows(TOKEN, ""), theirs);
     let print = |text: &str| Digest::of(text).fingerprint();
-    let shown: Vec<_> = found.token_rows.iter().map(|r| (r.token, r.user.clone())).collect();
+    let shown: Vec<_> = found.token_rows.iter().map(|r| (r.token.unwrap(), r.user.to_string())).collect();
     assert_eq!(
         shown,
         [

@@ -15,9 +15,8 @@ use kubemint::{
     },
 };
 use std::{os::unix::fs::symlink, process::Command};
-use support::{LocalTree, Recorder, files::bundle, require, tree_hash};
+use support::{LocalTree, Recorder, files::bundle, require, shells, tree_hash};
 
-const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "sh"]];
 const USUAL: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
 const KUBECONFIG: &str = "/etc/kubernetes/kubelet.kubeconfig";
 
@@ -41,7 +40,7 @@ fn pair() -> (String, String) {
 fn told(tree: &LocalTree, key: &str) -> InUse {
     let files = bundle();
     let mut last: Option<InUse> = None;
-    for shell in SHELLS {
+    for shell in shells() {
         let recorder = Recorder::new(LocalTree::remote_with(shell));
         let before = tree_hash(tree.root());
         let view = probe_host_in_use(&recorder, &tree.host(), &files, ForeignPolicy::Refuse, &OsEntropy).unwrap();

@@ -19,17 +19,14 @@ use std::{
     process::Command,
 };
 use support::{
-    LocalTree,
+    LocalTree, busyboxes,
     files::{BOOTSTRAP, CA, TOKENS, bundle},
-    host_file, tree_hash,
+    host_file, shells, tree_hash,
 };
 
-/// The shells the script must run under.
-const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "sh"]];
-
+/// Under each shell the script must run under.
 fn each_shell(check: impl Fn(&LocalRemote)) {
-    for shell in SHELLS {
-        support::require(shell[0]);
+    for shell in shells() {
         check(&LocalTree::remote_with(shell));
     }
 }
@@ -132,7 +129,7 @@ fn a_probe_reads_public_facts_and_never_a_token() {
         assert_eq!(regular.facts.client_certificate.as_deref(), Some("LS0tLS1CRUdJTg=="));
         assert_eq!(regular.facts.token, Some(fingerprint));
         let Found::Regular(regular) = &view.files[2].found else { panic!("{view:?}") };
-        let rows: Vec<_> = regular.facts.token_rows.iter().map(|r| (r.token, r.user.as_str())).collect();
+        let rows: Vec<_> = regular.facts.token_rows.iter().map(|r| (r.token.unwrap(), &*r.user)).collect();
         assert_eq!(rows, [(fingerprint, "kubelet-bootstrap"), (fingerprint, "another user d9298a10")]);
         // Neither way: our secrets do not go out, the host's do not come back.
         assert!(!recorded.sent().contains(&support::content(&files[0])[..20]));
@@ -269,7 +266,7 @@ fn a_truncated_transfer_executes_nothing() {
     let recorder = support::Recorder::new(LocalTree::remote());
     install_host(&recorder, &tree.host(), &bundle(), ForeignPolicy::Refuse, &OsEntropy).unwrap();
     let script = recorder.sent();
-    for shell in SHELLS {
+    for shell in shells() {
         for cut in [script.len() - 3, script.len() - 20, script.len() / 2, script.len() - 1000, 4000] {
             let fresh = LocalTree::new();
             let text = script.replace(tree.root().to_str().unwrap(), fresh.root().to_str().unwrap());
@@ -317,22 +314,23 @@ fn the_caller_s_umask_and_environment_change_nothing() {
 
 #[test]
 fn busybox_alone_is_enough_of_a_userland() {
-    let applets = tempfile::tempdir().unwrap();
-    let busybox = support::require("busybox");
-    for tool in ["sh", "ls", "id", "mv", "ln", "rm", "mkdir", "chmod", "chown", "sync", "sha256sum", "date", "dd"] {
-        symlink(&busybox, applets.path().join(tool)).unwrap();
+    for busybox in busyboxes() {
+        let applets = tempfile::tempdir().unwrap();
+        for tool in ["sh", "ls", "id", "mv", "ln", "rm", "mkdir", "chmod", "chown", "sync", "sha256sum", "date", "dd"] {
+            symlink(busybox, applets.path().join(tool)).unwrap();
+        }
+        let path = format!("PATH={}", applets.path().display());
+        let remote = LocalTree::remote_with(&["env", &path, busybox.to_str().unwrap(), "sh"]);
+        let tree = LocalTree::new();
+        install_host(&remote, &tree.host(), &bundle(), ForeignPolicy::Refuse, &OsEntropy).unwrap();
+        fs::set_permissions(tree.path(CA), fs::Permissions::from_mode(0o644)).unwrap();
+        let mut files = bundle();
+        files[0] = host_file(BOOTSTRAP, "new");
+        let outcome = install_host(&remote, &tree.host(), &files, ForeignPolicy::Refuse, &OsEntropy).unwrap();
+        let actions: Vec<_> = outcome.files.iter().map(|f| f.action).collect();
+        assert_eq!(actions, [Action::Updated, Action::Unchanged, Action::Unchanged, Action::Repaired], "{busybox:?}");
+        assert_eq!(tree.text(BOOTSTRAP), "new");
     }
-    let path = format!("PATH={}", applets.path().display());
-    let remote = LocalTree::remote_with(&["env", &path, busybox.to_str().unwrap(), "sh"]);
-    let tree = LocalTree::new();
-    install_host(&remote, &tree.host(), &bundle(), ForeignPolicy::Refuse, &OsEntropy).unwrap();
-    fs::set_permissions(tree.path(CA), fs::Permissions::from_mode(0o644)).unwrap();
-    let mut files = bundle();
-    files[0] = host_file(BOOTSTRAP, "new");
-    let outcome = install_host(&remote, &tree.host(), &files, ForeignPolicy::Refuse, &OsEntropy).unwrap();
-    let actions: Vec<_> = outcome.files.iter().map(|f| f.action).collect();
-    assert_eq!(actions, [Action::Updated, Action::Unchanged, Action::Unchanged, Action::Repaired]);
-    assert_eq!(tree.text(BOOTSTRAP), "new");
 }
 
 #[test]

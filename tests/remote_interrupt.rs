@@ -10,29 +10,14 @@ use kubemint::{
         installer::{Action, ForeignPolicy, install_host},
     },
 };
-use std::{
-    fs,
-    os::unix::fs::{MetadataExt, PermissionsExt},
-    path::Path,
-    time::Duration,
-};
+use std::{fs, os::unix::fs::MetadataExt, time::Duration};
 use support::{
     LocalTree, content, eventually,
     files::{BOOTSTRAP, KUBE_PROXY, TOKENS, bundle},
-    host_file,
+    host_file, shells, with_program,
 };
 
-const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "sh"]];
 const PREVIOUS: &str = "/etc/kubernetes/.bootstrap.kubeconfig.kubemint-previous";
-
-/// `shell`, with a program of this name and text found before the system's own.
-fn with_program(shell: &[&str], dir: &Path, name: &str, text: &str) -> LocalRemote {
-    let fake = dir.join(name);
-    fs::write(&fake, format!("#!/bin/sh\n{text}\n")).unwrap();
-    fs::set_permissions(&fake, fs::Permissions::from_mode(0o755)).unwrap();
-    let path = format!("PATH={}:/usr/sbin:/usr/bin:/sbin:/bin", dir.display());
-    LocalTree::remote_with(&[&["env", &path], shell].concat())
-}
 
 #[test]
 fn a_shell_of_this_machine_is_in_a_process_group_of_its_own() {
@@ -65,7 +50,7 @@ fn at_the_deadline_the_shell_goes_with_everything_it_called() {
 
 #[test]
 fn no_signal_stops_an_install_between_the_first_rename_and_the_last() {
-    for shell in SHELLS {
+    for shell in shells() {
         for signal in ["HUP", "INT", "TERM"] {
             let (tree, dir) = (LocalTree::new(), tempfile::tempdir().unwrap());
             install_host(&LocalTree::remote_with(shell), &tree.host(), &bundle(), ForeignPolicy::Refuse, &OsEntropy)
@@ -83,7 +68,7 @@ fn no_signal_stops_an_install_between_the_first_rename_and_the_last() {
 
 #[test]
 fn a_failed_rename_leaves_the_old_version_and_the_next_run_keeps_it_as_the_previous_one() {
-    for shell in SHELLS {
+    for shell in shells() {
         let (tree, dir) = (LocalTree::new(), tempfile::tempdir().unwrap());
         let good = LocalTree::remote_with(shell);
         install_host(&good, &tree.host(), &bundle(), ForeignPolicy::Refuse, &OsEntropy).unwrap();

@@ -12,7 +12,8 @@ use kubemint::{
     },
     secret::Secret,
 };
-use support::{Client, TestHost, host_file, public_of};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+use support::{Client, Fleet, TestHost, host_file, public_of, require};
 
 const PASSPHRASE: &str = "Vq7-pass-phrase-Xw2";
 
@@ -107,4 +108,104 @@ fn the_old_pem_encryption_is_refused_with_the_way_out() {
         .output();
     assert!(rewrite.unwrap().status.success());
     client.remote().unlock(&key, &Secret::from(PASSPHRASE)).unwrap();
+}
+
+fn chmod(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// OpenSSH's own judgement.
+fn ssh_takes(key: &Path) -> bool {
+    let output = Command::new(require("ssh-keygen")).args(["-y", "-P", "", "-f"]).arg(key).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() != said.contains("UNPROTECTED PRIVATE KEY FILE"), "{said}");
+    output.status.success()
+}
+
+#[test]
+fn a_key_that_others_may_use_is_ignored_where_ssh_ignores_it() {
+    let client = Client::new();
+    let key = client.identity_files[0].clone();
+    let host = TestHost::new("x");
+    client.meet(&host);
+    let files = [host_file(&format!("{}/x", host.directory()), "x")];
+    for mode in [0o600, 0o644, 0o400, 0o640, 0o604, 0o610, 0o700, 0o666, 0o601] {
+        chmod(&key, mode);
+        let result = client.install(&host, &files);
+        assert_eq!(result.is_ok(), ssh_takes(&key), "{mode:o}: {result:?}");
+        if let Err(error) = result {
+            assert_eq!(error.code(), "key_open_to_others");
+            assert!(error.to_string().contains(&format!("{mode:04o}")), "{error}");
+            assert!(error.hint().contains(&format!("chmod 600 {}", key.display())), "{}", error.hint());
+        }
+    }
+    // Of somebody else's key ssh judges no mode: who may read it is not for us to say.
+    if rustix::process::geteuid().is_root() {
+        chmod(&key, 0o644);
+        std::os::unix::fs::chown(&key, Some(65432), None).unwrap();
+        assert!(ssh_takes(&key));
+        client.install(&host, &files).unwrap();
+    }
+}
+
+#[test]
+fn beside_an_ignored_key_another_key_and_the_agent_are_used() {
+    let mut client = Client::new();
+    let open = client.identity_files[0].clone();
+    let host = TestHost::new("x");
+    client.meet(&host);
+    let files = [host_file(&format!("{}/x", host.directory()), "x")];
+    let other = client.make_key("other", &["-t", "ed25519", "-N", ""]);
+    client.start_agent(&[&open]);
+    chmod(&open, 0o644);
+    client.install(&host, &files).unwrap();
+    client.agent = None;
+    client.identity_files.push(other.clone());
+    let error = client.install(&host, &files).unwrap_err();
+    assert_eq!(error.code(), "auth_failed");
+    let ignored = format!("{} (not usable: other users may use it, mode 0644)", open.display());
+    assert!(error.to_string().contains(&ignored) && error.to_string().contains("other (refused)"), "{error}");
+    host.authorize(&public_of(&other));
+    client.install(&host, &files).unwrap();
+}
+
+#[test]
+fn nobody_is_asked_for_the_passphrase_of_a_key_that_is_ignored() {
+    let mut client = Client::new();
+    let key = client.make_key("locked", &["-t", "ed25519", "-N", PASSPHRASE]);
+    client.identity_files = vec![key.clone()];
+    let host = client.host(&TestHost::new("x"));
+    assert_eq!(client.remote().locked_keys([&host], LockedKeys::All), std::slice::from_ref(&key));
+    chmod(&key, 0o640);
+    assert!(client.remote().locked_keys([&host], LockedKeys::All).is_empty());
+    // A public key is for everybody.
+    chmod(&key.with_extension("pub"), 0o666);
+    client.identity_files = vec![key.with_extension("pub")];
+    let error = client.install(&TestHost::new("x"), &support::files::bundle()).unwrap_err();
+    assert_ne!(error.code(), "key_open_to_others");
+}
+
+#[test]
+fn a_key_that_others_may_use_is_warned_of_and_found_by_doctor() {
+    let fleet = Fleet::of_nodes(1);
+    fleet.run(&["generate"]).expect(0);
+    let key = &fleet.client.identity_files[0];
+    let keys = |document: &serde_json::Value| {
+        let checks = document["machine"].as_array().unwrap();
+        checks.iter().find(|check| check["check"] == "keys").unwrap().clone()
+    };
+    let doctor = ["doctor", "--skip", "apiserver"];
+    let (code, document) = fleet.json(&doctor);
+    assert_eq!((code, &keys(&document)["status"]), (0, &"ok".into()), "{document:#}");
+    chmod(key, 0o666);
+    let (code, document) = fleet.json(&doctor);
+    let found = keys(&document);
+    assert_eq!((code, &found["status"], &found["code"]), (6, &"fail".into(), &"key_open_to_others".into()), "{found}");
+    assert!(found["hint"].as_str().unwrap().contains(&format!("chmod 600 {}", key.display())), "{found}");
+    let ran = fleet.run(&["distribute", "--yes"]);
+    let words = ["is ignored: other users may use it (mode 0666)", "key_open_to_others"];
+    assert!([3, 4].contains(&ran.code), "{ran:?}");
+    ran.says(&words);
+    chmod(key, 0o600);
+    fleet.run(&["distribute", "--yes"]).expect(0);
 }

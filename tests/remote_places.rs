@@ -18,10 +18,9 @@ use std::{
 use support::{
     LocalTree,
     files::{BOOTSTRAP, bundle},
-    host_file, tree_hash,
+    host_file, shells, tree_hash, with_program,
 };
 
-const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "sh"]];
 const SOMEBODY: u32 = 1234;
 
 fn refuses(remote: &LocalRemote, tree: &LocalTree, why: &str) {
@@ -37,17 +36,13 @@ fn refuses(remote: &LocalRemote, tree: &LocalTree, why: &str) {
 
 /// `shell`, and a `sync` that does this first: it is called between looking and installing, and again before renaming.
 fn with_sync(shell: &[&str], dir: &Path, what: &str) -> LocalRemote {
-    let fake = dir.join("sync");
-    fs::write(&fake, format!("#!/bin/sh\n{what}\nexec /bin/sync \"$@\"\n")).unwrap();
-    fs::set_permissions(&fake, fs::Permissions::from_mode(0o755)).unwrap();
-    let path = format!("PATH={}:/usr/sbin:/usr/bin:/sbin:/bin", dir.display());
-    LocalTree::remote_with(&[&["env", &path], shell].concat())
+    with_program(shell, dir, "sync", &format!("{what}\nexec /bin/sync \"$@\""))
 }
 
 #[test]
 fn root_refuses_a_root_below_a_directory_of_somebody_else() {
     need_root!();
-    for shell in SHELLS {
+    for shell in shells() {
         let remote = LocalTree::remote_with(shell);
         let tree = LocalTree::named("clone/demo/node-1");
         install_host(&remote, &tree.host(), &bundle(), ForeignPolicy::Refuse, &OsEntropy).unwrap();
@@ -65,7 +60,7 @@ fn root_refuses_a_root_below_a_directory_of_somebody_else() {
 #[test]
 fn root_makes_no_root_below_a_directory_of_somebody_else() {
     need_root!();
-    for shell in SHELLS {
+    for shell in shells() {
         let tree = LocalTree::named("clone/demo/node-1");
         let clone = tree.root().parent().unwrap().parent().unwrap().to_owned();
         fs::remove_dir_all(clone.join("demo")).unwrap();
@@ -80,7 +75,7 @@ fn root_makes_no_root_below_a_directory_of_somebody_else() {
 #[test]
 fn a_link_is_followed_only_out_of_a_directory_that_others_cannot_change() {
     need_root!();
-    for shell in SHELLS {
+    for shell in shells() {
         let remote = LocalTree::remote_with(shell);
         let tree = LocalTree::new();
         tree.make_dir("/safe/kubernetes", 0o700);
@@ -97,7 +92,7 @@ fn a_link_is_followed_only_out_of_a_directory_that_others_cannot_change() {
 
 #[test]
 fn a_directory_that_was_exchanged_by_now_is_not_written_to() {
-    for shell in SHELLS {
+    for shell in shells() {
         let (tree, tools) = (LocalTree::new(), tempfile::tempdir().unwrap());
         install_host(&LocalTree::remote_with(shell), &tree.host(), &bundle(), ForeignPolicy::Refuse, &OsEntropy)
             .unwrap();
@@ -119,7 +114,7 @@ fn a_directory_that_was_exchanged_by_now_is_not_written_to() {
 
 #[test]
 fn a_directory_that_is_gone_by_now_is_named() {
-    for shell in SHELLS {
+    for shell in shells() {
         let (tree, tools) = (LocalTree::new(), tempfile::tempdir().unwrap());
         let directory = tree.path("/etc/kubernetes");
         let gone = format!("case $1 in *.tmp) mv '{0}' '{0}.old' ;; esac", directory.display());

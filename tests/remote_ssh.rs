@@ -19,7 +19,7 @@ use std::{
 use support::{
     Client, Listener, Manner, TestHost, content, eventually,
     files::{BOOTSTRAP, bundle},
-    host_file, kill,
+    host_file, kill, login_shells,
 };
 
 fn pair(name: &str) -> (TestHost, Client) {
@@ -81,7 +81,7 @@ fn without_root_files_go_below_the_user_s_own_directory() {
 #[test]
 fn any_login_shell_that_runs_commands_will_do() {
     need_root!();
-    for shell in ["bash", "dash", "fish", "csh", "rbash"] {
+    for shell in login_shells().into_iter().chain(["rbash"]) {
         assert_installs(TestHost::builder(&format!("{shell}-host")).login_shell(shell).start());
     }
 }

@@ -8,7 +8,7 @@ use std::{
     process::Output,
     time::{Duration, Instant},
 };
-use support::{ControlPlane, Downtime, TestHost, eventually, overlaps};
+use support::{ControlPlane, Downtime, TestHost, eventually, overlaps, patience};
 
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
@@ -183,7 +183,7 @@ fn kube_proxy_is_who_its_file_said_when_it_started() {
 #[test]
 fn the_prober_counts_refusals_and_nothing_else() {
     need_root!();
-    let cluster = ControlPlane::builder().control_planes(2).nodes(2).start();
+    let cluster = ControlPlane::builder().stand_ins().control_planes(2).nodes(2).start();
     let prober = cluster.probe();
     for n in 0..2 {
         cluster.host("cp-1").must("systemctl restart kube-apiserver");
@@ -250,7 +250,7 @@ fn hosts_may_be_an_ordinary_users() {
         .nodes(1)
         .by_sudo()
         .settings("[token]\nuid = \"7\"\n")
-        .services("restart_timeout = \"5s\"\n")
+        .services(&format!("restart_timeout = \"{}s\"\n", patience().as_secs()))
         .start();
     cluster.run(&["distribute"]).expect(0);
     // sudo has a path of its own.

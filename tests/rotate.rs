@@ -6,7 +6,8 @@ mod rotation_support;
 mod support;
 
 use rotation_support::{
-    SOON, assert_all, assert_no_token, assert_rotated, cluster, codes, restarts, rotate, stored_tokens, tree_hashes,
+    assert_all, assert_no_token, assert_rotated, cluster, cluster_with_faults, codes, restarts, rotate, soon,
+    stored_tokens, tree_hashes,
 };
 use serde_json::Value;
 use support::{Asked, ControlPlane, Fault, Running, TestEnv, eventually};
@@ -77,7 +78,7 @@ fn rows_of_others_stay_as_they_are_and_copies_on_nodes_follow() {
 #[test]
 fn an_abort_gives_back_every_file_from_every_stage() {
     need_root!();
-    let mut cluster = cluster(2, 2);
+    let mut cluster = cluster_with_faults(2, 2);
     let (old, before, stored) = (cluster.token_on("node-1"), tree_hashes(&cluster), stored_tokens(cluster.env()));
     let files = ["state/token.csv", "state/kubeconfigs/bootstrap.kubeconfig"].map(|name| cluster.env().read(name));
     let assert_as_before = |cluster: &ControlPlane, new: &str, document: &Value| {
@@ -139,7 +140,7 @@ fn a_leaked_token_is_dropped_before_the_nodes_get_the_new_one() {
 #[test]
 fn a_rotation_under_way_turns_into_a_revocation_also_on_its_way_back() {
     need_root!();
-    let cluster = cluster(2, 1);
+    let cluster = cluster_with_faults(2, 1);
     let old = cluster.token_on("node-1");
     rotate(&cluster, &["--grace", "1h"], 5);
     rotate(&cluster, &["--revoke-now"], 0);
@@ -303,7 +304,7 @@ fn what_the_inventory_lacks_is_said_before_anything_is_asked() {
 #[test]
 fn hosts_that_are_reached_through_sudo_are_rotated_as_any() {
     need_root!();
-    let cluster = ControlPlane::builder().control_planes(2).nodes(1).by_sudo().services(SOON).start();
+    let cluster = ControlPlane::builder().control_planes(2).nodes(1).by_sudo().services(&soon()).start();
     let old = cluster.token_on("node-1");
     let document = rotate(&cluster, &[], 0);
     assert_eq!(document["state"], "done", "{document:#}");

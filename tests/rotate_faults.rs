@@ -6,15 +6,16 @@ mod rotation_support;
 mod support;
 
 use rotation_support::{
-    assert_all, assert_rotated, assert_status, cluster, codes, restarts, rotate, stored_tokens, tree_hashes,
+    assert_all, assert_rotated, assert_status, cluster, cluster_with_faults, codes, restarts, rotate, stored_tokens,
+    tree_hashes,
 };
-use std::time::Duration;
-use support::{ControlPlane, Fault, TestHost};
+use std::{process::Command, time::Duration};
+use support::{ControlPlane, Fault, Running, TestHost, require};
 
 #[test]
 fn an_apiserver_that_does_not_come_back_pauses_with_both_tokens_valid() {
     need_root!();
-    let cluster = cluster(3, 1);
+    let cluster = cluster_with_faults(3, 1);
     let (old, before) = (cluster.token_on("node-1"), restarts(&cluster));
     cluster.set_fault_after_start("cp-2", Fault::NotReady);
     let document = rotate(&cluster, &[], 5);
@@ -41,7 +42,7 @@ fn an_apiserver_that_does_not_come_back_pauses_with_both_tokens_valid() {
 #[test]
 fn an_apiserver_that_is_ready_with_the_old_tokens_pauses() {
     need_root!();
-    let cluster = cluster(3, 1);
+    let cluster = cluster_with_faults(3, 1);
     let (old, before) = (cluster.token_on("node-1"), restarts(&cluster));
     cluster.set_fault_after_start("cp-1", Fault::KeepsOldTokens);
     let document = rotate(&cluster, &[], 5);
@@ -94,7 +95,7 @@ fn a_control_plane_host_that_is_down_at_the_start_is_refused() {
 #[test]
 fn an_apiserver_that_is_not_ready_at_the_start_is_refused() {
     need_root!();
-    let cluster = cluster(2, 1);
+    let cluster = cluster_with_faults(2, 1);
     let before = tree_hashes(&cluster);
     cluster.set_fault("cp-2", Fault::NotReady);
     let document = rotate(&cluster, &[], 4);
@@ -194,7 +195,7 @@ fn a_kubelet_restart_that_fails_or_hangs_makes_its_node_pending() {
 #[test]
 fn an_api_that_is_busy_or_slow_is_waited_for() {
     need_root!();
-    let cluster = cluster(2, 1);
+    let cluster = cluster_with_faults(2, 1);
     let old = cluster.token_on("node-1");
     cluster.set_fault("cp-1", Fault::Slow(Duration::from_millis(300)));
     cluster.set_fault("cp-2", Fault::StartsSlowly(Duration::from_secs(2)));
@@ -216,4 +217,35 @@ fn token_files_that_differ_are_refused_and_shown_by_fingerprint() {
     let foreign = kubemint::digest::Digest::of("0123456789abcdef0123456789abcdef").fingerprint().to_string();
     assert!(message.contains("cp-2: it has kubelet-bootstrap=") && message.contains(&foreign), "{message}");
     assert!(!message.contains("0123456789abcdef0123456789abcdef") && !message.contains("cp-1"), "{message}");
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_pauses_before_the_next_host() {
+    need_root!();
+    let cluster = cluster(1, 3);
+    let old = cluster.token_on("node-1");
+    // The first host that is begun, a node after two others, and the control plane again.
+    for (when, stage, flags) in [(1, "accept", &[][..]), (3, "switch", &["--resume"])] {
+        let before = (restarts(&cluster), cluster.token_on("node-3"));
+        let mut command = Command::new(require("strace"));
+        command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fallocate"]);
+        command.args(["-e", &format!("inject=fallocate:error=ENOSPC:when={when}"), env!("CARGO_BIN_EXE_kubemint")]);
+        let rotation = [&["rotate", "token", "--yes", "-o", "json", "--concurrency", "1"], flags].concat();
+        let ran = Running::start_command(cluster.env(), command, &rotation).wait().expect(5);
+        let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!((&document["stage"], &document["reason"]["code"]), (&stage.into(), &"state_io".into()));
+        let hint = document["reason"]["hint"].as_str().unwrap();
+        assert!(hint.contains("free space") && hint.contains("--resume"), "{document:#}");
+        assert!(!ran.stderr.contains("no host was changed") && !ran.stdout.contains("no host was changed"), "{ran:?}");
+        if when == 1 {
+            assert_eq!((restarts(&cluster), cluster.token_on("node-3")), before);
+        } else {
+            let step = |n: usize| document["nodes"][n]["status"].clone();
+            assert_eq!([step(0), step(1), step(2)], ["changed", "changed", "skipped"], "{document:#}");
+            assert_eq!(cluster.token_on("node-3"), old);
+        }
+        assert_all(&cluster, &old, 201);
+    }
+    rotate(&cluster, &["--resume"], 0);
+    assert_rotated(&cluster, &old);
 }

@@ -5,7 +5,7 @@
 mod rotation_support;
 mod support;
 
-use rotation_support::{SOON, assert_rotated, cluster, request, rotate};
+use rotation_support::{assert_rotated, cluster, cluster_with_faults, request, rotate, soon};
 use support::{ControlPlane, Fault, TestEnv};
 
 const SIGNER: &str = "kubernetes.io/kube-apiserver-client-kubelet";
@@ -13,7 +13,7 @@ const SIGNER: &str = "kubernetes.io/kube-apiserver-client-kubelet";
 #[test]
 fn what_was_asked_with_a_leaked_token_is_not_approved_when_it_is_revoked() {
     need_root!();
-    let cluster = ControlPlane::builder().nodes(2).idle(&["node-2"]).services(SOON).start();
+    let cluster = ControlPlane::builder().nodes(2).idle(&["node-2"]).services(&soon()).start();
     let old = cluster.token_on("node-1");
     let pem = request(&cluster, "node-2");
     assert_eq!(cluster.post_csr(&old, "evil", SIGNER, &["digital signature", "client auth"], &pem).0, 201);
@@ -29,7 +29,7 @@ fn what_was_asked_with_a_leaked_token_is_not_approved_when_it_is_revoked() {
 #[test]
 fn an_apiserver_that_is_down_does_not_keep_a_leaked_token_alive_on_the_others() {
     need_root!();
-    let cluster = cluster(3, 1);
+    let cluster = cluster_with_faults(3, 1);
     let old = cluster.token_on("node-1");
     cluster.set_fault("cp-1", Fault::RefusesToStart);
     cluster.host("cp-1").must("systemctl stop kube-apiserver");
@@ -77,7 +77,7 @@ fn a_host_that_ssh_does_not_reach_does_not_keep_a_leaked_token_alive_on_the_othe
 #[test]
 fn nodes_that_were_left_behind_are_named_to_the_end() {
     need_root!();
-    let mut cluster = cluster(2, 2);
+    let mut cluster = cluster_with_faults(2, 2);
     let old = cluster.token_on("node-1");
     cluster.stop_host("node-2");
     rotate(&cluster, &[], 5);

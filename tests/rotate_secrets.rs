@@ -7,7 +7,8 @@ mod support;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use rotation_support::{
-    assert_all, assert_secret_rotated, codes, restarts, rotate, secret_cluster, secrets, tree_hashes,
+    assert_all, assert_secret_rotated, codes, restarts, rotate, secret_cluster, secret_cluster_with_faults, secrets,
+    tree_hashes,
 };
 use serde_json::Value;
 use support::{Fault, Running, eventually};
@@ -47,7 +48,7 @@ fn a_secret_takes_the_place_of_another_and_nothing_is_restarted() {
 #[test]
 fn a_secret_that_may_not_be_made_pauses_and_an_abort_leaves_all_as_it_was() {
     need_root!();
-    let cluster = secret_cluster(2, 1);
+    let cluster = secret_cluster_with_faults(2, 1);
     let (old, secrets_before) = (cluster.token_on("node-1"), secrets(&cluster));
     let tree = tree_hashes(&cluster);
     for host in cluster.control_planes() {
@@ -91,7 +92,7 @@ fn an_abort_after_the_switch_gives_the_nodes_the_old_token_and_deletes_the_new_s
 #[test]
 fn an_apiserver_that_is_busy_or_fails_for_a_while_ends_no_rotation() {
     need_root!();
-    let cluster = secret_cluster(2, 1);
+    let cluster = secret_cluster_with_faults(2, 1);
     let old = cluster.token_on("node-1");
     rotate(&cluster, &["--grace", "1h"], 5);
     // Where it makes or deletes a Secret it asks again.

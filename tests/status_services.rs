@@ -5,7 +5,7 @@
 mod support;
 
 use serde_json::Value;
-use support::{Fleet, Member, TestHost, eventually, host_of, require};
+use support::{Fleet, Member, TestHost, busyboxes, eventually, host_of, require};
 
 const MASTER: &[&str] = &["control-plane", "node"];
 
@@ -217,25 +217,18 @@ fn every_shell_and_the_tools_of_busybox_tell_the_same() {
     };
     later("/etc/kubernetes/kube-proxy.kubeconfig");
     rewrite(host, "kube-proxy.kubeconfig");
-    let busybox = require("busybox");
-    host.must(&format!(
-        "mkdir -p /root/applets /root/bin && cp {} /root/applets/busybox && /root/applets/busybox --install -s /root/applets",
-        busybox.display()
-    ));
-    for (shell, path) in [
-        ("bash", "/root/bin:$PATH"),
-        ("dash", "/root/bin:$PATH"),
-        ("busybox", "/root/bin:$PATH"),
-        ("busybox", "/root/applets:$PATH"),
-    ] {
-        let program = require(shell);
-        let script = match shell {
-            "busybox" => format!("#!{}\nexec {} sh \"$@\"\n", require("bash").display(), program.display()),
-            _ => format!("#!{p}\nexec {p} \"$@\"\n", p = program.display()),
-        };
+    let mut cases =
+        ["bash", "dash"].map(|shell| (require(shell).display().to_string(), "/root/bin".to_owned())).to_vec();
+    for (n, busybox) in busyboxes().iter().enumerate() {
+        let (busybox, applets) = (host.bring(busybox), format!("/root/applets-{n}"));
+        host.must(&format!("mkdir -p {applets} && {busybox} --install -s {applets}"));
+        cases.extend(["/root/bin".to_owned(), applets].map(|dir| (format!("{busybox} sh"), dir)));
+    }
+    for (shell, path) in cases {
+        let script = format!("#!{}\nexec {shell} \"$@\"\n", require("bash").display());
         host.write("/root/bin/sh", &script);
         host.must("chmod 755 /root/bin/sh");
-        host.write("/root/.bashrc", &format!("PATH={path}\n"));
+        host.write("/root/.bashrc", &format!("PATH={path}:$PATH\n"));
         let (_, document) = fleet.json(&["status"]);
         let states = services(&document);
         assert_eq!(states[2].1, "stale", "{shell} {path} {document:#}");

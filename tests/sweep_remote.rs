@@ -9,7 +9,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, os::unix::fs::MetadataExt};
 use support::{Fleet, Holding, Member, TestHost, cluster_table, host_of, require};
 
 const HOSTS: usize = 8;
@@ -43,6 +43,9 @@ read -r shell </mnt/sweep/shell
 case $action in signal=*) kill -9 "$shell" ;; esac
 exit "$status"
 "#;
+
+/// Which file stands under which name.
+type Inodes = Vec<(String, u64)>;
 
 /// One system call of the install.
 #[derive(Debug, Clone)]
@@ -111,10 +114,16 @@ impl Sweep {
                 host.must(&format!("rm -rf {DIR}; ! test -d /mnt/old || cp -a /mnt/old {DIR}"));
                 tell(host, &format!("{} {} {} {action}", point.number, point.call, point.when));
             }
+            let before: Vec<Inodes> = (0..some.len()).map(|index| self.inodes(index)).collect();
             let (_, report) = self.fleet.json(&["apply"]);
             for (index, (point, action)) in some.iter().enumerate() {
                 self.assert_whole(index, &format!("{point:?} {action}"));
-                check(self, index, point, &host_of(&report, self.fleet.hosts[index].name())["error"]["code"]);
+                let host = host_of(&report, self.fleet.hosts[index].name());
+                if host["untouched"] == true {
+                    assert!(self.fleet.holding(index) == self.old, "{point:?} {action}: {host:#}");
+                    assert_eq!(self.inodes(index), before[index], "{point:?} {action}: {host:#}");
+                }
+                check(self, index, point, host);
                 tell(&self.fleet.hosts[index], "none");
             }
             let (exit, report) = self.fleet.json(&["apply"]);
@@ -123,6 +132,14 @@ impl Sweep {
                 self.assert_converged(index, point, action);
             }
         }
+    }
+
+    fn inodes(&self, index: usize) -> Inodes {
+        let inode = |name: String| {
+            let path = self.fleet.hosts[index].path(&self.fleet.file(index, &name));
+            (name, path.symlink_metadata().unwrap().ino())
+        };
+        self.fleet.names(index).into_iter().map(inode).collect()
     }
 
     /// Every file is the old or the new one, and whatever else lies there is closed to others.
@@ -135,6 +152,17 @@ impl Sweep {
                 let known = [self.old.get(name), self.new.get(name)].contains(&Some(entry));
                 assert!(known, "{point}: {name} is neither the old nor the new one");
             }
+        }
+        for (name, old) in &self.old {
+            let kept = format!(".{name}.kubemint-previous");
+            let (Some(now_kept), false) = (now.get(&kept), self.old.get(name) == self.new.get(name)) else { continue };
+            let is_kept = if now.get(name) == Some(old) {
+                // As it was, or between the two renames of a kill: the old one under both names.
+                Some(now_kept) == self.old.get(&kept) || now_kept == old
+            } else {
+                now_kept == old
+            };
+            assert!(is_kept, "{point}: {kept} belongs to another version than {name}");
         }
         let lost = self.old.keys().find(|name| !now.contains_key(*name));
         assert!(lost.is_none(), "{point}: {lost:?} is gone");
@@ -203,13 +231,27 @@ fn failure(call: &str) -> &'static str {
 /// At every point: killed, with everything the host still runs for us.
 fn kill_everywhere(sweep: &Sweep) {
     let killed: Vec<_> = sweep.points.iter().map(|point| (point.clone(), "signal=SIGKILL")).collect();
-    sweep.run(&killed, |_, _, point, code| assert_eq!(code, "connection_lost", "{point:?}"));
+    sweep.run(&killed, |_, _, point, host| {
+        assert_eq!(host["error"]["code"], "connection_lost", "{point:?}");
+        assert!(host["untouched"].is_null(), "{point:?}: {host:#}");
+    });
 }
 
 /// At every point: the call fails, and the host tidies up after itself.
 fn fail_everywhere(sweep: &Sweep) {
     let failing: Vec<_> = sweep.points.iter().map(|point| (point.clone(), failure(&point.call))).collect();
-    sweep.run(&failing, |sweep, index, point, _| {
+    sweep.run(&failing, |sweep, index, point, host| {
+        for (name, kept) in sweep.old.iter().filter(|(name, _)| name.ends_with(".kubemint-previous")) {
+            let file = name.trim_start_matches('.').trim_end_matches(".kubemint-previous");
+            let now = sweep.fleet.holding(index);
+            let is_old = now.get(file) == sweep.old.get(file);
+            assert!(!is_old || now.get(name) == Some(kept), "{point:?}: {name} is not what it was");
+        }
+        // What the shell itself could not write is no answer.
+        let is_told = !["protocol_garbled", "shell_unusable"].iter().any(|code| host["error"]["code"] == **code);
+        if is_told && host["status"] == "failed" && sweep.fleet.holding(index) == sweep.old {
+            assert_eq!(host["untouched"], true, "{point:?}: {host:#}");
+        }
         let left = sweep.fleet.names(index).into_iter().filter(|name| name.ends_with(".tmp")).collect::<Vec<_>>();
         assert_eq!(left, [""; 0], "{point:?}");
     });

@@ -8,7 +8,7 @@
 mod rotation_support;
 mod support;
 
-use rotation_support::{assert_all, cluster, stored_tokens};
+use rotation_support::{assert_all, cluster, soon, stored_tokens};
 use std::{
     fs,
     os::unix::process::ExitStatusExt,
@@ -152,7 +152,7 @@ fn killed_while_it_revokes() {
 fn killed_while_it_revokes_the_token_of_one_node() {
     need_root!();
     let builder = ControlPlane::builder().nodes(2).settings("[token]\nper_node = true\n");
-    let cluster = builder.services("restart_timeout = \"6s\"\n").start();
+    let cluster = builder.services(&soon()).start();
     let other = cluster.token_on("node-2");
     let revoke = ["token", "revoke", "node-1"];
     let calls = ["rename", "renameat", "renameat2"];
@@ -197,8 +197,8 @@ fn killed_while_it_revokes_the_token_of_one_node() {
 #[test]
 fn killed_between_two_nodes() {
     need_root!();
-    let services = "restart_timeout = \"6s\"\nkubelet_restart = \"always\"\n";
-    let cluster = ControlPlane::builder().control_planes(1).nodes(3).services(services).start();
+    let services = soon() + "kubelet_restart = \"always\"\n";
+    let cluster = ControlPlane::builder().control_planes(1).nodes(3).services(&services).start();
     let old = cluster.token_on("node-1");
     for victim in ["node-1", "node-2", "node-3"] {
         let before = cluster.token_on(victim);

@@ -5,7 +5,9 @@
 mod rotation_support;
 mod support;
 
-use rotation_support::{SOON, assert_all, assert_secret_rotated, cluster, restarts, rotate, secrets, tree_hashes};
+use rotation_support::{
+    assert_all, assert_secret_rotated, cluster, cluster_with_faults, restarts, rotate, secrets, soon, tree_hashes,
+};
 use serde_json::Value;
 use support::{ControlPlane, Fault, eventually};
 
@@ -36,7 +38,7 @@ fn our_row_gives_way_to_a_secret_and_the_rows_of_others_stay() {
         });
     }
     let (old, before) = (cluster.token_on("node-1"), restarts(&cluster));
-    cluster.set_tables(SECRET, SOON);
+    cluster.set_tables(SECRET, &soon());
     // The form in the inventory alone changes nothing.
     let refused = cluster.run(&["apply", "--yes"]).expect(4);
     assert!(refused.stderr.contains("kubemint token migrate"), "{}", refused.stderr);
@@ -59,7 +61,7 @@ fn our_row_gives_way_to_a_secret_and_the_rows_of_others_stay() {
     rotate(&cluster, &[], 0);
     assert_secret_rotated(&cluster, &new);
     // There is no way back.
-    cluster.set_tables("", SOON);
+    cluster.set_tables("", &soon());
     let refused = cluster.run(&["generate"]).expect(4);
     assert!(refused.stderr.contains("no way back"), "{}", refused.stderr);
 }
@@ -67,11 +69,11 @@ fn our_row_gives_way_to_a_secret_and_the_rows_of_others_stay() {
 #[test]
 fn an_apiserver_that_takes_no_such_tokens_pauses_it_and_an_abort_leaves_all_as_it_was() {
     need_root!();
-    let mut cluster = cluster(2, 1);
+    let mut cluster = cluster_with_faults(2, 1);
     let (old, before, tree) = (cluster.token_on("node-1"), restarts(&cluster), tree_hashes(&cluster));
     let state = cluster.env().read("state/token.csv");
     assert_eq!(migrate(&cluster, &[], 2)["error"]["code"], "token_form");
-    cluster.set_tables(SECRET, SOON);
+    cluster.set_tables(SECRET, &soon());
     cluster.set_fault("cp-2", Fault::NoBootstrapTokens);
     let document = migrate(&cluster, &[], 5);
     assert_eq!((&document["stage"], &document["reason"]["code"]), (&"accept".into(), &"bootstrap_tokens_off".into()));

@@ -5,7 +5,7 @@
 mod rotation_support;
 mod support;
 
-use rotation_support::{SOON, assert_all, assert_no_token, cluster, codes, restarts, rotate, tree_hashes};
+use rotation_support::{assert_all, assert_no_token, cluster, codes, restarts, rotate, soon, tree_hashes};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use support::{ControlPlane, LOCAL_HOSTS, TestEnv, eventually};
@@ -195,7 +195,7 @@ fn an_inventory_that_would_undo_it_is_refused() {
 }
 
 fn per_node_cluster(control_planes: usize, nodes: usize) -> ControlPlane {
-    ControlPlane::builder().control_planes(control_planes).nodes(nodes).settings(PER_NODE).services(SOON).start()
+    ControlPlane::builder().control_planes(control_planes).nodes(nodes).settings(PER_NODE).services(&soon()).start()
 }
 
 #[track_caller]
@@ -290,7 +290,7 @@ fn a_revocation_waits_for_its_own_nodes_only() {
 fn what_was_asked_with_a_revoked_token_is_left_also_when_all_is_over() {
     need_root!();
     let builder = ControlPlane::builder().nodes(2).idle(&["node-2"]).settings(PER_NODE);
-    let cluster = builder.services("restart_timeout = \"6s\"\nkubelet_restart = \"never\"\n").start();
+    let cluster = builder.services(&format!("{}kubelet_restart = \"never\"\n", soon())).start();
     let old = cluster.token_on("node-2");
     let pem = rotation_support::request(&cluster, "node-2");
     assert_eq!(cluster.post_csr(&old, "evil", SIGNER, &["digital signature", "client auth"], &pem).0, 201);
@@ -369,7 +369,7 @@ fn a_rotation_brings_a_cluster_to_tokens_of_its_nodes_own_and_back() {
     let mut cluster = cluster(2, 2);
     let shared = cluster.token_on("node-1");
     assert_eq!(revoke(&cluster, &["node-1"], 4)["error"]["code"], "no_own_token");
-    cluster.set_tables(PER_NODE, SOON);
+    cluster.set_tables(PER_NODE, &soon());
     let hashes = tree_hashes(&cluster);
     let prober = cluster.probe();
     rotate(&cluster, &["--grace", "1h"], 5);
@@ -379,7 +379,7 @@ fn a_rotation_brings_a_cluster_to_tokens_of_its_nodes_own_and_back() {
     assert_all(&cluster, &shared, 401);
     assert_own(&cluster);
     let own = tokens(&cluster);
-    cluster.set_tables("[token]\nper_node = false\n", SOON);
+    cluster.set_tables("[token]\nper_node = false\n", &soon());
     rotate(&cluster, &[], 0);
     let report = prober.stop();
     assert!(report.refusals.is_empty(), "{report:?}");
@@ -410,7 +410,7 @@ fn a_node_joins_anew_with_its_own_token() {
 fn a_nodes_token_gets_no_other_node_approved() {
     need_root!();
     let names = ["node-1", "node-2"];
-    let builder = ControlPlane::builder().nodes(2).idle(&names).settings(PER_NODE).services(SOON);
+    let builder = ControlPlane::builder().nodes(2).idle(&names).settings(PER_NODE).services(&soon());
     let cluster = builder.start();
     let shared = rows(cluster.env())["kubelet-bootstrap"].clone();
     let post = |token: &str, name: &str, node: &str| {

@@ -20,7 +20,7 @@ Examples:
 
 Exit codes:
   0 done   1 unexpected   2 bad input or usage, nothing changed   3 some hosts failed, the others are done
-  4 refused, nothing changed   6 drift found or something due   130/143 interrupted";
+  4 refused, nothing changed   6 drift found or something due   129/130/143 interrupted";
 
 /// Mints Kubernetes node credentials and puts them where they belong.
 ///
@@ -79,6 +79,9 @@ pub(super) struct Global {
     /// Look here for templates before the built-in ones
     #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
     pub(super) templates: Option<PathBuf>,
+    /// Use an inventory, known_hosts or template although another user owns it or may write to it
+    #[arg(long, global = true, hide_short_help = true)]
+    pub(super) trust_inventory: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

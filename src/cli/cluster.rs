@@ -96,7 +96,7 @@ impl ClusterArgs {
         let text = context.read_input(file)?;
         let config = Kubeconfig::from_secret(&text).map_err(|e| Failure::from(e).in_file(file))?;
         let access = config.access(self.context.as_deref()).map_err(|e| Failure::from(e).in_file(file))?;
-        let folder = context.path(file).parent().unwrap_or(Path::new("/")).to_owned();
+        let folder = context.folder_of(file);
         let source = FromKubeconfig { access, folder };
         let ca_pem = match (&source.access.ca, stored_ca) {
             (Some(Material::Here(pem)), _) => pem.clone(),

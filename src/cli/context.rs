@@ -9,15 +9,17 @@ use super::{
     passwords::PasswordArgs,
     shard::chosen_shard,
     signals::Signals,
+    steering::Steering,
 };
 use crate::{
     clock::{Clock, SystemClock},
     entropy::OsEntropy,
-    inventory::{self, Host, Inventory, Limits, Location, Pattern},
+    inherited::Descriptor,
+    inventory::{self, CaSource, Host, Inventory, Limits, Location, Pattern},
     remote::{HostRemote, LocalRemote, SshConfig, SshRemote, installer::ForeignPolicy},
     secret::Secret,
-    store::{self, Store},
-    workflow::distribute::Fleet,
+    store::{self, Existing, OutputFile, Store},
+    workflow::{distribute::Fleet, sent::SentFiles},
 };
 use std::{
     env,
@@ -38,6 +40,7 @@ pub(super) struct Context<'a> {
     pub(super) clock: SystemClock,
     pub(super) entropy: OsEntropy,
     pub(super) signals: Signals,
+    pub(super) steering: Steering,
     folder: PathBuf,
     home: Option<PathBuf>,
 }
@@ -62,16 +65,19 @@ impl<'a> Context<'a> {
             Failure::bad_input("no_working_directory", format!("the working directory cannot be used: {e}"))
         })?;
         let home = env::home_dir().filter(|home| home.is_absolute());
-        Ok(Self { output, global, clock: SystemClock, entropy: OsEntropy, signals: Signals::default(), folder, home })
+        let steering = Steering::new(env::var("SUDO_UID").ok().as_deref(), global.trust_inventory);
+        let (clock, entropy, signals) = (SystemClock, OsEntropy, Signals::default());
+        Ok(Self { output, global, clock, entropy, signals, steering, folder, home })
     }
 
     pub(super) fn now(&self) -> jiff::Timestamp {
         self.clock.now()
     }
 
-    /// Reads and validates the inventory.
+    /// Reads and validates the inventory. It and the CA's files that it names must be closed to other users.
     pub(super) fn inventory(&self) -> Result<Inventory, Failure> {
         let path = &self.global.inventory;
+        self.judge(path)?;
         let text = self.read_text(path, LARGEST_INVENTORY).map_err(|failure| {
             let hint = match self.folder.join(path).exists() {
                 true => failure.hint.unwrap_or_default(),
@@ -79,13 +85,31 @@ impl<'a> Context<'a> {
             };
             Failure::bad_input("inventory_unreadable", failure.message).hint(hint)
         })?;
-        let absolute = self.folder.join(path);
-        let location = Location {
-            path: path.clone(),
-            folder: absolute.parent().unwrap_or(&self.folder).to_owned(),
-            home: self.home.clone(),
-        };
-        Ok(inventory::parse_inventory(&text, &location)?)
+        let location = Location { path: path.clone(), folder: self.folder_of(path), home: self.home.clone() };
+        let inventory = inventory::parse_inventory(&text, &location)?;
+        match &inventory.ca {
+            CaSource::New { .. } => {}
+            CaSource::Imported { cert, key } => [cert, key].into_iter().try_for_each(|path| self.judge(path))?,
+            CaSource::External { cert } => self.judge(cert)?,
+        }
+        Ok(inventory)
+    }
+
+    /// Where relative paths in a file begin: beside it, or, where it has no place of its own (a pipe), here.
+    pub(super) fn folder_of(&self, path: &Path) -> PathBuf {
+        let full = self.folder.join(path);
+        match full.parent() {
+            Some(folder) if Descriptor::of_path(&full).is_none() => folder.to_owned(),
+            _ => self.folder.clone(),
+        }
+    }
+
+    /// Warns of a file that another user may write to; with root's rights it is refused.
+    fn judge(&self, path: &Path) -> Result<(), Failure> {
+        match path.to_str() {
+            Some("-") => Ok(()),
+            _ => self.steering.judge(&self.folder.join(path), self.output),
+        }
     }
 
     pub(super) fn store(&self, inventory: &Inventory) -> Store {
@@ -139,7 +163,10 @@ impl<'a> Context<'a> {
 
     /// Patterns with those of each `@FILE` in its place.
     fn resolve(&self, patterns: Vec<Pattern>) -> Result<Vec<Pattern>, Failure> {
-        inventory::resolve_files(patterns, |path| self.read_text(path, LARGEST_INVENTORY))
+        inventory::resolve_files(patterns, |path| {
+            self.judge(path)?;
+            self.read_text(path, LARGEST_INVENTORY)
+        })
     }
 
     /// Asks for what the flags say, and opens encrypted keys: before anything is begun.
@@ -170,7 +197,9 @@ impl<'a> Context<'a> {
             sudo_password: passwords.sudo.clone(),
         };
         let local = LocalRemote::new(deadlines).with_sudo_password(passwords.sudo.clone());
-        let remote = HostRemote::new(SshRemote::new(ssh), local);
+        let sent = SentFiles::new(self.store(inventory), inventory.clone());
+        let remote = HostRemote::new(SshRemote::new(ssh), local).remembering(move |host| sent.to(host));
+        remote.ssh().known_hosts_files(hosts.iter().copied()).iter().try_for_each(|path| self.judge(path))?;
         passwords.unlock(&remote, hosts, self)?;
         Ok(remote)
     }
@@ -204,6 +233,7 @@ impl<'a> Context<'a> {
     pub(super) fn template(&self, name: &str) -> Result<Option<String>, Failure> {
         let Some(dir) = &self.global.templates else { return Ok(None) };
         let path = dir.join(name);
+        self.judge(&path)?;
         if !self.folder.join(dir).is_dir() {
             let what = format!("{} is not a folder of templates", dir.display());
             return Err(Failure::bad_input("templates_unreadable", what)
@@ -213,6 +243,11 @@ impl<'a> Context<'a> {
             return Ok(None);
         }
         self.read_text(&path, LARGEST_INPUT).map(Some)
+    }
+
+    /// Looks at the templates of `--templates DIR` without using them.
+    pub(super) fn judge_templates(&self) -> Result<(), Failure> {
+        ["rbac.yaml", "bootstrap-token-secret.yaml"].into_iter().try_for_each(|name| self.template(name).map(drop))
     }
 
     fn read_text(&self, path: &Path, cap: u64) -> Result<String, Failure> {
@@ -247,13 +282,30 @@ impl<'a> Context<'a> {
 
     fn read_up_to(&self, path: &Path, cap: u64) -> Result<Zeroizing<Vec<u8>>, store::Error> {
         match path.to_str() {
-            Some("-") => store::read_stream(std::io::stdin().lock(), path, cap),
-            // What a shell writes for <(command): a pipe, but one that somebody writes to.
-            Some(pipe) if pipe.starts_with("/dev/fd/") => match std::fs::File::open(pipe) {
-                Ok(file) => store::read_stream(file, path, cap),
-                Err(source) => Err(store::Error::Io { action: "read", path: path.to_owned(), source }),
-            },
+            Some("-") => store::read_descriptor(Descriptor::STDIN, path, cap),
             _ => store::read_bytes(&self.folder.join(path), cap),
+        }
+    }
+
+    /// A file for output that the user named, looked at before anything is done; `-` is standard output.
+    pub(super) fn output_file(&self, path: &Path, existing: Existing) -> Result<OutputFile, Failure> {
+        let file = match path.to_str() {
+            Some("-") => OutputFile::standard_output(),
+            _ => OutputFile::look_at(&self.folder.join(path), existing, self.steering.users())
+                .map_err(|e| unwritable(&e))?,
+        };
+        if file.stream() == Some(store::Stream::Output) && self.output.is_json() {
+            let what = format!("{} is standard output, which -o json has for its one document", path.display());
+            return Err(Failure::bad_input("usage", what).hint("name a file, or leave out `-o json`"));
+        }
+        Ok(file)
+    }
+
+    /// Writes a file for output, through the printer where it is a stream.
+    pub(super) fn write_output(&self, file: &OutputFile, content: &str) -> Result<(), Failure> {
+        match file.stream() {
+            Some(stream) => self.output.stream(stream, content),
+            None => file.write(content.as_bytes()).map_err(|e| unwritable(&e)),
         }
     }
 
@@ -271,4 +323,15 @@ impl<'a> Context<'a> {
 
 fn unreadable(error: &store::Error) -> Failure {
     Failure::bad_input("file_unreadable", error.to_string()).hint(error.hint())
+}
+
+fn unwritable(error: &store::Error) -> Failure {
+    let hint = match error {
+        store::Error::Io { .. } => {
+            "name a file in a directory you may write to, or a FIFO that something reads from".to_owned()
+        }
+        other => other.hint(),
+    };
+    let code = if matches!(error, store::Error::Exists { .. }) { "file_exists" } else { "file_unwritable" };
+    Failure::bad_input(code, error.to_string()).hint(hint)
 }

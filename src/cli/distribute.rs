@@ -11,24 +11,27 @@ use super::{
     progress::Progress,
     retry::{self, Retried},
     runs::RunsArgs,
+    token_reach::{refuse_early_tokens, refuse_unknown_rows},
 };
 use crate::{
     bundle,
-    inventory::{Host, Inventory, Role},
+    inventory::{Host, Inventory},
     remote::{HostRemote, installer::Action},
     store::Journal,
     workflow::{
+        debts::{Debts, find_debts},
         distribute::{self, Distribution, Order},
-        generate::{NODE_TOKENS_ARTIFACT, Step, StepAction},
+        generate::{Step, StepAction},
         report::{HostReport, HostStatus, RunReport},
-        restarts::{DueRestart, due_restarts},
+        restarts::{DueRestart, Duty},
     },
 };
 use serde::Serialize;
 use std::io::IsTerminal;
 
 pub(super) const DISTRIBUTE_ABOUT: &str = "Install the generated credentials on the hosts.\n\n\
-    Refuses (exit 4) when the stored credentials are not what the inventory asks for: `apply` makes them so first. \
+    Refuses (exit 4) when the stored credentials are not what the inventory asks for: `apply` makes them so first; and to \
+    hand a node a new token before every control-plane host has its row of token.csv. \
     Each host is one connection, one login, one command; what is equal there is not touched; one host's failure stops \
     no other, unless --max-failures says so. The control plane comes before the nodes (distribute.order).\n\n\
     With --retry only the hosts that an earlier run did not bring to an end: failed, not begun, or in flight when it was \
@@ -80,8 +83,6 @@ struct Document<'a> {
     #[serde(flatten)]
     report: &'a RunReport,
     steps: &'a [Step],
-    /// What a person still has to do: kubemint restarts nothing here.
-    next_steps: &'a [DueRestart],
 }
 
 pub(super) fn run_apply(args: &Args, context: &Context) -> Result<Exit, Failure> {
@@ -89,33 +90,15 @@ pub(super) fn run_apply(args: &Args, context: &Context) -> Result<Exit, Failure>
     let hosts = context.hosts(&inventory)?;
     let prepared = Prepared::new(context, &inventory)?;
     refuse_unknown_rows(&prepared, &inventory, &hosts)?;
+    refuse_early_tokens(&prepared, context, &inventory, &hosts, (&RunsArgs::default(), None))?;
     confirm(context, &hosts, &prepared.plan.steps)?;
     let remote = context.remote(&inventory, &args.install.hosts, &hosts)?;
-    let run = begin_run("apply", context, prepared.lock(context, &inventory)?, &RunsArgs::default(), None)?;
+    let locked = prepared.lock(context, &inventory)?;
+    let run = begin_run("apply", context, &inventory, locked, &RunsArgs::default(), None)?;
     for step in run.generated.steps.iter().filter(|step| step.action != StepAction::Kept) {
         context.output.note(&format!("{}: {} ({})", step.artifact, step.action.name(), step.reason));
     }
     install(&run, &remote, args, context, &inventory, &hosts)
-}
-
-/// A token that no kube-apiserver gets to know is of no use to a node, and one that stays known is of use to others.
-fn refuse_unknown_rows(prepared: &Prepared, inventory: &Inventory, chosen: &[&Host]) -> Result<(), Failure> {
-    let changed = |step: &&Step| step.artifact == NODE_TOKENS_ARTIFACT && step.action != StepAction::Kept;
-    let Some(step) = prepared.plan.steps.iter().find(changed).filter(|_| prepared.snapshot.state.is_some()) else {
-        return Ok(());
-    };
-    let is_left_out =
-        |host: &&Host| host.roles.contains(Role::ControlPlane) && !chosen.iter().any(|chosen| chosen.name == host.name);
-    match inventory.hosts.iter().find(is_left_out) {
-        Some(host) => {
-            let what = format!("rows of token.csv change ({}), and {} would not get them", step.reason, host.name);
-            Err(Failure::refused("token_rows_left_out", what).hint(
-                "choose the control-plane hosts, too: --limit 'role:control-plane,…'; each kube-apiserver reads token.csv at \
-                 its next start",
-            ))
-        }
-        None => Ok(()),
-    }
 }
 
 pub(super) fn run_distribute(args: &DistributeArgs, context: &Context) -> Result<Exit, Failure> {
@@ -135,6 +118,7 @@ pub(super) fn run_distribute(args: &DistributeArgs, context: &Context) -> Result
     if hosts.is_empty() {
         return retry::nothing_to_do(context, generation, retried.as_ref());
     }
+    refuse_early_tokens(&prepared, context, &inventory, &hosts, (&args.runs, retried.as_ref()))?;
     confirm(context, &hosts, &[])?;
     let remote = context.remote(&inventory, &args.install.install.hosts, &hosts)?;
     let locked = match args.runs.given() {
@@ -142,7 +126,8 @@ pub(super) fn run_distribute(args: &DistributeArgs, context: &Context) -> Result
         None => prepared.lock(context, &inventory)?,
     };
     refuse_outdated(&locked.prepared)?;
-    let run = begin_run("distribute", context, locked, &args.runs, retried.and_then(Retried::id))?;
+    refuse_early_tokens(&locked.prepared, context, &inventory, &hosts, (&args.runs, retried.as_ref()))?;
+    let run = begin_run("distribute", context, &inventory, locked, &args.runs, retried.and_then(Retried::id))?;
     install(&run, &remote, &args.install, context, &inventory, &hosts)
 }
 
@@ -152,19 +137,24 @@ struct Run {
     of: Option<String>,
     generated: Generated,
     journal: Journal,
+    debts: Debts,
 }
 
 /// Commits with the run's journal already open: if it cannot be kept, nothing is made either.
 fn begin_run(
     command: &'static str,
     context: &Context,
+    inventory: &Inventory,
     locked: Locked,
     runs: &RunsArgs,
     of: Option<String>,
 ) -> Result<Run, Failure> {
-    let journal = runs.start(context, &locked.prepared.store)?;
-    match locked.commit(context) {
-        Ok(generated) => Ok(Run { command, of, generated, journal }),
+    let store = &locked.prepared.store;
+    let debts_of = |journal: &Journal| find_debts(&runs.runs(context, store), Some(journal.id()), inventory);
+    let journal = runs.start(context, store)?;
+    let begun = debts_of(&journal).map_err(Failure::from).and_then(|debts| Ok((debts, locked.commit(context)?)));
+    match begun {
+        Ok((debts, generated)) => Ok(Run { command, of, generated, journal, debts }),
         Err(failure) => {
             journal.discard();
             Err(failure)
@@ -230,10 +220,11 @@ fn install(
     inventory: &Inventory,
     hosts: &[&Host],
 ) -> Result<Exit, Failure> {
-    let Run { command, of, generated, journal } = run;
+    let Run { command, of, generated, journal, debts } = run;
     let bundles = bundle::build_bundles(hosts, &generated.set)?;
     let progress = Progress::new(context.output, hosts.len());
-    let order = Order { command, generation: generated.state.generation, of: of.as_deref() };
+    let duty = Some(Duty { inventory, debts: Some(debts) });
+    let order = Order { command, generation: generated.state.generation, of: of.as_deref(), duty };
     let (concurrency, limits) = (args.install.hosts.concurrency(inventory), args.limits.limits(inventory));
     let fleet = context.fleet(remote, concurrency, args.install.foreign(), limits);
     let done = distribute::run_distribution(&fleet, &bundles, order, journal, &progress)?;
@@ -244,19 +235,20 @@ fn install(
     let done = report.hosts.iter().filter(|host| host.status != HostStatus::Failed);
     let twins = hosts::twin_warnings(done.map(|host| (host.name.as_str(), &host.twin)));
     twins.iter().for_each(|warning| context.output.warn(warning));
-    let next_steps = due_restarts(inventory, hosts, &report);
-    let document = Document { report: &report, steps: &generated.steps, next_steps: &next_steps };
-    context.output.answer(&document, || closing_text(context.output, &report, &next_steps, "the same command"))?;
+    let document = Document { report: &report, steps: &generated.steps };
+    context.output.answer(&document, || closing_text(context.output, &report, "the same command"))?;
     Ok(exit)
 }
 
 /// The report of a run, how the process ends for it, and a warning if it could not be kept.
 pub(super) fn close_run(context: &Context, done: Distribution) -> (RunReport, Exit) {
     let Distribution { report, unrecorded } = done;
-    if let Some(error) = &unrecorded {
-        context.output.warn(&format!("the record of this run is incomplete: {error}; {}", error.hint()));
+    if let Some(what) = &unrecorded {
+        let hint = what.hint(&report.run_id);
+        context.output.warn(&format!("the record of this run is incomplete: {what}; {hint}"));
     }
     let exit = match exit_of(context, &report) {
+        Exit::Done if unrecorded.is_some() && report.summary.skipped > 0 => Exit::HostsFailed,
         Exit::Done if unrecorded.is_some() => Exit::Unexpected,
         exit => exit,
     };
@@ -287,7 +279,7 @@ fn exit_of(context: &Context, report: &RunReport) -> Exit {
 }
 
 /// `again` is the command that goes on where this one left off.
-pub(super) fn closing_text(output: &Output, report: &RunReport, next_steps: &[DueRestart], again: &str) -> String {
+pub(super) fn closing_text(output: &Output, report: &RunReport, again: &str) -> String {
     let all = report.hosts.len() <= LONGEST_TABLE;
     let rows: Vec<_> = report
         .hosts
@@ -317,12 +309,25 @@ pub(super) fn closing_text(output: &Output, report: &RunReport, next_steps: &[Du
     if s.failed + s.skipped > 0 {
         text += &format!("{again} again touches only what is still missing\n");
     }
-    for DueRestart { reason, command, hosts, .. } in next_steps {
-        let how = command.as_ref().map(|command| format!(" ({command})")).unwrap_or_default();
-        let names: Vec<&str> = hosts.iter().map(String::as_str).collect();
-        text += &format!("next: {reason}: restart it{how} on {}\n", hosts::listed(&names));
-    }
+    text.extend(report.next_steps.iter().map(next_step));
     text
+}
+
+/// As it stands at the end of a run.
+pub(super) fn next_step(due: &DueRestart) -> String {
+    next_line(due.reason, due.command.as_deref(), &due.hosts, &due.earlier)
+}
+
+/// A restart that is due, in a line.
+pub(super) fn next_line(reason: &str, command: Option<&str>, hosts: &[String], earlier: &[String]) -> String {
+    let listed = |names: &[String]| hosts::listed(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let how = command.map(|command| format!(" ({command})")).unwrap_or_default();
+    let since = match earlier {
+        [] => String::new(),
+        all if all.len() == hosts.len() => ", due since an earlier run".to_owned(),
+        some => format!("; due since an earlier run on {}", listed(some)),
+    };
+    format!("next: {reason}: restart it{how} on {}{since}\n", listed(hosts))
 }
 
 /// The code of a host that the run did not begin because it had stopped.

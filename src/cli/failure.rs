@@ -2,7 +2,9 @@
 //! `From`; nothing here looks at an error's text.
 
 use crate::{
-    bundle, entropy, inventory, kubeconfig, pki, store, token,
+    bundle, entropy, inventory, kubeconfig, pki,
+    secret::{printable, printable_lines},
+    store, token,
     workflow::{combine, external, generate},
 };
 use serde::Serialize;
@@ -49,7 +51,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// A command that did not do what it was asked.
+/// A command that did not do what it was asked. Names and paths of the command line in it are printable.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) exit: Exit,
@@ -77,12 +79,18 @@ struct FailureError<'a> {
 
 impl Failure {
     pub(super) fn new(exit: Exit, code: &'static str, message: impl Into<String>) -> Self {
-        Self { exit, code, message: message.into(), hint: None }
+        Self { exit, code, message: printable(&message.into()), hint: None }
+    }
+
+    /// A failure that is told in several lines. Whoever writes them sees to it that no name in them has a line's end.
+    #[must_use]
+    pub(super) fn in_lines(self, message: &str) -> Self {
+        Self { message: printable_lines(message), ..self }
     }
 
     #[must_use]
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(printable_lines(&hint.into()));
         self
     }
 
@@ -103,14 +111,14 @@ impl Failure {
     #[must_use]
     pub(super) fn at(mut self, path: &Path, line: usize, column: Option<usize>) -> Self {
         let column = column.map(|column| format!(":{column}")).unwrap_or_default();
-        self.message = format!("{}:{line}{column}: {}", path.display(), self.message);
+        self.message = format!("{}:{line}{column}: {}", printable(&path.display().to_string()), self.message);
         self
     }
 
     /// Puts the file the failure is about in front of the message.
     #[must_use]
     pub(super) fn in_file(mut self, path: &Path) -> Self {
-        self.message = format!("{}: {}", path.display(), self.message);
+        self.message = format!("{}: {}", printable(&path.display().to_string()), self.message);
         self
     }
 
@@ -137,7 +145,7 @@ impl Failure {
 
 impl From<inventory::Diagnostics> for Failure {
     fn from(mistakes: inventory::Diagnostics) -> Self {
-        Self::bad_input("inventory_invalid", mistakes.to_string())
+        Self::bad_input("inventory_invalid", "").in_lines(&mistakes.to_string())
     }
 }
 
@@ -164,6 +172,7 @@ impl From<store::Error> for Failure {
             }
             store::Error::RunDamaged { .. } => "run_damaged",
             store::Error::Exists { .. } => "file_exists",
+            store::Error::ForeignLink { .. } => "untrusted_file",
             store::Error::Unfit { .. } | store::Error::Io { .. } => "state_io",
         };
         Self::refused(code, error.to_string()).hint(error.hint())
@@ -200,7 +209,7 @@ impl From<external::Error> for Failure {
             external::Error::OtherCa { .. } => (Exit::Refused, "state_unusable"),
             external::Error::Refused(_) => (Exit::BadInput, "certificate_refused"),
         };
-        Self { hint: error.hint(), ..Self::new(exit, code, error.to_string()) }
+        Self { hint: error.hint(), ..Self::new(exit, code, "").in_lines(&error.to_string()) }
     }
 }
 

@@ -9,8 +9,12 @@ use crate::{
     bundle::CredentialSet,
     inventory::{CaSource, Inventory},
     rotation::Direction,
+    secret::printable,
     store::{Lock, Snapshot, State, Store},
-    workflow::generate::{self, Generation, Step, StepAction},
+    workflow::{
+        generate::{self, Generation, Step, StepAction},
+        report::ErrorReport,
+    },
 };
 use serde::Serialize;
 
@@ -64,9 +68,9 @@ fn answer(context: &Context, store: &Store, generation: u64, steps: &[Step]) -> 
     let document = Document { schema: "kubemint/generate", version: 1, state_dir, generation, changed, steps };
     context.output.answer(&document, || {
         let end = if changed {
-            format!("generation {generation} in {}\n", document.state_dir)
+            format!("generation {generation} in {}\n", printable(&document.state_dir))
         } else {
-            format!("nothing to do: generation {generation} in {} is current\n", document.state_dir)
+            format!("nothing to do: generation {generation} in {} is current\n", printable(&document.state_dir))
         };
         steps_table(context.output, steps, StepAction::name) + &end
     })?;
@@ -105,6 +109,23 @@ impl Prepared {
         let snapshot = store.load()?;
         let plan = generate::plan_generation(inventory, given, &snapshot, context.now(), &context.entropy)?;
         Ok(Self { store, snapshot, plan })
+    }
+
+    /// The same, for a command that only shows: a CA that is out of date is told, beside everything else.
+    pub(super) fn to_show(context: &Context, inventory: &Inventory) -> Result<(Self, Option<ErrorReport>), Failure> {
+        let given = generate::read_given_authority(inventory, context.now())?;
+        let store = context.store(inventory);
+        let snapshot = store.load()?;
+        let plan = generate::plan_to_show(inventory, given, &snapshot, context.now(), &context.entropy)?;
+        note_rotation(context, &snapshot);
+        let problem = plan.out_of_date().map(|error| {
+            let code = error.out_of_date_code().unwrap_or("ca_invalid");
+            ErrorReport { code, message: error.to_string(), hint: error.hint() }
+        });
+        if let Some(ErrorReport { message, hint, .. }) = &problem {
+            context.output.warn(&format!("{message}\n  hint: {hint}"));
+        }
+        Ok((Self { store, snapshot, plan }, problem))
     }
 
     /// Whether committing would write nothing.

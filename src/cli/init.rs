@@ -4,7 +4,11 @@ use super::{
     context::Context,
     failure::{Exit, Failure},
 };
-use crate::{inventory, store};
+use crate::{
+    inventory,
+    secret::printable,
+    store::{Existing, Stream},
+};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -15,7 +19,7 @@ Examples:
   kubemint init                       ./inventory.toml (or what -i names)
   kubemint init clusters/berlin.toml  another place; its folder is made too")]
 pub(super) struct Args {
-    /// Where to write it [default: what -i/--inventory names]
+    /// Where to write it; - is standard output [default: what -i/--inventory names]
     file: Option<PathBuf>,
 }
 
@@ -35,15 +39,14 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
                 .hint("name a folder you may write to")
         })?;
     }
-    store::write_new_file(&target, inventory::EXAMPLE.as_bytes(), 0o644).map_err(|e| {
-        Failure::bad_input(
-            if matches!(e, store::Error::Exists { .. }) { "file_exists" } else { "file_unwritable" },
-            e.to_string(),
-        )
-        .hint(e.hint())
-    })?;
-    let shown = path.display().to_string();
-    context.output.answer(&Document { schema: "kubemint/init", version: 1, path: &shown }, || {
+    let file = context.output_file(path, Existing::Refused)?;
+    context.write_output(&file, inventory::EXAMPLE)?;
+    if file.stream() == Some(Stream::Output) {
+        return Ok(Exit::Done);
+    }
+    let name = path.display().to_string();
+    context.output.answer(&Document { schema: "kubemint/init", version: 1, path: &name }, || {
+        let shown = printable(&name);
         format!("wrote {shown}; set cluster.server and [[hosts]] in it, then: kubemint -i {shown} plan\n")
     })?;
     Ok(Exit::Done)

@@ -4,8 +4,10 @@ use super::{
     context::Context,
     failure::{Exit, Failure},
 };
+use crate::{secret::printable, store::Existing};
+use clap_mangen::Man;
 use serde::Serialize;
-use std::{fs, path::PathBuf};
+use std::{fs, io, path::PathBuf};
 
 /// Write a man page for every command into a directory
 #[derive(Debug, clap::Args)]
@@ -27,18 +29,33 @@ struct Document {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
-    let dir = context.path(&args.dir);
-    let unwritable = |e: std::io::Error| {
+    let unwritable = |e: io::Error| {
         Failure::bad_input("file_unwritable", format!("cannot write man pages to {}: {e}", args.dir.display()))
             .hint("name a directory you may write to")
     };
+    let mut command = super::command().disable_help_subcommand(true);
+    command.build();
+    let mut pages = Vec::new();
+    render_pages(command, &mut pages).map_err(unwritable)?;
+    let dir = context.path(&args.dir);
     fs::create_dir_all(&dir).map_err(unwritable)?;
-    clap_mangen::generate_to(super::command(), &dir).map_err(unwritable)?;
-    let entries = fs::read_dir(&dir).map_err(unwritable)?;
-    let is_page = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("kubemint");
-    let pages = entries.filter_map(Result::ok).filter(|entry| is_page(&entry.file_name())).count();
+    for (name, text) in &pages {
+        let file = context.output_file(&args.dir.join(name), Existing::Replaced)?;
+        context.write_output(&file, text)?;
+    }
     let directory = args.dir.display().to_string();
-    let document = Document { schema: "kubemint/man", version: 1, directory, pages };
-    context.output.answer(&document, || format!("{pages} pages in {}\n", document.directory))?;
+    let document = Document { schema: "kubemint/man", version: 1, directory, pages: pages.len() };
+    context.output.answer(&document, || format!("{} pages in {}\n", document.pages, printable(&document.directory)))?;
     Ok(Exit::Done)
+}
+
+/// The page of a command after those of its subcommands, each with its file's name. The grammar is two levels deep.
+fn render_pages(command: clap::Command, pages: &mut Vec<(String, String)>) -> io::Result<()> {
+    for subcommand in command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()).cloned() {
+        render_pages(subcommand, pages)?;
+    }
+    let (mut text, page) = (Vec::new(), Man::new(command));
+    page.render(&mut text)?;
+    pages.push((page.get_filename(), String::from_utf8_lossy(&text).into_owned()));
+    Ok(())
 }

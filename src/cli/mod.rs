@@ -4,11 +4,13 @@
 mod args;
 mod ask;
 mod context;
+mod core_dumps;
 mod failure;
 mod output;
 mod passwords;
 mod progress;
 mod signals;
+mod steering;
 
 #[cfg(feature = "k8s")]
 mod approve;
@@ -36,8 +38,10 @@ mod runs;
 mod shard;
 mod status;
 mod token;
+mod token_reach;
 mod verify;
 
+use crate::secret::printable;
 use args::{Cli, Command};
 use clap::{CommandFactory, FromArgMatches};
 use context::Context;
@@ -55,6 +59,7 @@ pub fn command() -> clap::Command {
 ///
 /// A panic is a bug: it is reported by place only, since its message may hold anything, and ends with exit code 1.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    core_dumps::prevent();
     Output::report_panics();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     panic::catch_unwind(|| run_command(&arguments)).unwrap_or(Exit::Unexpected).into()
@@ -64,7 +69,10 @@ fn run_command(arguments: &[OsString]) -> Exit {
     let parsed = command().try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(usage) => return Output::before_flags(args::asks_for_json(arguments)).usage(&usage),
+        Err(usage) => {
+            let usage = quoting_printable(arguments).unwrap_or(usage);
+            return Output::before_flags(args::asks_for_json(arguments)).usage(&usage);
+        }
     };
     let output = Output::new(&cli.global);
     output.start_log();
@@ -73,6 +81,15 @@ fn run_command(arguments: &[OsString]) -> Exit {
         output.failure(&failure);
         failure.exit
     })
+}
+
+/// The same error of usage about the arguments as they can be shown, where some cannot.
+fn quoting_printable(arguments: &[OsString]) -> Option<clap::Error> {
+    let shown: Vec<_> = arguments.iter().map(|argument| printable(&argument.to_string_lossy())).collect();
+    if shown.iter().zip(arguments).all(|(shown, argument)| argument == shown.as_str()) {
+        return None;
+    }
+    command().try_get_matches_from(shown).and_then(|matches| Cli::from_arg_matches(&matches)).err()
 }
 
 fn dispatch(command: &Command, context: &Context) -> Result<Exit, Failure> {

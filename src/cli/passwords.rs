@@ -7,6 +7,7 @@ use super::{
     failure::Failure,
 };
 use crate::{
+    inherited::Descriptor,
     inventory::Host,
     remote::{HostRemote, Password, UnlockError, ssh::LockedKeys},
     secret::Secret,
@@ -69,14 +70,14 @@ fn parse_descriptor(text: &str) -> Result<u32, String> {
 enum Source<'a> {
     Terminal,
     File(&'a Path),
-    Descriptor(u32),
+    Descriptor(Descriptor),
 }
 
 impl<'a> Source<'a> {
     fn of(ask: bool, file: Option<&'a Path>, descriptor: Option<u32>) -> Option<Self> {
         match (file, descriptor) {
             _ if ask => Some(Self::Terminal),
-            (_, Some(number)) => Some(Self::Descriptor(number)),
+            (_, Some(number)) => Some(Self::Descriptor(Descriptor::new(number))),
             (Some(path), None) => Some(Self::of_path(path)),
             (None, None) => None,
         }
@@ -84,11 +85,10 @@ impl<'a> Source<'a> {
 
     /// What a shell writes for <(command) is a file descriptor too.
     fn of_path(path: &'a Path) -> Self {
-        let text = path.to_str().unwrap_or_default();
-        match text.strip_prefix("/dev/fd/").unwrap_or_default().parse() {
-            Ok(number) => Self::Descriptor(number),
-            Err(_) if text == "-" => Self::Descriptor(0),
-            Err(_) => Self::File(path),
+        match Descriptor::of_path(path) {
+            Some(descriptor) => Self::Descriptor(descriptor),
+            None if path == Path::new("-") => Self::Descriptor(Descriptor::STDIN),
+            None => Self::File(path),
         }
     }
 }
@@ -164,7 +164,7 @@ fn unlock_with(passphrase: &Secret, keys: &[PathBuf], remote: &HostRemote, conte
     let errors: Vec<UnlockError> = keys.iter().filter_map(|key| remote.unlock(key, passphrase).err()).collect();
     if errors.len() < keys.len() {
         for error in &errors {
-            context.output.warn(&format!("{error}; other keys are tried"));
+            context.output.warn(&crate::secret::printable(&format!("{error}; other keys are tried")));
         }
     } else if let Some(error) = errors.into_iter().next() {
         return Err(locked(&error));
@@ -209,7 +209,7 @@ fn given(answer: Secret) -> Option<Secret> {
 /// Two flags may name the same descriptor: each takes a line.
 struct Reader<'a> {
     context: &'a Context<'a>,
-    descriptors: BTreeMap<u32, File>,
+    descriptors: BTreeMap<Descriptor, File>,
 }
 
 impl Reader<'_> {
@@ -218,7 +218,9 @@ impl Reader<'_> {
         let (answer, place) = match source {
             Source::Terminal => (self.ask(question)?, "the answer".to_owned()),
             Source::File(path) => (given(self.read_file(path)?), path.display().to_string()),
-            Source::Descriptor(number) => (given(self.read_descriptor(*number)?), format!("file descriptor {number}")),
+            Source::Descriptor(descriptor) => {
+                (given(self.read_descriptor(*descriptor)?), format!("file descriptor {}", descriptor.number()))
+            }
         };
         answer.ok_or_else(|| {
             Failure::bad_input("password_unusable", format!("{place} holds no password"))
@@ -264,15 +266,16 @@ impl Reader<'_> {
         to_secret(line, &name.to_string())
     }
 
-    fn read_descriptor(&mut self, number: u32) -> Result<Secret, Failure> {
+    fn read_descriptor(&mut self, descriptor: Descriptor) -> Result<Secret, Failure> {
+        let number = descriptor.number();
         let place = format!("file descriptor {number}");
         let unreadable = |e: io::Error| {
             Failure::bad_input("password_unreadable", format!("cannot read {place}: {e}"))
                 .hint(format!("open it for kubemint, as in `kubemint … {number}<FILE`"))
         };
-        let file = match self.descriptors.entry(number) {
+        let file = match self.descriptors.entry(descriptor) {
             Entry::Occupied(open) => open.into_mut(),
-            Entry::Vacant(empty) => empty.insert(File::open(format!("/dev/fd/{number}")).map_err(unreadable)?),
+            Entry::Vacant(empty) => empty.insert(descriptor.open_to_read().map_err(unreadable)?),
         };
         if file.is_terminal() {
             let what = format!("{place} is a terminal, which shows what is typed");

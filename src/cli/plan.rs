@@ -44,6 +44,9 @@ struct Document<'a> {
     version: u32,
     /// What would be made first; nothing of it exists yet.
     steps: &'a [Step],
+    /// Why `apply` could not make anything: the CA in use is out of date.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_problem: Option<ErrorReport>,
     hosts: Vec<PlannedHost<'a>>,
     summary: Summary,
 }
@@ -78,7 +81,7 @@ struct Summary {
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let inventory = context.inventory()?;
     let hosts = context.hosts(&inventory)?;
-    let Prepared { plan, .. } = Prepared::new(context, &inventory)?;
+    let (Prepared { plan, .. }, ca_problem) = Prepared::to_show(context, &inventory)?;
     let bundles = bundle::build_bundles(&hosts, &plan.set)?;
     let remote = context.remote(&inventory, &args.install.hosts, &hosts)?;
     let progress = Progress::new(context.output, hosts.len());
@@ -92,6 +95,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         schema: "kubemint/plan",
         version: 1,
         steps: &plan.steps,
+        ca_problem,
         hosts: surveys.iter().map(planned).collect(),
         summary: summarize(&surveys),
     };

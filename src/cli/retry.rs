@@ -121,9 +121,14 @@ struct Document<T: Serialize> {
     next_steps: [(); 0],
 }
 
-#[derive(Serialize)]
-struct NoSteps {
+/// Of a run that makes no credentials.
+#[derive(Clone, Copy, Serialize)]
+pub(super) struct NoSteps {
     steps: [(); 0],
+}
+
+impl NoSteps {
+    pub(super) const NONE: Self = Self { steps: [] };
 }
 
 /// Answers for a run that was not needed, and so not begun: `last` stays what it was.
@@ -152,8 +157,8 @@ pub(super) fn answer_not_begun(
 /// There is no host to work on.
 pub(super) fn nothing_to_do(context: &Context, generation: u64, retried: Option<&Retried>) -> Result<Exit, Failure> {
     let of = retried.and_then(|retried| retried.0.id.as_deref());
-    let order = Order { command: "distribute", generation, of };
-    answer_not_begun(context, order, NoSteps { steps: [] }, || match retried {
+    let order = Order { command: "distribute", generation, of, duty: None };
+    answer_not_begun(context, order, NoSteps::NONE, || match retried {
         None => "nothing to do: no host is left\n".to_owned(),
         Some(Retried(run)) => {
             let name = run.id.as_deref().unwrap_or("that report");

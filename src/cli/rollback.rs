@@ -7,17 +7,18 @@ use super::{
     hosts::{self, HostArgs, counted},
     limits::LimitArgs,
     progress::Progress,
-    retry::{Retried, answer_not_begun, warn_of_gone},
+    retry::{NoSteps, Retried, answer_not_begun, warn_of_gone},
     runs::{RunsArgs, path_in},
 };
 use crate::{
     inventory::{Host, Inventory},
     remote::installer::ForeignPolicy,
     rotation::Record,
+    store::Store,
     workflow::{
         distribute::Order,
         report::{HostStatus, RunReport},
-        restarts::{DueRestart, due_restarts},
+        restarts::Duty,
         rollback::{self, Rollback},
         runs::KeptRun,
     },
@@ -67,7 +68,6 @@ struct Document<'a> {
     report: &'a RunReport,
     #[serde(flatten)]
     left: LeftAlone<'a>,
-    next_steps: &'a [DueRestart],
 }
 
 /// What a rollback leaves as it is.
@@ -77,6 +77,9 @@ struct LeftAlone<'a> {
     unknown: &'a [String],
     /// Hosts where it repaired owner or mode, which stay repaired.
     repaired: &'a [String],
+    /// As of any run; a rollback makes no credentials.
+    #[serde(flatten)]
+    steps: NoSteps,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
@@ -88,7 +91,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let (plan, of) = match &args.run {
         Some(wanted) => {
             let retried = Retried::to_undo(context, &store, wanted, &args.runs)?;
-            refuse_rotation(rotation, Some(retried.run()))?;
+            let is_since = rotation.is_some_and(|rotation| is_since(context, &store, rotation, retried.run()));
+            refuse_rotation(rotation.filter(|_| !is_since), Some(retried.run()))?;
             warn_of_gone(context, &inventory, retried.run().hosts.iter().map(|host| host.name.as_str()));
             (rollback::plan_rollback(retried.run(), &chosen), retried.id())
         }
@@ -104,10 +108,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
             (rollback::plan_exchange(&named(args, context, &inventory, &chosen)?, &kept_back), None)
         }
     };
-    let left = LeftAlone { unknown: &plan.unknown, repaired: &plan.repaired };
+    let left = LeftAlone { unknown: &plan.unknown, repaired: &plan.repaired, steps: NoSteps::NONE };
     if plan.targets.is_empty() {
         let generation = store.load()?.state.map_or(0, |state| state.generation);
-        let order = Order { command: "rollback", generation, of: of.as_deref() };
+        let order = Order { command: "rollback", generation, of: of.as_deref(), duty: None };
         return answer_not_begun(context, order, left, || remarks(&plan, None));
     }
     confirm(context, &plan, of.as_deref())?;
@@ -123,21 +127,27 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     }
     let journal = args.runs.start(context, &store)?;
     let progress = Progress::new(context.output, plan.targets.len());
-    let order = Order { command: "rollback", generation: state.generation, of: of.as_deref() };
+    let duty = Some(Duty { inventory: &inventory, debts: None });
+    let order = Order { command: "rollback", generation: state.generation, of: of.as_deref(), duty };
     // Whose files they are was judged when they were installed.
     let (concurrency, limits) = (args.hosts.concurrency(&inventory), args.limits.limits(&inventory));
     let fleet = context.fleet(&remote, concurrency, ForeignPolicy::Replace, limits);
     let done = rollback::run_rollback(&fleet, &plan.targets, order, &journal, &progress)?;
     progress.finish();
     let (report, exit) = close_run(context, done);
-    let hosts: Vec<&Host> = plan.targets.iter().map(|target| target.host).collect();
-    let next_steps = due_restarts(&inventory, &hosts, &report);
-    let document = Document { report: &report, left, next_steps: &next_steps };
+    let document = Document { report: &report, left };
     context.output.answer(&document, || {
         let again = again(args, of.as_deref());
-        closing_text(context.output, &report, &next_steps, &again) + &remarks(&plan, Some(&report))
+        closing_text(context.output, &report, &again) + &remarks(&plan, Some(&report))
     })?;
     Ok(exit)
+}
+
+/// Whether the run began after the rotation: it installed what the rotation had stored. No clock is asked.
+fn is_since(context: &Context, store: &Store, rotation: &Record, run: &KeptRun) -> bool {
+    let beginning = RunsArgs::default().read(context, store, &rotation.id);
+    let first = beginning.ok().and_then(|run| run.generation);
+    first.zip(run.generation).is_some_and(|(first, generation)| generation >= first)
 }
 
 /// What a rotation installs is not to be put back behind its back; nor what it found.
@@ -148,8 +158,7 @@ fn refuse_rotation(rotation: Option<&Record>, run: Option<&KeptRun>) -> Result<(
             "under way, `kubemint rotate token --abort` goes back; done, the old token is refused: rotate once more",
         ));
     }
-    let Some(rotation) = rotation else { return Ok(()) };
-    if run.and_then(|run| run.started).is_some_and(|started| started > rotation.began) {
+    if rotation.is_none() {
         return Ok(());
     }
     let what = "a rotation of the token is under way: what hosts held before it could lock nodes out";

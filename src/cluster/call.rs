@@ -5,6 +5,7 @@ use super::{
     Error,
     retry::{Prospect, Repeat},
 };
+use crate::secret::Secret;
 use http::Method;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -19,6 +20,8 @@ pub(super) struct Call {
     /// With its query, below the server's own path.
     pub(super) path: String,
     pub(super) body: Option<Zeroizing<String>>,
+    /// What in the body must not be repeated.
+    pub(super) secret: Option<Secret>,
     /// The longest answer that is read, in bytes.
     pub(super) cap: usize,
     pub(super) repeat: Repeat,
@@ -51,6 +54,7 @@ impl Call {
             method: Method::GET,
             path: path.to_owned(),
             body: None,
+            secret: None,
             cap: ONE_OBJECT,
             repeat: Repeat::Always,
             what: what.to_owned(),

@@ -5,8 +5,9 @@
 //! A client lives for one call. A connection kept from before kube-apiserver's restart would be answered by the process
 //! that is going down, and say nothing about the one that has come up.
 
-use super::{AdminCredential, ClientPair, Credential, Error};
+use super::{AdminCredential, ClientPair, Credential, Error, call::Call};
 use crate::{
+    foreign::Pieces,
     inventory::ServerUrl,
     pki,
     secret::{ExposeSecret, Secret},
@@ -56,6 +57,15 @@ impl Whom {
                 Ok(Some(Self { certificate: Some(pair), bearer: None }))
             }
         }
+    }
+
+    /// What a server may repeat of it and of the call.
+    pub(super) fn secrets(&self, call: &Call) -> Pieces {
+        let text = self.bearer.as_ref().and_then(|value| value.to_str().ok());
+        let token = text.and_then(|text| text.strip_prefix("Bearer ")).map(Secret::from);
+        let key = self.certificate.iter().flat_map(|pair| pair.key.expose_secret().lines());
+        let key = key.filter(|line| !line.starts_with("--")).map(Secret::from);
+        Pieces::of(key.chain(token).chain(call.secret.clone()))
     }
 
     pub(super) fn bearer(&self) -> Option<HeaderValue> {

@@ -1,6 +1,9 @@
 //! How asking an apiserver can fail: stable codes and hints, as for hosts, and which failures may pass by themselves.
 
-use crate::inventory::ServerUrl;
+use crate::{
+    foreign::{Pieces, SHORTEST},
+    inventory::ServerUrl,
+};
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
@@ -44,6 +47,31 @@ pub enum ErrorClass {
 }
 
 impl Error {
+    /// The same without words of the server that repeat one of `secrets`.
+    pub(super) fn hiding(mut self, secrets: &dyn Fn() -> Pieces) -> Self {
+        let hide = |said: &mut String| {
+            if said.len() >= SHORTEST && secrets().stand_in(said.as_bytes()) {
+                "[not shown: it repeats a credential]".clone_into(said);
+            }
+        };
+        match &mut self {
+            Self::Unreachable { reason, .. }
+            | Self::Untrusted { reason, .. }
+            | Self::Forbidden { reason, .. }
+            | Self::Api { reason, .. }
+            | Self::Garbled { reason, .. } => hide(reason),
+            Self::NotReady { failing, .. } => failing.iter_mut().for_each(hide),
+            // Words of ours.
+            Self::TimedOut { .. }
+            | Self::Unauthorized { .. }
+            | Self::NotFound { .. }
+            | Self::Conflict { .. }
+            | Self::Busy { .. }
+            | Self::Access { .. } => {}
+        }
+        self
+    }
+
     /// Stable name of the kind, for scripts.
     #[must_use]
     pub const fn code(&self) -> &'static str {
@@ -102,5 +130,34 @@ impl Error {
             Self::Access { .. } => "name an admin's kubeconfig with --kubeconfig, or keep the CA's key at hand",
         }
         .to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    #[test]
+    fn no_error_repeats_what_the_server_was_sent() {
+        const TOKEN: &str = "89abcdef01234567fedcba9876543210";
+        let server = || "https://10.0.0.1:6443".parse::<ServerUrl>().unwrap();
+        let secrets = || Pieces::of([Secret::from(TOKEN)]);
+        for said in [TOKEN, "no 89abcdef-01234567", "89.ab.CD.ef", "fedcba98 is unknown"] {
+            let reason = || said.to_owned();
+            for error in [
+                Error::Unreachable { server: server(), reason: reason() },
+                Error::Untrusted { server: server(), reason: reason() },
+                Error::Forbidden { server: server(), reason: reason() },
+                Error::Api { server: server(), status: 500, reason: reason() },
+                Error::Garbled { server: server(), reason: reason() },
+                Error::NotReady { server: server(), failing: vec!["etcd".into(), reason()] },
+            ] {
+                let text = error.hiding(&secrets).to_string();
+                assert!(text.contains("[not shown: it repeats a credential]") && !text.contains(said), "{text}");
+            }
+        }
+        let plain = Error::Forbidden { server: server(), reason: "cannot list 89abcde".into() };
+        assert!(plain.hiding(&secrets).to_string().ends_with("cannot list 89abcde"));
     }
 }

@@ -11,15 +11,23 @@ use super::{
     retry::{Repeat, Retries},
     review, transport,
 };
-use crate::{clock::Clock, inventory::ServerUrl, token::BootstrapTokenSecret};
+use crate::{
+    clock::Clock,
+    entropy::{self, OsEntropy},
+    inventory::ServerUrl,
+    token::BootstrapTokenSecret,
+};
 use http::Method;
-use serde::de::DeserializeOwned;
 use std::{
     sync::{Arc, Mutex, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 use tokio::runtime::{Builder, Runtime};
 use zeroize::Zeroizing;
+
+/// Longer than any run.
+const LIFE_OF_A_PROCESS: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// How long things may take.
 #[derive(Debug, Clone, Copy)]
@@ -75,8 +83,13 @@ impl KubeClusters {
     /// [`Error::Access`]: no CA certificate, or no runtime can be started.
     pub fn new(setup: Setup) -> Result<Self, Error> {
         let roots = Roots::parse(&setup.ca_pem)?;
-        let runtime = Builder::new_current_thread().enable_io().enable_time().build();
-        let runtime = runtime.map_err(|e| Error::Access { reason: format!("no runtime can be started: {e}") })?;
+        let failed = |e: std::io::Error| Error::Access { reason: format!("no runtime can be started: {e}") };
+        let builder = &mut Builder::new_current_thread();
+        let runtime = builder.enable_io().enable_time().thread_keep_alive(LIFE_OF_A_PROCESS).build().map_err(failed)?;
+        // The runtime panics where it has no thread to look up a name with and can start none: it gets one now, when
+        // that is an error, and keeps it.
+        thread::Builder::new().spawn(|| ()).map(drop).map_err(failed)?;
+        drop(runtime.spawn_blocking(|| ()));
         Ok(Self(Arc::new(Shared { roots, setup, admin: Mutex::new(None), runtime: Some(runtime) })))
     }
 }
@@ -135,7 +148,7 @@ impl KubeCluster {
                 Ok(body) => return Ok(body),
                 Err(failed) => failed,
             };
-            let Some(pause) = retries.pause_after(&failed, Instant::now(), rand::random()) else {
+            let Some(pause) = retries.pause_after(&failed, Instant::now(), entropy::jitter(&OsEntropy)) else {
                 return Err(failed.error);
             };
             tracing::debug!("{}: once more in {} ms: {}", self.server, pause.as_millis(), failed.error.code());
@@ -148,14 +161,14 @@ impl KubeCluster {
     }
 
     /// All pages of a list; begun anew, once, when the apiserver has forgotten where we were (410).
-    fn list<T: DeserializeOwned>(&self, list: &objects::ListOf) -> Result<Vec<T>, Error> {
+    fn list<T: objects::Listed>(&self, list: &objects::ListOf) -> Result<Vec<T>, Error> {
         match self.list_once(list) {
             Err(Error::Api { status: 410, .. }) => self.list_once(list),
             other => other,
         }
     }
 
-    fn list_once<T: DeserializeOwned>(&self, list: &objects::ListOf) -> Result<Vec<T>, Error> {
+    fn list_once<T: objects::Listed>(&self, list: &objects::ListOf) -> Result<Vec<T>, Error> {
         let mut items = Vec::new();
         let mut after: Option<String> = None;
         for _ in 0..objects::MOST_PAGES {
@@ -201,7 +214,7 @@ impl Cluster for KubeCluster {
     }
 
     fn signing_requests(&self) -> Result<Vec<SigningRequest>, Error> {
-        Ok(self.list(&objects::SIGNING_REQUESTS)?.into_iter().map(objects::signing_request).collect())
+        self.list(&objects::SIGNING_REQUESTS)
     }
 
     fn decide(&self, request: &SigningRequest, decision: &Decision) -> Result<(), Error> {
@@ -223,17 +236,18 @@ impl Cluster for KubeCluster {
     }
 
     fn nodes(&self) -> Result<Vec<Node>, Error> {
-        Ok(self.list(&objects::NODES)?.into_iter().map(objects::node).collect())
+        self.list(&objects::NODES)
     }
 
     fn bootstrap_secrets(&self) -> Result<Vec<BootstrapSecret>, Error> {
-        Ok(self.list(&objects::BOOTSTRAP_SECRETS)?.into_iter().filter_map(objects::bootstrap_secret).collect())
+        Ok(self.list::<Option<BootstrapSecret>>(&objects::BOOTSTRAP_SECRETS)?.into_iter().flatten().collect())
     }
 
     fn create_bootstrap_secret(&self, secret: &BootstrapTokenSecret) -> Result<(), Error> {
         let what = objects::named("Secret", &secret.name());
         let body = objects::render_bootstrap_secret(secret)?;
         let call = Call::post(objects::BOOTSTRAP_SECRETS.path, body, Repeat::Unprocessed, &what);
+        let call = Call { secret: Some(secret.token().secret().clone()), ..call };
         self.ask_as_admin(&call).map(drop)
     }
 

@@ -17,6 +17,7 @@ mod transport;
 pub use admin::{AdminCredential, AdminSource, ClientPair};
 pub use error::{Error, ErrorClass};
 pub use kube_client::{Deadlines, KubeCluster, KubeClusters, Setup};
+pub use objects::parse_signing_requests;
 
 use crate::{inventory::ServerUrl, secret::Secret, token::BootstrapTokenSecret};
 use jiff::Timestamp;

@@ -15,7 +15,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::Time,
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -45,13 +45,54 @@ pub(super) const BOOTSTRAP_SECRETS: ListOf = ListOf {
     what: "bootstrap-token secrets",
 };
 
+/// What a listed object becomes; at once, so that a page is never held in both forms.
+pub(super) trait Listed: Sized {
+    type Object: DeserializeOwned;
+
+    fn of(object: Self::Object) -> Self;
+}
+
+impl Listed for SigningRequest {
+    type Object = CertificateSigningRequest;
+
+    fn of(object: Self::Object) -> Self {
+        signing_request(object)
+    }
+}
+
+impl Listed for Node {
+    type Object = core::Node;
+
+    fn of(object: Self::Object) -> Self {
+        node(object)
+    }
+}
+
+/// `None`: what is no bootstrap token.
+impl Listed for Option<BootstrapSecret> {
+    type Object = PublicSecret;
+
+    fn of(object: Self::Object) -> Self {
+        bootstrap_secret(object)
+    }
+}
+
+struct Item<T>(T);
+
+impl<'de, T: Listed> Deserialize<'de> for Item<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        T::Object::deserialize(from).map(|object| Self(T::of(object)))
+    }
+}
+
 #[derive(Deserialize)]
+#[serde(bound = "T: Listed")]
 struct Envelope<T> {
     kind: String,
     #[serde(default)]
     metadata: Continuation,
     /// Go writes an empty list as null, too.
-    items: Option<Vec<T>>,
+    items: Option<Vec<Item<T>>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -67,7 +108,7 @@ pub(super) struct Page<T> {
 
 /// # Errors
 /// Why the body is no page of `list`, without anything of the body.
-pub(super) fn parse_page<T: DeserializeOwned>(body: &[u8], list: &ListOf) -> Result<Page<T>, String> {
+pub(super) fn parse_page<T: Listed>(body: &[u8], list: &ListOf) -> Result<Page<T>, String> {
     let envelope: Envelope<T> = serde_json::from_slice(body).map_err(|e| {
         let what = if e.is_data() { format!("not a {}", list.kind) } else { "not JSON".to_owned() };
         format!("the list of {} is {what} (line {}, column {})", list.what, e.line(), e.column())
@@ -76,7 +117,16 @@ pub(super) fn parse_page<T: DeserializeOwned>(body: &[u8], list: &ListOf) -> Res
         return Err(format!("the list of {} is of another kind", list.what));
     }
     let after = envelope.metadata.after.filter(|after| !after.is_empty());
-    Ok(Page { items: envelope.items.unwrap_or_default(), after })
+    let items = envelope.items.unwrap_or_default().into_iter().map(|Item(item)| item).collect();
+    Ok(Page { items, after })
+}
+
+/// One page of the list of CertificateSigningRequests as an apiserver answers it, and where the next one begins.
+///
+/// # Errors
+/// Why it is none, without anything of it.
+pub fn parse_signing_requests(body: &[u8]) -> Result<(Vec<SigningRequest>, Option<String>), String> {
+    parse_page(body, &SIGNING_REQUESTS).map(|page| (page.items, page.after))
 }
 
 /// `Secret "bootstrap-token-abcdef"`, safe to print.
@@ -89,7 +139,7 @@ fn made(time: Option<Time>) -> Timestamp {
     time.map_or(Timestamp::UNIX_EPOCH, |time| time.0)
 }
 
-pub(super) fn signing_request(object: CertificateSigningRequest) -> SigningRequest {
+fn signing_request(object: CertificateSigningRequest) -> SigningRequest {
     let CertificateSigningRequest { metadata, spec, status } = object;
     let status = status.unwrap_or_default();
     SigningRequest {
@@ -166,7 +216,7 @@ pub(super) fn render_decision(request: &SigningRequest, decision: &Decision, now
     Zeroizing::new(body.to_string())
 }
 
-pub(super) fn node(object: core::Node) -> Node {
+fn node(object: core::Node) -> Node {
     let conditions = object.status.and_then(|status| status.conditions).unwrap_or_default();
     let ready = conditions.into_iter().find(|condition| condition.type_ == "Ready");
     Node {
@@ -197,7 +247,7 @@ struct PublicData {
 
 /// `None` for what is no bootstrap token. As kube-apiserver reads it (`plugin/pkg/auth/authenticator/token/bootstrap`):
 /// one whose expiration cannot be read authenticates nobody.
-pub(super) fn bootstrap_secret(object: PublicSecret) -> Option<BootstrapSecret> {
+fn bootstrap_secret(object: PublicSecret) -> Option<BootstrapSecret> {
     let data = object.data.filter(|_| object.kind.as_deref() == Some(BOOTSTRAP_TYPE))?;
     let text = |value: Option<String>| {
         value.and_then(|value| String::from_utf8(BASE64_STANDARD.decode(value).ok()?).ok()).unwrap_or_default()

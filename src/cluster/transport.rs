@@ -12,6 +12,7 @@ use super::{
 use crate::{inventory::ServerUrl, secret::scrub};
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body as _;
 use kube::client::Body;
 use rustls::{AlertDescription, Error as Tls};
 use std::{
@@ -46,7 +47,8 @@ pub(super) async fn attempt(
         Ok(answer) => tracing::debug!("{} {server}{path}: {} in {took} ms", call.method, answer.status.as_u16()),
         Err(failed) => tracing::debug!("{} {server}{path}: {} in {took} ms", call.method, failed.error.code()),
     }
-    judge_answer(outcome?, call, route.server)
+    let judged = outcome.and_then(|answer| judge_answer(answer, call, route.server));
+    judged.map_err(|failed| Attempt { error: failed.error.hiding(&|| whom.secrets(call)), ..failed })
 }
 
 async fn exchange(route: &Route<'_>, whom: &Whom, call: &Call) -> Result<Answer, Attempt> {
@@ -57,11 +59,8 @@ async fn exchange(route: &Route<'_>, whom: &Whom, call: &Call) -> Result<Answer,
         Err(error) => Err(failure_of(&error, route)),
         Ok(response) => {
             let (parts, body) = response.into_parts();
-            match Limited::new(body, call.cap).collect().await {
-                Ok(body) => {
-                    let body = Zeroizing::new(body.to_bytes().to_vec());
-                    Ok(Answer { status: parts.status, headers: parts.headers, body })
-                }
+            match read_whole(body, call.cap).await {
+                Ok(body) => Ok(Answer { status: parts.status, headers: parts.headers, body }),
                 Err(error) if error.is::<LengthLimitError>() => {
                     let reason = format!("more than {} bytes about {}", call.cap, call.what);
                     Err(Attempt::last(Error::Garbled { server: server.clone(), reason }))
@@ -76,6 +75,19 @@ async fn exchange(route: &Route<'_>, whom: &Whom, call: &Call) -> Result<Answer,
         tokio::task::yield_now().await;
     }
     outcome
+}
+
+/// Into one buffer, as large as the answer says it is: a page of requests takes megabytes.
+async fn read_whole(body: Body, cap: usize) -> Result<Zeroizing<Vec<u8>>, Box<dyn StdError + Send + Sync>> {
+    let said = usize::try_from(body.size_hint().lower()).unwrap_or(cap);
+    let mut whole = Zeroizing::new(Vec::with_capacity(said.min(cap)));
+    let mut body = std::pin::pin!(Limited::new(body, cap));
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            whole.extend_from_slice(&data);
+        }
+    }
+    Ok(whole)
 }
 
 fn request(whom: &Whom, call: &Call) -> Result<Request<Body>, Error> {

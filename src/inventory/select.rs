@@ -4,7 +4,7 @@
 //! the inventory's order. Files are named, not read, here.
 
 use super::{
-    diagnostics::{did_you_mean, nearest, quoted},
+    diagnostics::{did_you_mean, nearest, quoted, shown},
     glob::Glob,
     model::{Host, Role},
     names::UnknownRole,
@@ -49,7 +49,7 @@ pub enum PatternError {
     Kind(String),
     #[error("bad pattern {}: \"!\" twice", quoted(.0))]
     TwiceNot(String),
-    #[error("a file of patterns cannot name another (@{})", .0.display())]
+    #[error("a file of patterns cannot name another (@{})", shown(&.0.display().to_string()))]
     NestedFile(PathBuf),
     #[error("the file holds no pattern")]
     EmptyFile,
@@ -90,12 +90,18 @@ impl FromStr for Pattern {
 
     fn from_str(text: &str) -> Result<Self, PatternError> {
         let text = text.trim();
-        if let Some(rest) = text.strip_prefix('!') {
-            return match rest.parse()? {
-                Self::Not(_) => Err(PatternError::TwiceNot(text.to_owned())),
-                pattern => Ok(Self::Not(Box::new(pattern))),
-            };
+        let Some(rest) = text.strip_prefix('!') else { return Self::parse_plain(text) };
+        // Refused here and not by recursion: a pattern of many "!" would take a stack frame for each.
+        if rest.trim_start().starts_with('!') {
+            return Err(PatternError::TwiceNot(text.to_owned()));
         }
+        Self::parse_plain(rest.trim_start()).map(|pattern| Self::Not(Box::new(pattern)))
+    }
+}
+
+impl Pattern {
+    /// A pattern without `!` in front.
+    fn parse_plain(text: &str) -> Result<Self, PatternError> {
         let own = || text.to_owned();
         if let Some(file) = text.strip_prefix('@') {
             return if file.is_empty() { Err(PatternError::Empty) } else { Ok(Self::File(file.into())) };
@@ -207,7 +213,7 @@ pub enum SelectError {
     NoMatch { pattern: String, nearest: Option<String> },
     #[error("the patterns leave no host")]
     Nothing,
-    #[error("the file @{} has not been read", .0.display())]
+    #[error("the file @{} has not been read", shown(&.0.display().to_string()))]
     UnreadFile(PathBuf),
 }
 

@@ -1,13 +1,13 @@
 //! The cluster CA: made here, imported with its key, or known by its certificate only (somebody else signs).
-//! An [`Authority`] exists only when its certificate was, at that moment, fit to sign client certificates that
-//! Kubernetes accepts, and when its key, if there is one, belongs to it. Its file may hold other certificates, such as
-//! the CA before it: they are trusted beside it and never sign here. Everything an importer may get wrong has its own
-//! [`ImportError`]. Which files these are is not known here.
+//! An [`Authority`] exists only when its certificate is fit to sign client certificates that Kubernetes accepts, and when
+//! its key, if there is one, belongs to it; only [`Authority::read`] passes over its dates, which [`issue`](super::issue_client)
+//! looks at again. Its file may hold other certificates, such as the CA before it: they are trusted beside it and never sign
+//! here. Everything an importer may get wrong has its own [`ImportError`]. Which files these are is not known here.
 
 use super::{
     Algorithm, CertificateError, CertificateInfo, GoRefusal, GoVersion, ImportError,
     fields::{BACKDATE, Name, NameLength, serial_number, x509_time},
-    fitness::{check_fitness, rfc5280_identifier},
+    fitness::{check_dates, check_fitness, rfc5280_identifier},
     go_x509::{self, Facts},
     inspect::{LABEL, all_der, describe, read_x509},
     key::PrivateKey,
@@ -108,9 +108,8 @@ impl Authority {
 
         let key = PrivateKey::generate(new.algorithm)?;
         let certificate = params.self_signed(key.pair())?;
-        Self::examine(certificate.der(), Some(&key), now)
-            .map(|authority| Self { key: Some(key), ..authority })
-            .map_err(|e| AuthorityError::Unfit(Box::new(e)))
+        let made = Self::examine(certificate.der(), Some(&key)).and_then(|made| made.in_date(now));
+        made.map(|made| Self { key: Some(key), ..made }).map_err(|e| AuthorityError::Unfit(Box::new(e)))
     }
 
     /// Takes over an existing CA. The certificate file holds the certificate that the key belongs to, and any others that
@@ -121,8 +120,28 @@ impl Authority {
     /// # Errors
     /// [`ImportError`].
     pub fn import(certificates: impl AsRef<[u8]>, key: &Secret, now: Timestamp) -> Result<Self, ImportError> {
+        Self::read(certificates, Some(key), now)?.in_date(now)
+    }
+
+    /// A CA whose key is elsewhere: it can be installed and verified against, but cannot sign. Of several certificates the
+    /// first that is fit stands for the CA, in its latest form; all of them are verified against.
+    ///
+    /// # Errors
+    /// [`ImportError`]; where none is fit, that of the first.
+    pub fn from_certificate(certificates: impl AsRef<[u8]>, now: Timestamp) -> Result<Self, ImportError> {
+        Self::read(certificates, None, now)?.in_date(now)
+    }
+
+    /// As [`Self::import`], or without a key as [`Self::from_certificate`], also where no certificate is in date at `now`.
+    ///
+    /// # Errors
+    /// [`ImportError`], but none about dates.
+    pub fn read(certificates: impl AsRef<[u8]>, key: Option<&Secret>, now: Timestamp) -> Result<Self, ImportError> {
         let ders = distinct(all_der(certificates.as_ref())?);
-        let key = PrivateKey::parse(key)?;
+        let Some(key) = key.map(PrivateKey::parse).transpose()? else {
+            let all: Vec<usize> = (0..ders.len()).collect();
+            return Self::choose(&ders, &all, None, now);
+        };
         let candidates: Vec<usize> = match ders.len() {
             1 => vec![0],
             _ => (0..ders.len())
@@ -136,15 +155,10 @@ impl Authority {
         Ok(Self { key: Some(key), ..authority })
     }
 
-    /// A CA whose key is elsewhere: it can be installed and verified against, but cannot sign. Of several certificates the
-    /// first that is fit stands for the CA, in its latest form; all of them are verified against.
-    ///
     /// # Errors
-    /// [`ImportError`]; where none is fit, that of the first.
-    pub fn from_certificate(certificates: impl AsRef<[u8]>, now: Timestamp) -> Result<Self, ImportError> {
-        let ders = distinct(all_der(certificates.as_ref())?);
-        let all: Vec<usize> = (0..ders.len()).collect();
-        Self::choose(&ders, &all, None, now)
+    /// [`ImportError::Expired`], [`ImportError::NotYetValid`].
+    pub fn check_dates(&self, now: Timestamp) -> Result<(), ImportError> {
+        check_dates(&self.info, now)
     }
 
     /// Exactly one PEM block, LF line ends, a newline at the end.
@@ -229,12 +243,14 @@ impl Authority {
         let mut fit: Vec<(usize, Self)> = Vec::new();
         let mut first_fault = None;
         for &at in candidates {
-            match Self::examine(&ders[at], key, now) {
+            match Self::examine(&ders[at], key) {
                 Ok(authority) => fit.push((at, authority)),
                 Err(fault) => first_fault = first_fault.or(Some(fault)),
             }
         }
-        let Some((_, first)) = fit.first() else {
+        // One that is in date counts before others.
+        let is_late = |authority: &Self| authority.check_dates(now).is_err();
+        let Some((_, first)) = fit.iter().find(|(_, authority)| !is_late(authority)).or(fit.first()) else {
             return Err(
                 first_fault.unwrap_or(ImportError::Certificate(CertificateError::NoCertificate { found: Vec::new() }))
             );
@@ -243,15 +259,19 @@ impl Authority {
         fit.retain(|(_, other)| (&other.info.subject_der, other.info.spki_sha256) == (&own.0, own.1));
         let superseded = fit.len() - 1;
         // Of equals the first in the file.
-        fit.sort_by_key(|(at, authority)| (std::cmp::Reverse(authority.info.not_after), *at));
+        fit.sort_by_key(|(at, authority)| (is_late(authority), std::cmp::Reverse(authority.info.not_after), *at));
         let (chosen, authority) = fit.swap_remove(0);
         let others = (0..ders.len()).filter(|at| *at != chosen);
         let companions = others.map(|at| companion(&ders[at], at + 1, ders.len())).collect::<Result<_, _>>()?;
         Ok(Self { companions, superseded, ..authority })
     }
 
+    fn in_date(self, now: Timestamp) -> Result<Self, ImportError> {
+        self.check_dates(now).map(|()| self)
+    }
+
     /// Without its key, which is the caller's.
-    fn examine(der: &[u8], key: Option<&PrivateKey>, now: Timestamp) -> Result<Self, ImportError> {
+    fn examine(der: &[u8], key: Option<&PrivateKey>) -> Result<Self, ImportError> {
         let certificate = match read_x509(der) {
             Ok(certificate) => certificate,
             // Go's reason says more than ours.
@@ -262,7 +282,7 @@ impl Authority {
             Err(error) => return Err(error.into()),
         };
         let info = describe(&certificate)?;
-        let facts = check_fitness(&certificate, &info, key, now)?;
+        let facts = check_fitness(&certificate, &info, key)?;
         let key_identifier = info.key_identifier.clone().unwrap_or_else(|| rfc5280_identifier(&certificate));
         let (pem, der) = (render_block(LABEL, der), der.to_vec());
         Ok(Self { pem, der, info, key_identifier, key: None, facts, companions: Vec::new(), superseded: 0 })

@@ -103,12 +103,12 @@ impl ImportError {
     }
 }
 
-/// Every check there is; the first that fails. `key` is `None` for an external CA. Returns what Go makes of it.
+/// Every check but that of the dates, which alone may turn out otherwise at another time; the first that fails. `key` is
+/// `None` for an external CA. Returns what Go makes of it.
 pub(super) fn check_fitness(
     certificate: &X509Certificate<'_>,
     info: &CertificateInfo,
     key: Option<&PrivateKey>,
-    now: Timestamp,
 ) -> Result<Facts, ImportError> {
     check_kind(certificate, info)?;
     let facts = go_x509::judge(certificate.as_raw()).map_err(ImportError::Go)?;
@@ -118,7 +118,6 @@ pub(super) fn check_fitness(
     }
     check_role(info, &facts)?;
     check_key(certificate, info, key)?;
-    check_dates(info, now)?;
     check_own_signature(certificate.as_raw(), info)?;
     Ok(facts)
 }
@@ -170,7 +169,8 @@ fn check_key(
     }
 }
 
-fn check_dates(info: &CertificateInfo, now: Timestamp) -> Result<(), ImportError> {
+/// Whether the CA may sign at that moment.
+pub(super) fn check_dates(info: &CertificateInfo, now: Timestamp) -> Result<(), ImportError> {
     let subject = info.subject.clone();
     if now.as_second() > info.not_after.as_second() {
         Err(ImportError::Expired { subject, not_after: info.not_after })

@@ -6,6 +6,7 @@ use super::{
     ssh::{LockedKeys, SshRemote},
 };
 use crate::{
+    bundle::HostFile,
     inventory::{Connection, Host},
     secret::Secret,
 };
@@ -18,12 +19,22 @@ use std::{
 pub struct HostRemote {
     ssh: SshRemote,
     local: LocalRemote,
+    sent: Option<Box<Sent>>,
 }
+
+/// Gives the files that a host may have been sent.
+type Sent = dyn Fn(&Host) -> Vec<HostFile> + Send + Sync;
 
 impl HostRemote {
     #[must_use]
     pub fn new(ssh: SshRemote, local: LocalRemote) -> Self {
-        Self { ssh, local }
+        Self { ssh, local, sent: None }
+    }
+
+    /// With what [`Remote::sent_to`] is to give.
+    #[must_use]
+    pub fn remembering(self, sent: impl Fn(&Host) -> Vec<HostFile> + Send + Sync + 'static) -> Self {
+        Self { sent: Some(Box::new(sent)), ..self }
     }
 
     /// For what is asked of SSH alone.
@@ -60,5 +71,9 @@ impl Remote for HostRemote {
             Connection::Ssh(_) => self.ssh.run_long_script(host, script, time),
             Connection::Local { .. } => self.local.run_long_script(host, script, time),
         }
+    }
+
+    fn sent_to(&self, host: &Host) -> Vec<HostFile> {
+        self.sent.as_ref().map(|sent| sent(host)).unwrap_or_default()
     }
 }

@@ -1,11 +1,16 @@
 //! What can go wrong with one host, as values: each has a stable code for scripts, a hint for people, and says what may
-//! be done about it. Loops match variants, never text. No value here holds a secret: whatever a host said has been
-//! through [`crate::secret::scrub`].
+//! be done about it. Loops match variants, never text. No value here holds a secret, and whatever a host said is a
+//! [`ForeignText`]; error_words.rs lists those.
 
-use super::{file_error::FileError, password::PasswordFate};
-use crate::bundle::Validity;
+use super::{
+    exhausted::Resource,
+    file_error::FileError,
+    key_evidence::{KnownEntry, OfferedKey, known_types},
+    password::PasswordFate,
+};
+use crate::{bundle::Validity, foreign::ForeignText};
 use jiff::Timestamp;
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 /// What may be done about an [`Error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,51 +27,21 @@ pub enum RetryClass {
     Misconfigured,
 }
 
-/// An entry of a known_hosts file, for messages.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownEntry {
-    pub file: PathBuf,
-    /// From 1.
-    pub line: usize,
-    pub key_type: String,
-}
-
-impl fmt::Display for KnownEntry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file.display(), self.line)
-    }
-}
-
-/// The key a host shows. Displays as `TYPE SHA256:…`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OfferedKey {
-    /// The host as known_hosts names it: `name` or `[name]:port`.
-    pub host: String,
-    pub key_type: String,
-    pub fingerprint: String,
-}
-
-impl fmt::Display for OfferedKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.key_type, self.fingerprint)
-    }
-}
-
 /// Why a host could not be read or written. One per host.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot resolve {address}: {reason}")]
-    DnsFailed { address: String, reason: String },
+    DnsFailed { address: String, reason: ForeignText },
     #[error("cannot resolve {address} for the moment: {reason}")]
-    DnsBusy { address: String, reason: String },
+    DnsBusy { address: String, reason: ForeignText },
     #[error("{endpoint} refused the connection")]
     ConnectRefused { endpoint: String },
     #[error("no answer from {endpoint} within {seconds} s")]
     ConnectTimeout { endpoint: String, seconds: u64 },
     #[error("cannot reach {endpoint}: {reason}")]
-    Unreachable { endpoint: String, reason: String },
+    Unreachable { endpoint: String, reason: ForeignText },
     #[error("no SSH connection with {endpoint}: {reason}")]
-    HandshakeFailed { endpoint: String, reason: String },
+    HandshakeFailed { endpoint: String, reason: ForeignText },
     #[error("the host key of {} is not known: it offers {offered}{}", .offered.host, known_types(.known))]
     HostKeyUnknown { offered: Box<OfferedKey>, known: Vec<KnownEntry> },
     #[error(
@@ -84,13 +59,15 @@ pub enum Error {
     )]
     HostCaUnsupported { offered: Box<OfferedKey>, known: KnownEntry },
     #[error("cannot read known_hosts file {}: {reason}", .path.display())]
-    KnownHostsUnreadable { path: PathBuf, reason: String },
+    KnownHostsUnreadable { path: PathBuf, reason: ForeignText },
     #[error("{endpoint} does not let {user} in; tried: {tried}")]
-    AuthFailed { endpoint: String, user: String, tried: String, password: PasswordFate },
+    AuthFailed { endpoint: String, user: String, tried: ForeignText, password: PasswordFate },
     #[error("the password of {user} has expired, and the host wants a new one first")]
     PasswordExpired { user: String },
     #[error("cannot use key file {}: {reason}", .path.display())]
-    KeyUnreadable { path: PathBuf, reason: String },
+    KeyUnreadable { path: PathBuf, reason: ForeignText },
+    #[error("key file {} is ignored: other users may use it (mode {mode:04o})", .path.display())]
+    KeyOpenToOthers { path: PathBuf, mode: u32 },
     #[error("key file {} is encrypted, and the agent does not hold it", .path.display())]
     KeyEncrypted { path: PathBuf },
     /// The jump host could not be logged in to, or was lost and could not again: for the rest of the run.
@@ -100,39 +77,47 @@ pub enum Error {
     ForwardingRefused { jump: String, endpoint: String },
     /// SSH has one answer for a refused connection, no route, and a name that is not known there.
     #[error("the jump host {jump} cannot connect to {endpoint}: {reason}")]
-    UnreachableFromJump { jump: String, endpoint: String, reason: String },
+    UnreachableFromJump { jump: String, endpoint: String, reason: ForeignText },
     #[error("the settings of ssh for {host} cannot be read: {reason}")]
-    SshConfigFailed { host: String, reason: String },
+    SshConfigFailed { host: String, reason: ForeignText },
     #[error("~/.ssh/config has a ProxyCommand for {host}, which is not supported: {command}")]
-    ProxyCommandUnsupported { host: String, command: String },
+    ProxyCommandUnsupported { host: String, command: ForeignText },
     #[error("sudo does not give {user} a root shell: {said}")]
-    BecomeFailed { user: String, said: String },
+    BecomeFailed { user: String, said: ForeignText },
     #[error("sudo does not give {user} a root shell: {}", .fate.in_sudo_s_words(.of.as_deref()))]
     BecomePassword {
         user: String,
         fate: PasswordFate,
         /// Whose password sudo asks for, where that is somebody else.
-        of: Option<String>,
+        of: Option<ForeignText>,
     },
     #[error("the login shell runs no commands ({exit}): {said}")]
-    ShellUnusable { exit: String, said: String },
+    ShellUnusable { exit: String, said: ForeignText },
     #[error("the connection broke {during}: {reason}")]
-    ConnectionLost { during: &'static str, reason: String },
+    ConnectionLost { during: &'static str, reason: ForeignText },
     #[error("timed out {during}: {reason}")]
-    TimedOut { during: &'static str, reason: String },
+    TimedOut { during: &'static str, reason: ForeignText },
     #[error("the reply is not whole ({reason}): {said}")]
-    ProtocolGarbled { reason: String, said: String },
+    ProtocolGarbled { reason: &'static str, said: ForeignText },
+    /// The script ended where the host had no more processes, memory or open files.
+    #[error("the host has no processes, memory or open files left: {said}")]
+    HostExhausted { said: ForeignText },
     /// The way to the host was lost, or its reply is not whole, after a command was sent that is not ended by that.
     #[error("whether the command ran, and how it ended, is not known: {cause}")]
     CommandOutcomeUnknown { cause: Box<Error> },
     #[error("no shell could be started on this machine: {reason}")]
-    LocalShell { reason: String },
+    LocalShell { reason: ForeignText },
+    #[error("this machine has {resource} {during}: {reason}")]
+    Exhausted { resource: Resource, during: &'static str, reason: ForeignText },
+    /// A panic of ours, caught: the other hosts go on.
+    #[error("kubemint has a bug, which struck while it worked on this host; what was done there is not known")]
+    Bug,
     #[error("no random bytes: {0}")]
     Entropy(#[from] crate::entropy::Error),
     #[error("{path:?} cannot be installed: {reason}")]
     PathUnusable { path: String, reason: &'static str },
     #[error("the host has no usable {tool}")]
-    ToolMissing { tool: String },
+    ToolMissing { tool: ForeignText },
     #[error(
         "the host's clock says {clock}, but the certificates to be installed hold from {} to {}",
         .validity.not_before, .validity.not_after
@@ -150,11 +135,6 @@ pub enum Error {
     /// What the last of several attempts came to; never nested.
     #[error("{last} (tried {attempts} times)")]
     Retried { attempts: u32, last: Box<Error> },
-}
-
-fn known_types(known: &[KnownEntry]) -> String {
-    let list: Vec<_> = known.iter().map(|k| format!("{} at {k}", k.key_type)).collect();
-    if list.is_empty() { String::new() } else { format!("; known is {}", list.join(", ")) }
 }
 
 fn joined(errors: &[FileError]) -> String {
@@ -191,6 +171,7 @@ impl Error {
             Self::KnownHostsUnreadable { .. } => "known_hosts_unreadable",
             Self::AuthFailed { .. } => "auth_failed",
             Self::KeyUnreadable { .. } => "key_unreadable",
+            Self::KeyOpenToOthers { .. } => "key_open_to_others",
             Self::KeyEncrypted { .. } => "key_encrypted",
             Self::JumpFailed { .. } => "jump_failed",
             Self::ForwardingRefused { .. } => "forwarding_refused",
@@ -203,8 +184,11 @@ impl Error {
             Self::ConnectionLost { .. } => "connection_lost",
             Self::TimedOut { .. } => "timed_out",
             Self::ProtocolGarbled { .. } => "protocol_garbled",
+            Self::HostExhausted { .. } => "host_resources",
             Self::CommandOutcomeUnknown { .. } => "command_outcome_unknown",
             Self::LocalShell { .. } => "local_shell_failed",
+            Self::Exhausted { resource, .. } => resource.code(),
+            Self::Bug => "unexpected",
             Self::Entropy(_) => "entropy_failed",
             Self::PathUnusable { .. } => "path_unusable",
             Self::ToolMissing { .. } => "tool_missing",
@@ -233,9 +217,11 @@ impl Error {
             // One that several hosts have refused: mistyped here.
             Self::AuthFailed { password: PasswordFate::Withheld, .. }
             | Self::BecomePassword { fate: PasswordFate::Withheld, .. } => RetryClass::Misconfigured,
-            Self::DnsBusy { .. } | Self::ConnectRefused { .. } | Self::UnreachableFromJump { .. } => {
-                RetryClass::Retryable
-            }
+            Self::DnsBusy { .. }
+            | Self::ConnectRefused { .. }
+            | Self::UnreachableFromJump { .. }
+            // Other hosts give back what they hold.
+            | Self::Exhausted { .. } => RetryClass::Retryable,
             Self::DnsFailed { .. }
             | Self::ConnectTimeout { .. }
             | Self::Unreachable { .. }
@@ -260,11 +246,14 @@ impl Error {
             | Self::ForwardingRefused { .. }
             | Self::ShellUnusable { .. }
             | Self::ProtocolGarbled { .. }
+            | Self::HostExhausted { .. }
             | Self::ToolMissing { .. }
             | Self::ClockOutsideValidity { .. }
+            | Self::Bug
             | Self::Files(_) => RetryClass::HostFault,
             Self::KnownHostsUnreadable { .. }
             | Self::KeyUnreadable { .. }
+            | Self::KeyOpenToOthers { .. }
             | Self::KeyEncrypted { .. }
             | Self::SshConfigFailed { .. }
             | Self::ProxyCommandUnsupported { .. }
@@ -288,7 +277,10 @@ impl Error {
             }
             Self::ConnectTimeout { .. } => "check that the host is up and that no firewall drops the connection".into(),
             Self::Unreachable { .. } => "check the network and the route to the host, then run again".into(),
-            Self::HandshakeFailed { .. } => "check that the port is an SSH server's, and its log on the host".into(),
+            Self::HandshakeFailed { .. } => "check that the port is an SSH server's, and its log on the host; if it says \
+                \"Not allowed at this time\", failed logins from this address are penalised there (PerSourcePenalties): \
+                fix the login, wait until the penalty ends, then run again"
+                .into(),
             Self::HostKeyUnknown { offered, .. } => format!(
                 "on the host's own console run `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` (or the file of \
                  the key type shown) and compare; if it is the same, add the line `{} ` + that .pub file's \
@@ -316,6 +308,9 @@ impl Error {
                  `passwd {user}`; then run again"
             ),
             Self::KeyUnreadable { .. } => "check [ssh] identity_files: an OpenSSH or PEM private key is wanted".into(),
+            Self::KeyOpenToOthers { path, .. } => {
+                format!("run `chmod 600 {}`, and make a new key if others may have read this one", path.display())
+            }
             Self::KeyEncrypted { path } => {
                 format!(
                     "load it into an agent, `ssh-add {}`, or give its passphrase: --ask-key-passphrase, \
@@ -357,11 +352,14 @@ impl Error {
             Self::ConnectionLost { .. } => "run again: what is done stays done, and leftovers are swept".into(),
             Self::TimedOut { .. } => "look at the host's load and disks, then run again".into(),
             Self::ProtocolGarbled { .. } => "log in by hand and run `sh -s </dev/null`: it should print nothing".into(),
+            Self::HostExhausted { .. } => super::file_error::HOST_RESOURCES_HINT.into(),
             Self::CommandOutcomeUnknown { .. } => {
                 "the command goes on without us, as long as it may take: look at the service on the host, then run again"
                     .into()
             }
             Self::LocalShell { .. } => "an `sh` must be in /bin or /usr/bin".into(),
+            Self::Exhausted { resource, .. } => resource.hint().into(),
+            Self::Bug => "please report it; `kubemint status` shows what the host holds".into(),
             Self::Entropy(_) => "this machine's random source must work before anything is installed".into(),
             Self::PathUnusable { .. } => {
                 "paths below root may hold letters, digits and . _ - + @ only; root may hold no control characters"

@@ -1,5 +1,6 @@
 //! What is wrong with one file of a host, as a value: a stable code for scripts, words and a cure for people.
 
+use crate::foreign::ForeignText;
 use std::fmt;
 
 /// What is wrong with one file or the directory it belongs in.
@@ -31,6 +32,22 @@ pub enum FileFault {
     MixedVersions,
     /// The inventory does not put it on the host.
     NotATarget,
+    /// It is larger than anything of ours, and a copy of it would be needed.
+    TooLarge,
+    /// Another file system is mounted on it, or on what should replace it.
+    TargetIsMountPoint,
+    /// A program of the host holds it in a way that does not let it be replaced.
+    TargetBusy,
+    /// A rename or link would lead to another file system, or to another quota project.
+    CrossDevice,
+    /// The host limits the size of the files that the login may write (RLIMIT_FSIZE).
+    FileSizeLimit,
+    /// The host lets the shell start no programs.
+    ExecForbidden,
+    /// The host has no more processes, memory or open files for the login.
+    HostResources,
+    /// The network file system has lost the file or its server.
+    StaleHandle,
 }
 
 /// One file that could not be installed or looked at.
@@ -39,9 +56,13 @@ pub struct FileError {
     /// Where the file, or the directory at fault, is on the host: a local host's root included.
     pub path: String,
     pub fault: FileFault,
-    /// What the host said, scrubbed; may be empty.
-    pub detail: String,
+    /// What the host said; may be empty.
+    pub detail: ForeignText,
 }
+
+/// Where a host has no more to give, whatever was to be done.
+pub(super) const HOST_RESOURCES_HINT: &str = "look at the host's load, memory (`free`) and limits (`ulimit -u`, `ulimit -n`, \
+    `ulimit -v` of the login, TasksMax= of its slice, fs.file-max), then run again";
 
 impl std::error::Error for FileError {}
 
@@ -67,6 +88,14 @@ impl fmt::Display for FileError {
             FileFault::PreviousUnusable => "has something else than a file where its kept version should be",
             FileFault::MixedVersions => "was exchanged with its kept version apart from the host's other files",
             FileFault::NotATarget => "is not a file that the inventory puts there",
+            FileFault::TooLarge => "is too large to be copied",
+            FileFault::TargetIsMountPoint => "is a mount point and cannot be replaced",
+            FileFault::TargetBusy => "cannot be replaced: it is in use",
+            FileFault::CrossDevice => "cannot be renamed or linked: it is on another file system",
+            FileFault::FileSizeLimit => "cannot be written: it exceeds the login's file size limit",
+            FileFault::ExecForbidden => "cannot be worked on: the shell may not start programs",
+            FileFault::HostResources => "cannot be worked on: the host is out of processes, memory or open files",
+            FileFault::StaleHandle => "cannot be worked on: its network file system has a stale handle",
         };
         write!(f, "{} {what}", self.path)?;
         if self.detail.is_empty() { Ok(()) } else { write!(f, " ({})", self.detail) }
@@ -97,6 +126,14 @@ impl FileError {
             FileFault::PreviousUnusable => "previous_unusable",
             FileFault::MixedVersions => "mixed_versions",
             FileFault::NotATarget => "not_a_target",
+            FileFault::TooLarge => "target_too_large",
+            FileFault::TargetIsMountPoint => "target_is_mount_point",
+            FileFault::TargetBusy => "target_busy",
+            FileFault::CrossDevice => "cross_device",
+            FileFault::FileSizeLimit => "file_size_limit",
+            FileFault::ExecForbidden => "exec_forbidden",
+            FileFault::HostResources => "host_resources",
+            FileFault::StaleHandle => "stale_file_handle",
         }
     }
 
@@ -117,7 +154,7 @@ impl FileError {
             FileFault::ParentNotDirectory => format!("look with `namei -l {path}`"),
             FileFault::ReadOnlyFilesystem => "remount it read-write, or set [distribute] directory elsewhere".into(),
             FileFault::DiskFull => {
-                "free space or inodes there (`df`, `df -i`), then run again; nothing was changed".into()
+                "free space or inodes there (`df`, `df -i`), then run again".into()
             }
             FileFault::PermissionDenied => "log in as root, or set become = \"sudo\"".into(),
             FileFault::Immutable => {
@@ -158,6 +195,32 @@ impl FileError {
             }
             FileFault::NotATarget => {
                 "the host's directory or roles in the inventory are not what they were in that run".into()
+            }
+            FileFault::TooLarge => {
+                format!("look at it with `ls -l {path}`; remove it, or move it out of the directory, then run again")
+            }
+            FileFault::TargetIsMountPoint => {
+                format!(
+                    "look with `findmnt {path}`; unmount it (`umount {path}`), or mount the directory above it instead of the \
+                     file, then run again"
+                )
+            }
+            FileFault::TargetBusy => format!("look for what uses it with `fuser -v {path}`, then run again"),
+            FileFault::CrossDevice => {
+                format!(
+                    "look with `findmnt {path}`: unmount a file that is mounted by itself (`umount {path}`); project quotas \
+                     (`lsattr -p {path}`) keep files of one directory apart, too: move the file away, then run again"
+                )
+            }
+            FileFault::FileSizeLimit => "raise the limit for the login on the host: `ulimit -f` in its shell's startup \
+                                         files, fsize in /etc/security/limits.conf, or LimitFSIZE= of the sshd unit"
+                .into(),
+            FileFault::ExecForbidden => "check sudo's NOEXEC tag and `Defaults noexec` for the login (`sudo -l`), and \
+                                         allow it with EXEC; other causes are a noexec mount and a security module"
+                .into(),
+            FileFault::HostResources => HOST_RESOURCES_HINT.into(),
+            FileFault::StaleHandle => {
+                format!("look with `findmnt -T {path}`; remount the network file system, then run again")
             }
             FileFault::WriteFailed | FileFault::DigestMismatch => {
                 "look at the host's disk and its kernel log, then run again".into()

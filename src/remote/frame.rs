@@ -2,10 +2,11 @@
 //! after it, and a reply that is not whole means the same whoever asked. The host is not trusted: nothing here may panic.
 
 use super::{
-    Error, Exit, Reply,
-    installer::{garbled, no_reply},
+    Error, Exit, Signal,
+    heard::Heard,
+    installer::{ended_early, no_reply},
 };
-use crate::{inventory::Host, secret::scrub};
+use crate::{foreign::ForeignText, inventory::Host};
 
 /// One line of a reply.
 pub(super) struct Line<'t> {
@@ -35,22 +36,27 @@ pub(super) enum Script {
 }
 
 /// A reply without our last word. `during`: what ran, as in "while the script ran".
-pub(super) fn cut_short(reply: &Reply, nonce: &str, host: &Host, script: Script, during: &'static str) -> Error {
+pub(super) fn cut_short(reply: &Heard<'_>, nonce: &str, host: &Host, script: Script, during: &'static str) -> Error {
     match (&reply.exit, script) {
         // A shell that was killed says nothing of itself, however early.
-        (Exit::Signal(signal), _) => {
-            Error::ConnectionLost { during, reason: format!("the remote shell was killed by signal {}", scrub(signal)) }
-        }
-        (Exit::Status(_), Script::Unseen) => no_reply(&String::from_utf8_lossy(&reply.output), &reply.exit, host),
-        (Exit::Status(_), Script::Begun) => garbled("it ends too early", reply, nonce),
+        (Exit::Signal(signal), _) => Error::ConnectionLost { during, reason: killed(*signal) },
+        (Exit::Status(_), Script::Unseen) => no_reply(&reply.text, &reply.exit, host),
+        (Exit::Status(_), Script::Begun) => ended_early(reply, nonce),
     }
+}
+
+pub(super) fn killed(signal: Signal) -> ForeignText {
+    ForeignText::name(format!("the remote shell was killed by {signal}"))
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use crate::{
         inventory::{Connection, Host, HostName, Privilege, Role, Roles, ServerUrl},
-        remote::{Exit, Reply},
+        remote::{
+            Exit,
+            heard::{Heard, tests::heard_of},
+        },
     };
 
     pub const NONCE: &str = "0f0f";
@@ -72,7 +78,7 @@ pub(super) mod tests {
     }
 
     /// `@` stands for the nonce.
-    pub fn reply(text: &str, exit: Exit) -> Reply {
-        Reply::new(text.replace('@', NONCE).into_bytes(), exit)
+    pub fn reply(text: &str, exit: Exit) -> Heard<'static> {
+        heard_of(&text.replace('@', NONCE), exit, NONCE, Vec::new())
     }
 }

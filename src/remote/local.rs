@@ -2,23 +2,28 @@
 //! that nothing of the caller's session changes what it does.
 
 use super::{
-    Deadlines, Error, Exit, Input, LARGEST_REPLY, Password, Peer, Remote, Reply, Script, lengthened,
+    Deadlines, Error, Exit, Input, LARGEST_REPLY, Password, Peer, Remote, Reply, Script, Signal as RemoteSignal,
+    lengthened, preamble,
     sudo::{Dialogue, Step},
 };
 use crate::{
+    foreign::ForeignText,
     inventory::{Host, Privilege},
     secret::{ExposeSecret, Secret},
 };
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
     borrow::Cow,
-    io::{Read, Write, pipe},
+    io::{self, Read, Write, pipe},
     os::unix::process::{CommandExt, ExitStatusExt},
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel},
     thread,
     time::{Duration, Instant},
 };
+
+/// Enough for the threads that read and write, which hold a buffer.
+const STACK_BYTES: usize = 128 * 1024;
 
 /// Runs scripts on this machine.
 #[derive(Debug, Clone)]
@@ -53,10 +58,10 @@ impl LocalRemote {
         Self { sudo_password: password, ..self }
     }
 
-    fn dialogue(&self, host: &Host) -> Option<Dialogue<'_>> {
-        let password = self.sudo_password.as_ref().filter(|_| host.privilege == Privilege::Sudo)?;
+    fn dialogue(&self, host: &Host) -> Result<Option<Dialogue<'_>>, Error> {
+        let password = self.sudo_password.as_ref().filter(|_| host.privilege == Privilege::Sudo);
         // sudo asks for the password of the one who calls it.
-        Some(Dialogue::new(password, "the user", self.deadlines.idle))
+        password.map(|password| Dialogue::new(password, "the user", self.deadlines.idle)).transpose()
     }
 
     /// The program and its arguments.
@@ -71,8 +76,8 @@ impl LocalRemote {
         }
     }
 
-    fn spawn(words: &[Cow<'_, str>], output: std::io::PipeWriter) -> std::io::Result<Child> {
-        let (program, arguments) = words.split_first().ok_or(std::io::ErrorKind::NotFound)?;
+    fn spawn(words: &[Cow<'_, str>], output: io::PipeWriter) -> io::Result<Child> {
+        let (program, arguments) = words.split_first().ok_or(io::ErrorKind::NotFound)?;
         let errors = output.try_clone()?;
         Command::new(&**program)
             .args(arguments.iter().map(|word| &**word))
@@ -94,41 +99,71 @@ impl Remote for LocalRemote {
     }
 
     fn run_script(&self, host: &Host, script: &Script<'_>) -> Result<Reply, Error> {
-        let failed = |e: std::io::Error| Error::LocalShell { reason: e.to_string() };
+        let failed = |e: io::Error| {
+            let exhausted = Error::exhausted(&e, "to start a shell with");
+            exhausted.unwrap_or_else(|| Error::LocalShell { reason: ForeignText::message(&e.to_string()) })
+        };
         let end = Instant::now() + self.deadlines.host;
         let input = script(&Peer { host_key: None, end })?;
-        let sudo = self.dialogue(host);
+        let sudo = self.dialogue(host)?;
         let (mut reader, writer) = pipe().map_err(failed)?;
-        let mut child = Self::spawn(&self.words(host, sudo.as_ref()), writer).map_err(failed)?;
+        // Threads of their own: after a deadline nobody waits for a root process that we may not kill. And before the
+        // process: where there are no more threads, nothing was begun.
+        let stdin = Writer::start().map_err(failed)?;
         let (send, chunks) = sync_channel(16);
-        // Threads of their own: after a deadline nobody waits for a root process that we may not kill.
-        let stdin = child.stdin.take().map(write_behind);
-        thread::spawn(move || {
+        spawn_thread("local-reader", move || {
             let mut buffer = [0; 16 * 1024];
             while let Ok(n @ 1..) = reader.read(&mut buffer) {
                 if send.send(buffer[..n].to_vec()).is_err() {
                     break;
                 }
             }
-        });
+        })
+        .map_err(failed)?;
+        let mut child = Self::spawn(&self.words(host, sudo.as_ref()), writer).map_err(failed)?;
+        let stdin = child.stdin.take().map(|input| stdin.write_to(input));
         match self.converse(stdin, &chunks, end, sudo, &input) {
             Ok((output, passwords)) => {
                 Ok(Reply { output, exit: exit_of(child.wait().map_err(failed)?), attempts: 1, passwords })
             }
             Err(error) => {
                 kill_group(&child);
-                thread::spawn(move || child.wait());
+                // Without a thread it is left to the system, once this process ends.
+                let _ = spawn_thread("local-reaper", move || drop(child.wait()));
                 Err(error)
             }
         }
     }
 }
 
-/// What is sent here is written by a thread of its own; the input ends when the sender is dropped.
-fn write_behind(mut stdin: ChildStdin) -> Sender<Secret> {
-    let (send, receive) = channel::<Secret>();
-    thread::spawn(move || receive.iter().try_for_each(|text| stdin.write_all(text.expose_secret().as_bytes())));
-    send
+/// A thread that writes to a process that is still to be started.
+struct Writer {
+    input: Sender<ChildStdin>,
+    texts: Sender<Secret>,
+}
+
+impl Writer {
+    fn start() -> io::Result<Self> {
+        let (input, coming) = channel::<ChildStdin>();
+        let (texts, receive) = channel::<Secret>();
+        spawn_thread("local-writer", move || {
+            if let Ok(mut stdin) = coming.recv() {
+                let _ = receive.iter().try_for_each(|text| stdin.write_all(text.expose_secret().as_bytes()));
+            }
+        })?;
+        Ok(Self { input, texts })
+    }
+
+    /// What is sent to the result is written there; the input ends when it is dropped.
+    fn write_to(self, stdin: ChildStdin) -> Sender<Secret> {
+        let _ = self.input.send(stdin);
+        self.texts
+    }
+}
+
+/// An error where there are no more threads, which `thread::spawn` would panic for.
+fn spawn_thread(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(work).map(drop)
 }
 
 impl LocalRemote {
@@ -163,12 +198,15 @@ impl LocalRemote {
             }
             output = sudo.into_said();
         }
+        input.sent.set();
+        let left = end.saturating_duration_since(Instant::now()).min(self.deadlines.idle);
+        say(Secret::from(preamble::lead(left)));
         input.parts().for_each(|part| say(Secret::from(part)));
         drop(stdin);
         while let Some(chunk) = self.next_chunk(chunks, end)? {
             output.extend(chunk);
             if output.len() > LARGEST_REPLY {
-                return Err(Error::ProtocolGarbled { reason: "it is too long".into(), said: String::new() });
+                return Err(Error::ProtocolGarbled { reason: "it is too long", said: ForeignText::default() });
             }
         }
         Ok((output, passwords))
@@ -198,14 +236,12 @@ fn timed_out(left: Duration, deadlines: Deadlines) -> Error {
     } else {
         format!("nothing heard for {} s", deadlines.idle.as_secs())
     };
-    Error::TimedOut { during: "while the script ran", reason }
+    Error::TimedOut { during: "while the script ran", reason: ForeignText::name(reason) }
 }
 
 fn exit_of(status: ExitStatus) -> Exit {
     match (status.code(), status.signal()) {
         (Some(code), _) => Exit::Status(code),
-        (None, Some(9)) => Exit::Signal("KILL".to_owned()),
-        (None, Some(15)) => Exit::Signal("TERM".to_owned()),
-        (None, signal) => Exit::Signal(signal.unwrap_or_default().to_string()),
+        (None, signal) => Exit::Signal(signal.map_or(RemoteSignal::Unknown, RemoteSignal::numbered)),
     }
 }

@@ -5,31 +5,46 @@
 
 mod dispatch;
 mod error;
+mod error_words;
+mod exhausted;
 mod file_error;
 mod frame;
+mod heard;
 pub mod installer;
+mod key_evidence;
 pub mod kubelet;
 pub mod local;
 mod password;
+mod preamble;
+mod redact;
 pub mod service;
+mod signal;
 pub mod ssh;
 mod sudo;
 mod untouched;
 
 pub use dispatch::HostRemote;
-pub use error::{Error, KnownEntry, OfferedKey, RetryClass};
+pub use error::{Error, RetryClass};
+pub use exhausted::Resource;
 pub use file_error::{FileError, FileFault};
+pub use key_evidence::{KnownEntry, OfferedKey};
 pub use local::LocalRemote;
 pub use password::{Password, PasswordFate};
+pub use signal::Signal;
 pub use ssh::{SshConfig, SshRemote, UnlockError};
+pub use untouched::{Effect, Failure, Sent};
 
 pub use crate::inventory::Deadlines;
 
 use crate::{
+    bundle::HostFile,
     inventory::{Host, Privilege},
     secret::{ExposeSecret, Secret},
 };
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 /// Runs the fixed shell command on a host.
 pub trait Remote: Send + Sync {
@@ -50,6 +65,13 @@ pub trait Remote: Send + Sync {
         let _ = time;
         self.run_script(host, script)
     }
+
+    /// The files that `host` may have been sent before, in this run or another: it may repeat their secrets at any time.
+    /// Called only when something it said must be judged.
+    fn sent_to(&self, host: &Host) -> Vec<HostFile> {
+        let _ = host;
+        Vec::new()
+    }
 }
 
 /// How long a script that says something every five seconds may be silent.
@@ -69,9 +91,17 @@ pub type Script<'a> = dyn Fn(&Peer) -> Result<Input, Error> + 'a;
 pub struct Input {
     pub common: [&'static str; 2],
     pub rest: Secret,
+    /// Set by whoever sends it.
+    pub sent: Sent,
 }
 
 impl Input {
+    /// With nobody to hear whether it was sent.
+    #[must_use]
+    pub fn new(common: [&'static str; 2], rest: Secret) -> Self {
+        Self { common, rest, sent: Sent::default() }
+    }
+
     /// In the order in which they are sent.
     pub fn parts(&self) -> impl Iterator<Item = &str> {
         let parts = self.common.into_iter().chain([self.rest.expose_secret()]);
@@ -88,7 +118,7 @@ pub struct Peer {
     pub end: Instant,
 }
 
-/// What a script wrote and how it ended.
+/// What a script wrote and how it ended: bytes of which nothing is safe to show. Parsers read what `heard` makes of it.
 #[derive(Debug)]
 pub struct Reply {
     /// Standard output and standard error, in the order they came.
@@ -112,8 +142,17 @@ impl Reply {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Exit {
     Status(i32),
-    /// The signal's name without `SIG`.
-    Signal(String),
+    Signal(Signal),
+}
+
+/// As in "the shell ended: exit status 1".
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "exit status {status}"),
+            Self::Signal(signal) => write!(f, "killed by {signal}"),
+        }
+    }
 }
 
 /// More output than this from one host, in bytes, is no reply to our script: four files and 50 rows make some 20 kB.

@@ -9,7 +9,11 @@ use super::{
     Error, LARGEST_REPLY, Password, PasswordFate, SHELL_WORKS,
     password::{Attempt, Denied},
 };
-use crate::secret::{ExposeSecret, Secret, scrub};
+use crate::{
+    entropy::{OsEntropy, random_bytes},
+    foreign::{ForeignText, Pieces},
+    secret::{ExposeSecret, Secret},
+};
 use std::time::Duration;
 
 /// One host's sudo.
@@ -36,9 +40,12 @@ pub(super) enum Step {
 
 impl<'p> Dialogue<'p> {
     /// `limit`: how long to wait for other hosts that try the password first.
-    pub fn new(password: &'p Password, user: &str, limit: Duration) -> Self {
-        let nonce = format!("{:032x}", rand::random::<u128>());
-        Self { nonce, user: user.to_owned(), password, limit, attempt: None, said: Vec::new() }
+    ///
+    /// # Errors
+    /// [`Error::Entropy`].
+    pub fn new(password: &'p Password, user: &str, limit: Duration) -> Result<Self, Error> {
+        let nonce = format!("{:032x}", u128::from_be_bytes(random_bytes(&OsEntropy)?));
+        Ok(Self { nonce, user: user.to_owned(), password, limit, attempt: None, said: Vec::new() })
     }
 
     /// For a login shell: in single quotes stands nothing that any of them reads otherwise, and `exec` is for the `sh`
@@ -66,7 +73,7 @@ impl<'p> Dialogue<'p> {
     pub fn take(&mut self, output: &[u8]) -> Step {
         self.said.extend_from_slice(output);
         if self.said.len() > LARGEST_REPLY {
-            return Step::Stop(Error::ProtocolGarbled { reason: "it is too long".into(), said: String::new() });
+            return Step::Stop(Error::ProtocolGarbled { reason: "it is too long", said: ForeignText::default() });
         }
         let text = String::from_utf8_lossy(&self.said);
         if text.contains(&format!("{}-root\n", self.nonce)) || text.contains(&format!("{}-root\r", self.nonce)) {
@@ -89,11 +96,11 @@ impl<'p> Dialogue<'p> {
                 Err(Denied::Withheld) => Step::Stop(self.failed(PasswordFate::Withheld, None)),
                 Err(Denied::Undecided) => Step::Stop(Error::TimedOut {
                     during: "while sudo asked for a password",
-                    reason: "other hosts have not said whether it is right".to_owned(),
+                    reason: "other hosts have not said whether it is right".into(),
                 }),
             },
             ([.., whose], _) => {
-                let whose = Some(scrub(whose)).filter(|name| *name != self.user && *name != "%p");
+                let whose = Some(ForeignText::message(whose)).filter(|name| **name != self.user && *name != "%p");
                 self.attempt.take().into_iter().for_each(Attempt::refused);
                 Step::Stop(self.failed(PasswordFate::Refused, whose))
             }
@@ -107,7 +114,7 @@ impl<'p> Dialogue<'p> {
         parts.filter_map(|part| Some(part.split_once(':')?.0.to_owned())).collect()
     }
 
-    fn failed(&self, fate: PasswordFate, of: Option<String>) -> Error {
+    fn failed(&self, fate: PasswordFate, of: Option<ForeignText>) -> Error {
         Error::BecomePassword { user: self.user.clone(), fate, of }
     }
 
@@ -122,15 +129,22 @@ impl<'p> Dialogue<'p> {
         shown.replace(&format!("{}-root", self.nonce), "").into_bytes()
     }
 
+    fn repeats_password(&self, words: &str) -> bool {
+        let secret = self.password.secret();
+        let pieces = || Pieces::of([secret.clone()]);
+        words.contains(secret.expose_secret()) || pieces().stand_in(words.as_bytes())
+    }
+
     /// What silence means: sudo waits for the answer to a question that is not ours, or the host hangs.
     pub fn silence(&self, silence: Error) -> Error {
         let text = String::from_utf8_lossy(&self.said);
         let words = text.rsplit('\n').next().unwrap_or_default().trim();
         let is_ours = words.contains(&self.nonce) || words.contains(SHELL_WORKS);
-        if words.is_empty() || is_ours || words.contains(self.password.secret().expose_secret()) {
+        if words.is_empty() || is_ours || self.repeats_password(words) {
             return silence;
         }
-        Error::BecomeFailed { user: self.user.clone(), said: format!("it asks something else: {}", scrub(words)) }
+        let said = ForeignText::name(format!("it asks something else: {}", ForeignText::message(words)));
+        Error::BecomeFailed { user: self.user.clone(), said }
     }
 }
 
@@ -145,7 +159,7 @@ mod tests {
     }
 
     fn dialogue(password: &Password) -> Dialogue<'_> {
-        Dialogue { nonce: "N".into(), ..Dialogue::new(password, "ops", NOBODY_WAITS) }
+        Dialogue { nonce: "N".into(), ..Dialogue::new(password, "ops", NOBODY_WAITS).unwrap() }
     }
 
     #[test]

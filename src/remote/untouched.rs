@@ -1,78 +1,79 @@
-//! After which errors it is known that nothing was changed on the host. Of all others it is not: a connection that was lost
-//! may have been lost after the renames. No wildcard here: a new error has to say which it is.
+//! What is known of a host on which something failed: it is as it was, or nobody can say.
+//!
+//! It follows from how far the work got, never from the kind of error: before the script is sent nothing can have been changed;
+//! after that only the script's own last word tells. A reply that does not come, or comes without that word, tells nothing.
 
-use super::{Error, FileError, FileFault};
+use super::Error;
+use std::{cell::Cell, fmt, ops::Deref, rc::Rc};
 
-impl Error {
-    /// Whether the host is as it was before.
+/// What a failed piece of work has left on a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Every byte, mode and kept version is as before.
+    Untouched,
+    /// Something was changed, or may have been.
+    Unknown,
+}
+
+/// Why a host was not worked on to the end, and what is known of it then.
+#[derive(Debug)]
+pub struct Failure {
+    pub error: Error,
+    pub effect: Effect,
+}
+
+impl Failure {
+    /// Of work that changed nothing yet.
+    pub(in crate::remote) fn untouched(error: Error) -> Self {
+        Self { error, effect: Effect::Untouched }
+    }
+
     #[must_use]
-    pub fn leaves_host_untouched(&self) -> bool {
-        match self {
-            Self::Retried { last, .. } => last.leaves_host_untouched(),
-            Self::Files(files) => files.iter().all(FileError::leaves_host_untouched),
-            Self::ConnectionLost { .. }
-            | Self::TimedOut { .. }
-            | Self::ProtocolGarbled { .. }
-            | Self::CommandOutcomeUnknown { .. } => false,
-            Self::DnsFailed { .. }
-            | Self::DnsBusy { .. }
-            | Self::ConnectRefused { .. }
-            | Self::ConnectTimeout { .. }
-            | Self::Unreachable { .. }
-            | Self::HandshakeFailed { .. }
-            | Self::HostKeyUnknown { .. }
-            | Self::HostKeyChanged { .. }
-            | Self::HostKeyRevoked { .. }
-            | Self::HostCaUnsupported { .. }
-            | Self::KnownHostsUnreadable { .. }
-            | Self::AuthFailed { .. }
-            | Self::PasswordExpired { .. }
-            | Self::KeyUnreadable { .. }
-            | Self::KeyEncrypted { .. }
-            | Self::JumpFailed { .. }
-            | Self::ForwardingRefused { .. }
-            | Self::UnreachableFromJump { .. }
-            | Self::SshConfigFailed { .. }
-            | Self::ProxyCommandUnsupported { .. }
-            | Self::BecomeFailed { .. }
-            | Self::BecomePassword { .. }
-            | Self::ShellUnusable { .. }
-            | Self::LocalShell { .. }
-            | Self::Entropy(_)
-            | Self::PathUnusable { .. }
-            | Self::ToolMissing { .. }
-            | Self::ClockOutsideValidity { .. }
-            | Self::SameMachine { .. }
-            | Self::WaitedForTwin { .. } => true,
-        }
+    pub fn is_untouched(&self) -> bool {
+        self.effect == Effect::Untouched
     }
 }
 
-impl FileError {
-    /// Whether this was found before anything was changed: a refusal, and not a step that failed.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
+impl Deref for Failure {
+    type Target = Error;
+
+    fn deref(&self) -> &Error {
+        &self.error
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        failure.error
+    }
+}
+
+/// Whether a script has left for its host. Clones tell the same.
+#[derive(Debug, Clone, Default)]
+pub struct Sent(Rc<Cell<bool>>);
+
+impl Sent {
+    /// Before the first byte goes out.
+    pub(in crate::remote) fn set(&self) {
+        self.0.set(true);
+    }
+
+    /// What an error on the way means for the host.
     #[must_use]
-    pub const fn leaves_host_untouched(&self) -> bool {
-        match self.fault {
-            FileFault::DiskFull
-            | FileFault::PermissionDenied
-            | FileFault::Immutable
-            | FileFault::WriteFailed
-            | FileFault::DigestMismatch
-            | FileFault::AttributesNotSet => false,
-            FileFault::TargetIsSymlink
-            | FileFault::TargetIsDirectory
-            | FileFault::TargetIsSpecial
-            | FileFault::ParentUnsafe
-            | FileFault::ParentNotDirectory
-            | FileFault::ReadOnlyFilesystem
-            | FileFault::OtherAuthority
-            | FileFault::ForeignRows
-            | FileFault::ChangedSince
-            | FileFault::NothingToRestore
-            | FileFault::PreviousUnusable
-            | FileFault::MixedVersions
-            | FileFault::NotATarget => true,
-        }
+    pub fn effect(&self) -> Effect {
+        if self.0.get() { Effect::Unknown } else { Effect::Untouched }
     }
 }
 
@@ -80,19 +81,12 @@ impl FileError {
 mod tests {
     use super::*;
 
-    fn file(fault: FileFault) -> FileError {
-        FileError { path: "/x".into(), fault, detail: String::new() }
-    }
-
     #[test]
-    fn a_step_that_failed_among_refusals_and_a_line_that_broke_leave_it_open() {
-        let refused = || file(FileFault::TargetIsSymlink);
-        assert!(Error::Files(vec![refused(), file(FileFault::ParentUnsafe)]).leaves_host_untouched());
-        assert!(!Error::Files(vec![refused(), file(FileFault::DiskFull)]).leaves_host_untouched());
-        let lost = || Error::ConnectionLost { during: "while the script ran", reason: "reset".into() };
-        let refusal = Error::ConnectRefused { endpoint: "x:22".into() };
-        assert!(!Error::Retried { attempts: 2, last: Box::new(lost()) }.leaves_host_untouched());
-        assert!(Error::Retried { attempts: 2, last: Box::new(refusal) }.leaves_host_untouched());
-        assert!(!lost().leaves_host_untouched());
+    fn what_was_not_sent_changed_nothing_and_what_was_may_have() {
+        let sent = Sent::default();
+        let seen_elsewhere = sent.clone();
+        assert_eq!(sent.effect(), Effect::Untouched);
+        seen_elsewhere.set();
+        assert_eq!(sent.effect(), Effect::Unknown);
     }
 }

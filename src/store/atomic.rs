@@ -56,7 +56,7 @@ pub(super) fn write_file(path: &Path, content: &[u8]) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::Exists`]; [`Error::Io`].
-pub fn write_new_file(path: &Path, content: &[u8], mode: u32) -> Result<(), Error> {
+pub(super) fn write_new_file(path: &Path, content: &[u8], mode: u32) -> Result<(), Error> {
     // Looked at first, so that a refusal leaves no trace; persist_noclobber decides.
     if path.symlink_metadata().is_ok() {
         return Err(Error::Exists { path: path.to_owned() });
@@ -76,7 +76,7 @@ pub fn write_new_file(path: &Path, content: &[u8], mode: u32) -> Result<(), Erro
 ///
 /// # Errors
 /// [`Error::Io`]; the file is as it was then.
-pub fn replace_public_file(path: &Path, content: &[u8]) -> Result<(), Error> {
+pub(super) fn replace_public_file(path: &Path, content: &[u8]) -> Result<(), Error> {
     let temp = write_temp(path, content)?;
     let opened = temp.as_file().set_permissions(fs::Permissions::from_mode(0o644));
     opened.map_err(|e| Error::io("set the mode of", path, e))?;
@@ -88,7 +88,7 @@ pub fn replace_public_file(path: &Path, content: &[u8]) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::Io`] with what stands in the way.
-pub fn check_writable(path: &Path) -> Result<(), Error> {
+pub(super) fn check_writable(path: &Path) -> Result<(), Error> {
     if path.is_dir() {
         return Err(Error::io("write", path, io::ErrorKind::IsADirectory.into()));
     }

@@ -37,6 +37,8 @@ pub enum Error {
     AmbiguousRun { wanted: String, found: Vec<String> },
     #[error("{} cannot be read as the record of a run: {what}", path.display())]
     RunDamaged { path: PathBuf, what: String },
+    #[error("{} is a symbolic link that another user could have made", path.display())]
+    ForeignLink { path: PathBuf },
     #[error("{} exists already", path.display())]
     Exists { path: PathBuf },
     #[error("cannot read {}: {fault}", path.display())]
@@ -44,6 +46,8 @@ pub enum Error {
     #[error("cannot {action} {}: {source}", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
 }
+
+const FREE_SPACE: &str = "free space on that file system";
 
 impl Error {
     pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
@@ -68,18 +72,32 @@ impl Error {
             Self::RunDamaged { .. } => {
                 "the other runs and the credentials are not concerned; `kubemint status` shows what hosts hold".into()
             }
+            Self::ForeignLink { .. } => "name the file that it leads to, or one in a directory of your own".into(),
             Self::Exists { .. } => "choose another name, or move the file away first".into(),
             Self::Unfit { fault: Unfit::NotUtf8 { .. }, .. } => "save the file as UTF-8".into(),
             Self::Unfit { .. } => "check that the path names the file you mean".into(),
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    "free space on that file system; no host was changed".into()
+                    format!("{FREE_SPACE}; no host was changed")
                 }
                 io::ErrorKind::PermissionDenied => "check owner and mode of the path".into(),
                 io::ErrorKind::ReadOnlyFilesystem => "choose a writable --state-dir".into(),
                 io::ErrorKind::NotFound => "check the path".into(),
+                io::ErrorKind::FileTooLarge => "raise the file-size limit (`ulimit -f`)".into(),
                 _ => "see the system's message above".into(),
             },
+        }
+    }
+    /// The same, in the middle of a run: hosts may have been changed.
+    #[must_use]
+    pub fn hint_midway(&self) -> String {
+        match self {
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FREE_SPACE.into(),
+                io::ErrorKind::ReadOnlyFilesystem => "find out why that file system is read-only now".into(),
+                _ => self.hint(),
+            },
+            _ => self.hint(),
         }
     }
 }

@@ -1,8 +1,13 @@
 //! Reading files that others wrote: bounded, and treated as secret until known otherwise.
 
 use super::{Error, Unfit};
-use crate::secret::Secret;
-use std::{fs, io::Read, path::Path};
+use crate::{inherited::Descriptor, secret::Secret};
+use rustix::fs::{Mode, OFlags};
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::Path,
+};
 use zeroize::Zeroizing;
 
 /// Reads a UTF-8 text file of at most `cap` bytes that may hold a secret.
@@ -26,31 +31,45 @@ pub fn read_text(path: &Path, cap: u64) -> Result<String, Error> {
     })
 }
 
-/// Reads a file of at most `cap` bytes.
+/// Reads a file of at most `cap` bytes. A descriptor that the caller opened, such as /dev/stdin or /proc/self/fd/3, may be
+/// of any kind; it is read once, and every later call for it returns the same.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Unfit`]: not a regular file, or larger than `cap`.
 pub fn read_bytes(path: &Path, cap: u64) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let fail = |e| Error::io("read", path, e);
-    // Looked at before it is opened: opening a FIFO would wait for a writer.
-    let meta = fs::metadata(path).map_err(fail)?;
-    if !meta.is_file() {
-        return Err(unfit(path, if meta.is_dir() { Unfit::Directory } else { Unfit::Special }));
+    if let Some(descriptor) = Descriptor::of_path(path) {
+        return read_descriptor(descriptor, path, cap);
     }
-    read_stream(fs::File::open(path).map_err(fail)?, path, cap)
+    let fail = |e| Error::io("read", path, e);
+    let check = |meta: &fs::Metadata| match meta.is_file() {
+        true => Ok(()),
+        false => Err(unfit(path, if meta.is_dir() { Unfit::Directory } else { Unfit::Special })),
+    };
+    // Before it is opened, because opening may already do something to a device; after, because it may be another now.
+    check(&fs::metadata(path).map_err(fail)?)?;
+    // Opening a FIFO would wait for a writer.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|e| fail(e.into()))?);
+    check(&file.metadata().map_err(fail)?)?;
+    let mut bytes = Zeroizing::new(Vec::new());
+    file.take(cap + 1).read_to_end(&mut bytes).map_err(fail)?;
+    if bytes.len() as u64 > cap { Err(too_large(path, cap)) } else { Ok(bytes) }
 }
 
-/// Reads a stream of at most `cap` bytes to its end; `name` is what errors call it.
+/// Reads a descriptor of at most `cap` bytes to its end, once; `name` is what errors call it.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Unfit`]: larger than `cap`.
-pub fn read_stream(stream: impl Read, name: &Path, cap: u64) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let mut bytes = Zeroizing::new(Vec::new());
-    stream.take(cap + 1).read_to_end(&mut bytes).map_err(|e| Error::io("read", name, e))?;
-    if bytes.len() as u64 > cap {
-        return Err(unfit(name, Unfit::TooLarge { mebibytes: cap >> 20 }));
+pub fn read_descriptor(descriptor: Descriptor, name: &Path, cap: u64) -> Result<Zeroizing<Vec<u8>>, Error> {
+    match descriptor.read_once(cap) {
+        Ok(content) => Ok(Zeroizing::clone(&content)),
+        Err(e) if e.kind() == io::ErrorKind::FileTooLarge => Err(too_large(name, cap)),
+        Err(e) => Err(Error::io("read", name, e)),
     }
-    Ok(bytes)
+}
+
+fn too_large(path: &Path, cap: u64) -> Error {
+    unfit(path, Unfit::TooLarge { mebibytes: cap >> 20 })
 }
 
 fn unfit(path: &Path, fault: Unfit) -> Error {

@@ -3,16 +3,18 @@
 //!
 //! The same trust as for credentials: a directory or file of another user, or that others may write, is refused.
 
-use super::{Error, Journal, RunId, runs, trust};
+use super::{Error, Journal, RunId, journal, runs, trust};
 use std::{
     fs::{self, TryLockError},
-    io::{ErrorKind, Read},
+    io::{ErrorKind, Read, Seek, SeekFrom},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
 /// More than the journal of 100,000 hosts.
 const LARGEST_RECORD: u64 = 512 << 20;
+/// More than the line has that ends a run.
+const LONGEST_LAST: u64 = 512;
 
 /// A directory of runs; it need not exist yet.
 #[derive(Debug, Clone)]
@@ -23,7 +25,8 @@ pub struct Runs {
 /// What a run left.
 #[derive(Debug)]
 pub struct RunRecord {
-    /// The lines of its journal that are whole. A last one that is not is left out: the run died, or is writing it now.
+    /// The lines of its journal that are whole. A last one that is not is left out: the run died, or is writing it now. So
+    /// is what a write left that failed.
     pub journal: Vec<String>,
     pub report: Option<String>,
     /// Its process lives and holds the journal.
@@ -55,12 +58,16 @@ impl Runs {
         let make = |dir: &Path| fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
         make(&self.dir).map_err(|e| Error::io("make", &self.dir, e))?;
         trust::believe_directory(&self.dir)?;
+        // One after the other draws its number. Where a directory cannot be locked, two may draw the same at once.
+        let turn = fs::File::open(&self.dir).map_err(|e| Error::io("open", &self.dir, e))?;
+        let _ = turn.lock();
+        let number = runs::next_number(&self.dir)?;
         let dir = self.path(&id);
         make(&dir).map_err(|e| Error::io("make", &dir, e))?;
-        Journal::create(id, &dir)
+        Journal::create(id, number, &dir).inspect_err(|_| journal::discard(&dir))
     }
 
-    /// Every run, oldest first.
+    /// Every run, in the order of their numbers. Those of versions that gave none come first, by what their clocks said.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Untrusted`].
@@ -68,10 +75,34 @@ impl Runs {
         trust::believe_directory(&self.dir)?;
         let runs = runs::entries(&self.dir)?.into_iter().filter(|path| path.join(runs::JOURNAL).is_file());
         let mut runs: Vec<_> = runs
-            .filter_map(|path| Some((runs::started(&path), RunId::of_directory(path.file_name()?.to_str()?))))
+            .filter_map(|path| {
+                let id = RunId::of_directory(path.file_name()?.to_str()?);
+                // The time orders shards that drew the same number at once.
+                Some((runs::number(&path), runs::started(&path), id))
+            })
             .collect();
         runs.sort();
-        Ok(runs.into_iter().map(|(_, id)| id).collect())
+        Ok(runs.into_iter().map(|(.., id)| id).collect())
+    }
+
+    /// The run's place in the order; `None`: an earlier version made it.
+    #[must_use]
+    pub fn number(&self, id: &RunId) -> Option<u64> {
+        runs::number(&self.path(id))
+    }
+
+    /// The last line of the run's journal, if it is whole and not a long one.
+    #[must_use]
+    pub fn last_line(&self, id: &RunId) -> Option<String> {
+        let path = self.path(id).join(runs::JOURNAL);
+        let mut file = trust::open_file(&path, fs::OpenOptions::new().read(true)).ok()?;
+        let length = file.metadata().ok()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(LONGEST_LAST))).ok()?;
+        let mut end = Vec::new();
+        file.take(LONGEST_LAST).read_to_end(&mut end).ok()?;
+        let text = String::from_utf8_lossy(&end);
+        let (_, line) = text.strip_suffix('\n')?.rsplit_once('\n')?;
+        Some(line.to_owned())
     }
 
     /// The run that `wanted` names: its id, the beginning of it that no other has, or `last`.
@@ -128,7 +159,8 @@ pub fn read_record(dir: &Path) -> Result<RunRecord, Error> {
         Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => None,
         opened => Some(read_text(&mut opened?, &path)?),
     };
-    Ok(RunRecord { journal: journal.lines().map(str::to_owned).collect(), report, is_under_way })
+    let lines = journal.lines().filter(|line| !line.ends_with(journal::CANCELLED));
+    Ok(RunRecord { journal: lines.map(str::to_owned).collect(), report, is_under_way })
 }
 
 fn read_text(file: &mut fs::File, path: &Path) -> Result<String, Error> {

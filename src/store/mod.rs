@@ -9,25 +9,30 @@ mod error;
 mod extra;
 mod file;
 mod input;
+mod journal;
 mod kept_runs;
 mod lock;
+mod output_file;
 mod runs;
 mod snapshot;
 mod space;
 mod state;
+mod steering;
 mod trust;
 
-pub use atomic::{check_writable, replace_public_file, write_new_file};
 pub use error::{Error, Unfit};
 pub use extra::ExtraFile;
 pub use file::StoredFile;
-pub use input::{read_bytes, read_capped, read_stream, read_text};
+pub use input::{read_bytes, read_capped, read_descriptor, read_text};
+pub use journal::Journal;
 pub use kept_runs::{RunRecord, Runs, read_record};
 pub use lock::Lock;
-pub use runs::{Journal, RunId};
-pub use snapshot::Snapshot;
+pub use output_file::{Existing, OutputFile, Stream};
+pub use runs::RunId;
+pub use snapshot::{Snapshot, Stamp};
 pub use space::Space;
 pub use state::{CaOrigin, CaRecord, CertificateRecord, RowRecord, State, TokenRecord};
+pub use steering::{Exposed, TrustedUsers};
 pub use trust::{Distrust, mode_open_to_others};
 
 use atomic::StagedFile;
@@ -132,6 +137,13 @@ impl Store {
     #[must_use]
     pub fn is_in_use(&self) -> bool {
         Lock::is_held(&self.dir)
+    }
+
+    /// Changes whenever a run writes state.json; `None` while there is none.
+    #[must_use]
+    pub fn stamp(&self) -> Option<Stamp> {
+        let meta = fs::symlink_metadata(self.dir.join(state::FILE_NAME)).ok()?;
+        Some(Stamp { inode: meta.ino(), changed: (meta.ctime(), meta.ctime_nsec()) })
     }
 
     /// Reads state.json and every file it names, and holds the one against the other. While another process is writing

@@ -1,24 +1,23 @@
-//! runs/<run-id>/: one directory per run that touched hosts, with the journal as it happened and the report at its end.
-//! A journal line is written before the step it announces is believed done by anyone; it holds no secret.
+//! runs/<run-id>/: one directory per run that touched hosts, with its number, the journal as it happened and the report at
+//! its end. A journal line is written before the step it announces is believed done by anyone; it holds no secret.
+//!
+//! The numbers order the runs of a directory, whatever clocks said. Runs of versions that gave none are the earliest.
 
-use super::{Error, atomic, trust};
+use super::{Error, trust};
 use crate::entropy::{self, Entropy, random_bytes};
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
 use std::{
     fs, io,
-    io::{Read, Write},
-    os::unix::fs::OpenOptionsExt,
+    io::Read,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
 };
 
 pub(super) const DIRECTORY: &str = "runs";
 pub(super) const JOURNAL: &str = "journal.jsonl";
 pub(super) const REPORT: &str = "report.json";
+pub(super) const NUMBER: &str = "number";
 
-/// A run's name: UTC start time and six random hex digits; sorts by time, to the second.
+/// A run's name: UTC start time and six random hex digits. The order of runs is not that of their names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RunId(String);
 
@@ -41,100 +40,7 @@ impl RunId {
     }
 }
 
-/// The journal of a run under way, locked while it is: who finds it unlocked and unfinished knows that the run died.
-/// Lines may come from several threads.
-#[derive(Debug)]
-pub struct Journal {
-    id: RunId,
-    dir: PathBuf,
-    /// Opened for appending: one write to it does not mix with another's.
-    file: fs::File,
-    /// When its lines were last known to be on the disk.
-    synced: Mutex<Instant>,
-}
-
 const NAMED_BEFORE_MADE: SignedDuration = SignedDuration::from_mins(1);
-const BETWEEN_SYNCS: Duration = Duration::from_secs(1);
-
-impl Journal {
-    pub(super) fn create(id: RunId, dir: &Path) -> Result<Self, Error> {
-        let path = dir.join(JOURNAL);
-        let file = fs::OpenOptions::new()
-            .create_new(true)
-            .append(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|e| Error::io("write", &path, e))?;
-        file.lock().map_err(|e| Error::io("lock", &path, e))?;
-        Ok(Self { id, dir: dir.to_owned(), file, synced: Mutex::new(Instant::now()) })
-    }
-
-    /// Takes the run back, for one that came to nothing before its first line.
-    pub fn discard(self) {
-        // What cannot be removed stays as an empty journal, of which nobody concludes anything.
-        let _ = fs::remove_file(self.dir.join(JOURNAL));
-        let _ = fs::remove_dir(&self.dir);
-    }
-
-    #[must_use]
-    pub fn id(&self) -> &RunId {
-        &self.id
-    }
-
-    /// Appends one line and syncs it.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn record<T: Serialize>(&self, entry: &T) -> Result<(), Error> {
-        self.note(entry)?;
-        self.sync()
-    }
-
-    /// Appends one line, and syncs it with those before it, but once a second at most: a disk takes longer for it than a
-    /// host for its login. A line that a power failure loses makes a host one of those that are looked at again.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn record_in_turn<T: Serialize>(&self, entry: &T) -> Result<(), Error> {
-        self.note(entry)?;
-        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
-        if synced.elapsed() >= BETWEEN_SYNCS {
-            self.sync()?;
-            *synced = Instant::now();
-        }
-        Ok(())
-    }
-
-    fn sync(&self) -> Result<(), Error> {
-        self.file.sync_data().map_err(|e| Error::io("write", &self.dir.join(JOURNAL), e))
-    }
-
-    /// Appends one line without waiting for the disk: it outlives this process, but perhaps not this machine.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn note<T: Serialize>(&self, entry: &T) -> Result<(), Error> {
-        let fail = |e| Error::io("write", &self.dir.join(JOURNAL), e);
-        let line = render_line(entry).map_err(fail)?;
-        (&self.file).write_all(line.as_bytes()).map_err(fail)
-    }
-
-    /// Writes the run's report beside its journal.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn write_report<T: Serialize>(&self, report: &T) -> Result<(), Error> {
-        let path = self.dir.join(REPORT);
-        let json = serde_json::to_string_pretty(report).map_err(|e| Error::io("write", &path, io::Error::from(e)))?;
-        atomic::write_file(&path, json.as_bytes())
-    }
-}
-
-fn render_line<T: Serialize>(entry: &T) -> io::Result<String> {
-    let mut line = serde_json::to_string(entry)?;
-    line.push('\n');
-    Ok(line)
-}
 
 /// A run that left a readable journal.
 pub(super) struct RecordedRun {
@@ -142,7 +48,7 @@ pub(super) struct RecordedRun {
     pub(super) generation: u64,
 }
 
-/// The generation stands in the first line of a journal, before the hosts, of which there may be thousands.
+/// Number and generation stand in the first line of a journal, before the hosts, of which there may be thousands.
 const HEAD_LENGTH: u64 = 256;
 
 /// The run that worked with the newest generation. All are looked at: names sort by a clock that may have been wrong.
@@ -184,11 +90,32 @@ fn journal_made(run: &Path, named: Timestamp) -> Option<Timestamp> {
     Timestamp::try_from(modified).ok().filter(|made| made.duration_since(named) < NAMED_BEFORE_MADE)
 }
 
-/// What stands before it is our own: event, time and command.
 fn generation_of(head: &str) -> Option<u64> {
-    let (_, rest) = head.lines().next()?.split_once("\"generation\":")?;
+    number_in(head, "\"generation\":")
+}
+
+/// What stands before it is our own: event, time and command.
+fn number_in(head: &str, key: &str) -> Option<u64> {
+    let (_, rest) = head.lines().next()?.split_once(key)?;
     let (number, _) = rest.split_once([',', '}'])?;
     number.trim().parse().ok()
+}
+
+/// The place of a run in the order of its directory; `None`: an earlier version made it.
+pub(super) fn number(run: &Path) -> Option<u64> {
+    let mut text = String::new();
+    let of_file = trust::open_file(&run.join(NUMBER), fs::OpenOptions::new().read(true))
+        .ok()
+        .and_then(|file| file.take(HEAD_LENGTH).read_to_string(&mut text).ok())
+        .and_then(|_| text.trim().parse().ok());
+    // A copy may have come without it.
+    of_file.or_else(|| number_in(&head(run)?, "\"number\":"))
+}
+
+/// The number of the next run of a directory.
+pub(super) fn next_number(dir: &Path) -> Result<u64, Error> {
+    let numbers = entries(dir)?.into_iter().filter_map(|run| number(&run));
+    Ok(numbers.max().unwrap_or(0).saturating_add(1))
 }
 
 /// The entries of runs/.

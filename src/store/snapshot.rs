@@ -9,6 +9,13 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
+/// Tells one state of the directory from another without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    pub(super) inode: u64,
+    pub(super) changed: (i64, i64),
+}
+
 /// One consistent view of the directory.
 #[derive(Debug, Default)]
 pub struct Snapshot {

@@ -6,6 +6,7 @@ use super::{Error, StoredFile};
 use crate::{
     digest::{Digest, Fingerprint},
     inventory::{TokenForm, TokenSettings},
+    json,
     rotation::{self, NodeToken},
     secret::{ExposeSecret, Secret},
     token::{SecretTerms, node_holder},
@@ -41,6 +42,9 @@ pub struct State {
     // Left out where there is none: the checksum of a document without it stays what it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<rotation::Record>,
+    /// In which generation a token was made that came after the first: by node, or under "" for the one that nodes share.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub token_generations: BTreeMap<String, u64>,
     /// When the last rotation reached its end: the token that hosts keep in their earlier files is retired since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotated: Option<Timestamp>,
@@ -213,16 +217,17 @@ pub(super) fn render_document(current: &State, next: Option<&State>) -> String {
         next: next.cloned(),
         checksum: checksum(current, next),
     };
-    let mut text = json(&document, serde_json::to_string_pretty);
+    let mut text = render(&document, json::to_string_pretty);
     text.push('\n');
     text
 }
 
 fn checksum(current: &State, next: Option<&State>) -> Digest {
-    Digest::of(json(&(SCHEMA, VERSION, current, next), serde_json::to_string))
+    // Of the text that every version of kubemint has made of it.
+    Digest::of(render(&(SCHEMA, VERSION, current, next), serde_json::to_string))
 }
 
 /// Serialising plain maps, strings and numbers cannot fail.
-fn json<T: Serialize>(value: &T, render: fn(&T) -> serde_json::Result<String>) -> String {
-    render(value).unwrap_or_default()
+fn render<T: Serialize>(value: &T, write: fn(&T) -> serde_json::Result<String>) -> String {
+    write(value).unwrap_or_default()
 }

@@ -3,7 +3,10 @@
 //! Template text comes in as a parameter, so that the caller may override the ones compiled in. Every value a template
 //! prints is a quoted YAML string, so no value can become syntax; a variable the template misspells is an error.
 
-use super::bootstrap_secret::{BOOTSTRAPPERS, BootstrapTokenSecret};
+use super::{
+    bootstrap_secret::{BOOTSTRAPPERS, BootstrapTokenSecret},
+    template_bounds::find_excess,
+};
 use crate::{
     entropy,
     inventory::{TokenSettings, is_reserved_group, is_reserved_user},
@@ -193,6 +196,9 @@ fn render(name: &'static str, template: &str, values: &Value) -> Result<String, 
             "only text can be printed into a manifest",
         )),
     });
+    if let Some((line, excess)) = find_excess(template) {
+        return Err(ManifestError::Template { name, line: Some(line), reason: excess.to_string() });
+    }
     environment.add_template(name, template).map_err(failed)?;
     let text = environment.get_template(name).and_then(|template| template.render(values)).map_err(failed)?;
     Ok(text.trim_end_matches('\n').to_owned() + "\n")

@@ -14,6 +14,7 @@ mod record;
 #[cfg(test)]
 mod record_table;
 mod strength;
+mod template_bounds;
 
 pub use bootstrap::{BootstrapToken, TokenError};
 pub use bootstrap_secret::{BootstrapTokenSecret, DEFAULT_TTL, SecretTerms};

@@ -1,8 +1,11 @@
-//! When a run begins no more hosts: too many have failed, or every host so far failed for a mistake of this machine. Those
-//! in flight are finished in any case.
+//! When a run begins no more hosts: too many have failed, every host so far failed for a mistake of this machine, or its
+//! journal cannot be written. Those in flight are finished in any case.
 
 use super::{Interrupt, fanout::Brake, report::ErrorReport};
-use crate::remote::{self, RetryClass};
+use crate::{
+    remote::{self, RetryClass},
+    store,
+};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// When this many hosts have failed for a mistake of this machine and none has got further, none will.
@@ -30,10 +33,11 @@ struct Counts {
 }
 
 /// Why no more hosts are begun.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Stop {
     TooManyFailures { allowed: usize },
     OwnMistake { hosts: usize, code: &'static str },
+    Unrecorded { error: String, hint: String },
 }
 
 impl<'a> Breaker<'a> {
@@ -80,6 +84,11 @@ impl<'a> Breaker<'a> {
         }
     }
 
+    /// What is done cannot be recorded.
+    pub fn stop_unrecorded(&self, error: &store::Error) {
+        let _ = self.stop.set(Stop::Unrecorded { error: error.to_string(), hint: error.hint_midway() });
+    }
+
     /// What is to be said of a host that was not begun.
     pub fn reason(&self) -> ErrorReport {
         match self.stop.get() {
@@ -104,7 +113,7 @@ impl Brake for Breaker<'_> {
 }
 
 impl Stop {
-    fn message(self) -> String {
+    fn message(&self) -> String {
         let why = match self {
             Self::TooManyFailures { allowed: 0 } => "a host had failed, and none may".to_owned(),
             Self::TooManyFailures { allowed: 1 } => "more than 1 host had failed".to_owned(),
@@ -115,16 +124,18 @@ impl Stop {
             Self::OwnMistake { hosts, code } => {
                 format!("the first {hosts} hosts failed for a mistake of this machine ({code})")
             }
+            Self::Unrecorded { error, .. } => format!("its journal is incomplete: {error}"),
         };
         format!("not started: {why}")
     }
 
-    fn hint(self) -> String {
+    fn hint(&self) -> String {
         match self {
             Self::TooManyFailures { .. } => {
                 "mend the hosts that failed, then run the same command again; --max-failures allows more".into()
             }
             Self::OwnMistake { .. } => "mend it, then run the same command again".into(),
+            Self::Unrecorded { hint, .. } => format!("{hint}, then run the same command again"),
         }
     }
 }
@@ -200,6 +211,19 @@ mod tests {
         let refused = Breaker::new(&interrupt, None, 500);
         (0..50).for_each(|_| fails(&refused, PasswordFate::Refused));
         assert!(!refused.is_on());
+    }
+
+    #[test]
+    fn a_journal_that_cannot_be_written_stops_the_run() {
+        let interrupt = Interrupt::default();
+        let breaker = Breaker::new(&interrupt, None, 100);
+        let source = std::io::ErrorKind::StorageFull.into();
+        breaker.stop_unrecorded(&store::Error::Io { action: "write", path: "j".into(), source });
+        assert!(breaker.is_on() && !breaker.is_interrupted());
+        let ErrorReport { code, message, hint } = breaker.reason();
+        assert_eq!(code, "not_started");
+        assert!(message.contains("cannot write j") && hint.contains("free space"), "{message} {hint}");
+        assert!(!hint.contains("no host was changed"), "{hint}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::{
     report::{RunReport, Summary},
-    runs::{KeptHost, KeptRun},
+    runs::{KeptHost, KeptRun, KeptStep},
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -21,7 +21,7 @@ pub struct NamedReport {
 pub enum Doubles {
     /// Shards share no host: it is a mistake.
     Refused,
-    /// A part was run more than once: what the run that started last says holds.
+    /// A part was run more than once: what the last of the runs says holds, by their numbers.
     LatestHolds,
 }
 
@@ -44,6 +44,8 @@ pub struct CombinedRun {
     /// Hosts of the inventory that stand in no report; `None`: no inventory was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<Vec<String>>,
+    /// What the runs left for a person to do.
+    pub next_steps: Vec<KeptStep>,
 }
 
 /// Why reports do not belong together.
@@ -106,6 +108,7 @@ pub fn combine_reports(
     let started = reports.iter().filter_map(|report| report.run.started).min();
     let finished = reports.iter().filter_map(|report| report.run.finished).max();
     let runs = reports.iter().filter_map(|report| report.run.id.clone()).collect();
+    let mut next_steps = join_steps(&mut reports);
     let mut hosts: Vec<KeptHost> = reports.into_iter().flat_map(|report| report.run.hosts).collect();
     let missing = inventory.map(|names| {
         let rank: HashMap<&str, usize> = names.iter().enumerate().map(|(n, name)| (*name, n)).collect();
@@ -113,6 +116,15 @@ pub fn combine_reports(
         let found: HashSet<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
         names.iter().filter(|name| !found.contains(**name)).map(ToString::to_string).collect()
     });
+    let rank: HashMap<&str, usize> = hosts.iter().enumerate().map(|(n, host)| (host.name.as_str(), n)).collect();
+    let in_order = |names: &mut Vec<String>| {
+        names.sort_by_key(|name| rank.get(name.as_str()).copied().unwrap_or(usize::MAX));
+        names.dedup();
+    };
+    for step in &mut next_steps {
+        in_order(&mut step.hosts);
+        in_order(&mut step.earlier);
+    }
     let summary = Summary::count(hosts.iter().map(|host| host.status));
     Ok(CombinedRun {
         schema: RunReport::SCHEMA,
@@ -126,7 +138,26 @@ pub fn combine_reports(
         hosts,
         summary,
         missing,
+        next_steps,
     })
+}
+
+/// Each step once, with the hosts of all reports. It stays due though a later run found the host as it should be.
+fn join_steps(reports: &mut [NamedReport]) -> Vec<KeptStep> {
+    let mut joined: Vec<KeptStep> = Vec::new();
+    for step in reports.iter_mut().flat_map(|report| report.run.next_steps.drain(..)) {
+        let is_same = |other: &&mut KeptStep| {
+            (&other.service, &other.reason, &other.command) == (&step.service, &step.reason, &step.command)
+        };
+        match joined.iter_mut().find(is_same) {
+            Some(same) => {
+                same.hosts.extend(step.hosts);
+                same.earlier.extend(step.earlier);
+            }
+            None => joined.push(step),
+        }
+    }
+    joined
 }
 
 /// The value that all reports which have one have in common.
@@ -149,9 +180,9 @@ fn agreed<T: PartialEq>(
     Ok(first.map(|(_, value)| value))
 }
 
-/// Leaves each host in the report of the run that started last.
+/// Leaves each host in the report of the last run. Reports without a number are of earlier versions.
 fn keep_latest(reports: &mut [NamedReport]) {
-    reports.sort_by_key(|report| (report.run.started, report.run.finished, report.run.id.clone()));
+    reports.sort_by_key(|NamedReport { run, .. }| (run.number, run.started, run.finished, run.id.clone()));
     let mut seen: HashSet<String> = HashSet::new();
     for report in reports.iter_mut().rev() {
         report.run.hosts.retain(|host| seen.insert(host.name.clone()));

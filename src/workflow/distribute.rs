@@ -3,8 +3,11 @@
 use super::{
     Interrupt, InterruptObserver,
     breaker::Breaker,
+    debts::{Debts, look_at_services},
+    fanout::guarded,
     journal::Entry,
     report::{ErrorReport, FileReport, HostReport, HostStatus, RunReport, Summary, Twin, TwinKind},
+    restarts::{Duty, due_restarts},
     skew,
     twins::{Twins, Visit},
     waves::{Event, run_in_waves},
@@ -14,10 +17,13 @@ use crate::{
     clock::Clock,
     entropy::Entropy,
     inventory::{Host, Limits},
-    remote::{self, Peer, Remote, installer},
+    remote::{self, Effect, Peer, Remote, installer},
     store::{self, Journal},
 };
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 /// The adapters and limits of a run over hosts.
 pub struct Fleet<'a> {
@@ -44,6 +50,14 @@ pub struct Order<'a> {
     pub generation: u64,
     /// The earlier run that this one retries or puts back.
     pub of: Option<&'a str>,
+    /// `None`: it leaves no restart to a person.
+    pub duty: Option<Duty<'a>>,
+}
+
+impl<'a> Order<'a> {
+    fn debts(&self) -> Option<&'a Debts> {
+        self.duty.and_then(|duty| duty.debts)
+    }
 }
 
 /// What is to be done on one host.
@@ -61,11 +75,45 @@ impl Target for Bundle<'_> {
 #[derive(Debug)]
 pub struct Distribution {
     pub report: RunReport,
-    /// Why journal or report are incomplete: hosts had been changed already when that showed.
-    pub unrecorded: Option<store::Error>,
+    /// What could not be written of its record: hosts may have been changed already when that showed.
+    pub unrecorded: Option<Unrecorded>,
 }
 
-/// Installs every bundle on its host; journals each host as it ends; returns and stores the report.
+/// What is missing of the record of a run.
+#[derive(Debug, thiserror::Error)]
+pub enum Unrecorded {
+    /// Lines of its journal; the run stopped there.
+    #[error("{0}")]
+    Journal(store::Error),
+    /// Its report, which says nothing that the journal does not.
+    #[error("{0}")]
+    Report(store::Error),
+}
+
+impl Unrecorded {
+    pub const CODE: &str = "state_io";
+
+    /// What the operator can do about it.
+    #[must_use]
+    pub fn hint(&self, run: &str) -> String {
+        match self {
+            Self::Journal(error) => format!(
+                "{}, then run the same command again; this command's output names every host that was changed, `kubemint runs \
+                 show {run}` those that could be recorded",
+                error.hint_midway()
+            ),
+            Self::Report(error) => {
+                format!("{}; the journal is complete: `kubemint runs show {run}`", error.hint_midway())
+            }
+        }
+    }
+
+    fn to_report(&self, run: &str) -> ErrorReport {
+        ErrorReport { code: Self::CODE, message: self.to_string(), hint: self.hint(run) }
+    }
+}
+
+/// Installs every bundle on its host; journals each host as it begins and ends; returns and stores the report.
 ///
 /// # Errors
 /// [`store::Error`] when the journal cannot be begun: no host is touched then. A failed host is not an error: see the
@@ -78,7 +126,13 @@ pub fn run_distribution(
     observer: &dyn Observer,
 ) -> Result<Distribution, store::Error> {
     let twins = Twins::new(bundles);
-    let install = |index: usize, breaker: &Breaker| install(fleet, &bundles[index], &twins.visit(index), breaker);
+    let install = |index: usize, breaker: &Breaker| {
+        let report = install(fleet, &bundles[index], &twins.visit(index), breaker);
+        match order.debts() {
+            Some(debts) => look_at_services(fleet, &bundles[index], debts, report),
+            None => report,
+        }
+    };
     run_on_hosts(fleet, bundles, order, journal, observer, install)
 }
 
@@ -93,14 +147,20 @@ pub(super) fn run_on_hosts<T: Target>(
 ) -> Result<Distribution, store::Error> {
     let started = fleet.clock.now();
     let hosts = targets.iter().map(|target| target.host().name.as_str()).collect();
-    let (Order { command, generation, of }, pid) = (order, std::process::id());
-    journal.record(&Entry::Started { at: started, command, generation, pid, of, hosts })?;
+    let (Order { command, generation, of, duty }, pid) = (order, std::process::id());
+    let (number, owed) = (journal.number(), order.debts().and_then(Debts::to_note));
+    journal.record(&Entry::Started { at: started, number, command, generation, pid, of, owed, hosts })?;
     let (hosts, journaled) = work_on_hosts(fleet, targets, journal, observer, work);
     let (finished, summary) = (fleet.clock.now(), Summary::of(&hosts));
-    let report = RunReport {
+    let next_steps = duty.map(|duty| {
+        let targets: Vec<&Host> = targets.iter().map(Target::host).collect();
+        due_restarts(duty, &targets, &hosts)
+    });
+    let mut report = RunReport {
         schema: RunReport::SCHEMA,
         version: RunReport::VERSION,
         run_id: journal.id().as_str().to_owned(),
+        number,
         command,
         of: of.map(str::to_owned),
         started,
@@ -108,14 +168,23 @@ pub(super) fn run_on_hosts<T: Target>(
         generation,
         hosts,
         summary,
+        unrecorded: None,
+        next_steps: next_steps.unwrap_or_default(),
     };
-    let recorded = journaled
-        .and_then(|()| journal.record(&Entry::Finished { at: finished, summary }))
-        .and_then(|()| journal.write_report(&report));
-    Ok(Distribution { report, unrecorded: recorded.err() })
+    // Whatever could not be written before: there may be room again.
+    let ended = journal.record(&Entry::Finished { at: finished, summary });
+    let mut unrecorded = journaled.and(ended).err().map(Unrecorded::Journal);
+    let told = |unrecorded: &Option<Unrecorded>| unrecorded.as_ref().map(|what| what.to_report(journal.id().as_str()));
+    report.unrecorded = told(&unrecorded);
+    if let Err(error) = journal.write_report(&report) {
+        unrecorded.get_or_insert(Unrecorded::Report(error));
+        report.unrecorded = told(&unrecorded);
+    }
+    Ok(Distribution { report, unrecorded })
 }
 
-/// A part of a run: `work` on every target's host, journaled. Also gives what became of the journal.
+/// A part of a run: `work` on every target's host, journaled. A line that cannot be written stops it: no host is begun
+/// without one. Also gives the first such error.
 pub(super) fn work_on_hosts<T: Target>(
     fleet: &Fleet,
     targets: &[T],
@@ -123,26 +192,36 @@ pub(super) fn work_on_hosts<T: Target>(
     observer: &dyn Observer,
     work: impl Fn(usize, &Breaker) -> HostReport + Sync,
 ) -> (Vec<HostReport>, Result<(), store::Error>) {
-    let mut journaled = Ok(());
-    let hosts: Vec<&Host> = targets.iter().map(Target::host).collect();
-    let begin = |index: usize, breaker: &Breaker| {
-        // A host that is not noted as begun is retried all the same.
-        let _ = journal.note(&Entry::Begun { at: fleet.clock.now(), host: targets[index].host().name.as_str() });
-        work(index, breaker)
+    let first_error: Mutex<Option<store::Error>> = Mutex::new(None);
+    let stop = |error: store::Error, breaker: &Breaker| {
+        breaker.stop_unrecorded(&error);
+        first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     };
-    let results = run_in_waves(fleet, &hosts, begin, |event| match event {
+    let hosts: Vec<&Host> = targets.iter().map(Target::host).collect();
+    let visit = |index: usize, breaker: &Breaker| {
+        let host = targets[index].host().name.as_str();
+        if let Err(error) = journal.begin(&Entry::Begun { at: fleet.clock.now(), host }) {
+            stop(error, breaker);
+            return None;
+        }
+        let lost = || {
+            breaker.count_failed(&remote::Error::Bug);
+            failed(targets[index].host(), &remote::Error::Bug, Effect::Unknown, Duration::ZERO)
+        };
+        let report = guarded(|| work(index, breaker), lost);
+        if let Err(error) = journal.end(&Entry::Host { at: fleet.clock.now(), host: &report }) {
+            stop(error, breaker);
+        }
+        Some(report)
+    };
+    let results = run_in_waves(fleet, &hosts, visit, |event| match event {
         Event::Interrupted(in_flight) => observer.interrupted(in_flight),
         Event::Started(index) => observer.host_started(targets[index].host().name.as_str()),
-        Event::Done(report) => {
-            observer.host_finished(report);
-            if journaled.is_ok() {
-                journaled = journal.record_in_turn(&Entry::Host { at: fleet.clock.now(), host: report });
-            }
-        }
+        Event::Done(report) => observer.host_finished(report),
     });
     let reports = results.into_iter().zip(targets);
     let hosts = reports.map(|(result, target)| result.unwrap_or_else(|why| not_begun(target.host(), why))).collect();
-    (hosts, journaled)
+    (hosts, first_error.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err))
 }
 
 pub(super) fn install(fleet: &Fleet, bundle: &Bundle, visit: &Visit, breaker: &Breaker) -> HostReport {
@@ -172,7 +251,7 @@ pub(super) fn install(fleet: &Fleet, bundle: &Bundle, visit: &Visit, breaker: &B
                 }
                 _ => None,
             };
-            HostReport { twin, ..failed(bundle.host, &error, took) }
+            HostReport { twin, ..failed(bundle.host, &error, error.effect, took) }
         }
     }
 }
@@ -199,11 +278,11 @@ pub(super) fn installed(bundle: &Bundle, outcome: &installer::HostOutcome, took:
     host_report(bundle.host, status, files, None, outcome.attempts, took)
 }
 
-pub(super) fn failed(host: &Host, error: &remote::Error, took: Duration) -> HostReport {
+pub(super) fn failed(host: &Host, error: &remote::Error, effect: Effect, took: Duration) -> HostReport {
     tracing::info!(host = host.name.as_str(), code = error.code(), "{error}");
     let why = Some(ErrorReport::of_host(error));
     let report = host_report(host, HostStatus::Failed, Vec::new(), why, error.attempts(), took);
-    HostReport { untouched: error.leaves_host_untouched(), ..report }
+    HostReport { untouched: effect == Effect::Untouched, ..report }
 }
 
 fn not_begun(host: &Host, why: ErrorReport) -> HostReport {
@@ -228,6 +307,7 @@ pub(super) fn host_report(
         clock_skew_seconds: None,
         twin: None,
         restart: None,
+        services: Vec::new(),
         duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     }
 }

@@ -7,7 +7,7 @@ use super::generate::{is_per_node, record, settings};
 use crate::{
     inventory::Inventory,
     pki::{self, CertificateInfo, ClientSettings},
-    secret::Secret,
+    secret::{Secret, printable},
     store::{self, CaRecord, Changes, ExtraFile, Snapshot, State, StoredFile},
 };
 use jiff::Timestamp;
@@ -37,7 +37,8 @@ pub struct Mistake {
 }
 
 fn lines(mistakes: &[Mistake]) -> String {
-    let line = |mistake: &Mistake| format!("{}: {}", mistake.path.display(), mistake.what);
+    let file = |mistake: &Mistake| printable(&mistake.path.display().to_string());
+    let line = |mistake: &Mistake| format!("{}: {}", file(mistake), mistake.what);
     mistakes.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 

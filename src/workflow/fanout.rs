@@ -3,6 +3,7 @@
 
 use crossbeam_channel::RecvTimeoutError;
 use std::{
+    panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -53,6 +54,12 @@ pub(super) enum Progress<T> {
     Done(usize, T),
     /// Somebody interrupts, while so many items are worked on. At most once.
     Interrupted(usize),
+}
+
+/// What `work` gives, or, where it panics, what `lost` gives: a bug that one host uncovers costs that host, not the run.
+pub(super) fn guarded<T>(work: impl FnOnce() -> T, lost: impl FnOnce() -> T) -> T {
+    // What a panic may have left half done is that host's own; locks that are shared are taken whatever befell them.
+    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| lost())
 }
 
 /// How often an interrupt is looked for while nothing else happens.

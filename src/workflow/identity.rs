@@ -39,11 +39,16 @@ pub enum Verdict {
 pub fn probe_identity(clusters: &dyn Clusters, hosts: &[Host], certificate: &str, key: &Secret) -> Vec<Probe> {
     let control_plane: Vec<&Host> = hosts.iter().filter(|host| host.roles.contains(Role::ControlPlane)).collect();
     thread::scope(|scope| {
+        let ask = |host: &Host| probe_host(clusters, host, certificate, key);
         let asked: Vec<_> = control_plane
             .iter()
-            .map(|host| scope.spawn(move || probe_host(clusters, host, certificate, key)))
+            .map(|host| (host, thread::Builder::new().spawn_scoped(scope, move || ask(host))))
             .collect();
-        let joined = asked.into_iter().map(|one| one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        let joined = asked.into_iter().map(|(host, one)| match one {
+            Ok(one) => one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            // There are no more threads: one after the other.
+            Err(_) => ask(host),
+        });
         joined.collect()
     })
 }

@@ -1,8 +1,11 @@
 //! The lines of a run's journal.jsonl, written while the run goes on: it starts, it begins a host, a host ends, it is
-//! finished. Every line but `begun` is on the disk before the run goes on; a `begun` line outlives the process, not the
-//! machine, which is all that is asked of it: a host that was begun in vain is retried like one that was not begun.
+//! finished. A host whose `begun` line cannot be written is not begun. That line outlives the process, not the machine,
+//! which is all that is asked of it: after a power failure every host of the run is looked at again.
 
-use super::report::{HostReport, Summary};
+use super::{
+    debts::ByService,
+    report::{HostReport, Summary},
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -12,11 +15,15 @@ use serde::{Deserialize, Serialize};
 pub(super) enum Entry<'a> {
     Started {
         at: Timestamp,
+        number: u64,
         command: &'static str,
         generation: u64,
         pid: u32,
         #[serde(skip_serializing_if = "Option::is_none")]
         of: Option<&'a str>,
+        /// Restarts that earlier runs owed then: complete, where it stands there.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        owed: Option<&'a ByService>,
         hosts: Vec<&'a str>,
     },
     Begun {
@@ -53,10 +60,14 @@ pub(super) enum Entry<'a> {
 pub(super) enum Line<H> {
     Started {
         at: Timestamp,
+        #[serde(default)]
+        number: Option<u64>,
         command: String,
         generation: u64,
         #[serde(default)]
         of: Option<String>,
+        #[serde(default)]
+        owed: Option<ByService>,
         hosts: Vec<String>,
     },
     Begun {
@@ -71,7 +82,15 @@ pub(super) enum Line<H> {
     },
     Finished {
         at: Timestamp,
+        #[serde(default)]
+        summary: Option<KeptSummary>,
     },
     #[serde(other)]
     Unknown,
+}
+
+/// Of the counts at the end of a run those that tell whether all is known.
+#[derive(Debug, Deserialize)]
+pub(super) struct KeptSummary {
+    pub failed: usize,
 }

@@ -1,7 +1,10 @@
 //! An earlier run as a value: what it did to which host, and what may follow from that. Read by [`super::runs`]; what other
 //! versions of kubemint wrote beside is kept and passed on. Its text may come from anywhere: see [`made_printable`].
 
-use super::report::{HostStatus, Summary};
+use super::{
+    debts::ByService,
+    report::{HostStatus, SeenService, Summary},
+};
 use crate::{digest::Digest, secret::printable};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,6 +18,8 @@ pub const ROTATION: &str = "rotate token";
 pub struct KeptRun {
     /// `None`: a document of no run, such as one of an empty shard.
     pub id: Option<String>,
+    /// Its place in the order of the runs of its directory; `None`: an earlier version made it.
+    pub number: Option<u64>,
     pub state: RunState,
     /// `None`: not even the journal's first line is whole. No host was begun then.
     pub command: Option<String>,
@@ -27,6 +32,23 @@ pub struct KeptRun {
     pub stages: Vec<String>,
     /// In the order of the run.
     pub hosts: Vec<KeptHost>,
+    /// What was left for a person to do; empty where the run did not come to its end.
+    pub next_steps: Vec<KeptStep>,
+    /// Restarts that runs before it owed, where it looked for them.
+    pub(super) owed: Option<ByService>,
+}
+
+/// A restart that was due at the end of a run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KeptStep {
+    pub service: String,
+    pub reason: String,
+    #[serde(default)]
+    pub command: Option<String>,
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<String>,
 }
 
 /// Whether a run came to its end.
@@ -76,6 +98,20 @@ impl KeptHost {
             HostStatus::Failed => !self.untouched,
             HostStatus::Changed | HostStatus::Unchanged | HostStatus::Skipped => false,
         }
+    }
+
+    /// The services that the run looked at there.
+    #[must_use]
+    pub fn seen_services(&self) -> Vec<SeenService> {
+        let told = self.rest.get("services").cloned();
+        told.and_then(|told| serde_json::from_value(told).ok()).unwrap_or_default()
+    }
+
+    /// Whether the run restarted the service there, and it came back.
+    #[must_use]
+    pub fn was_restarted(&self, service: &str) -> bool {
+        let told = |key| self.rest.get("restart").and_then(|restart| restart.get(key)).and_then(Value::as_str);
+        told("service") == Some(service) && told("outcome") == Some("done")
     }
 }
 
@@ -175,7 +211,20 @@ pub(super) fn made_printable(run: KeptRun) -> KeptRun {
     });
     let shown = |text: Option<String>| text.map(|text| printable(&text));
     let stages = run.stages.iter().map(|stage| printable(stage)).collect();
-    KeptRun { stages, id: shown(run.id), command: shown(run.command), of: shown(run.of), hosts: hosts.collect(), ..run }
+    let next_steps = run.next_steps.into_iter().map(printable_step).collect();
+    let (id, command, of) = (shown(run.id), shown(run.command), shown(run.of));
+    KeptRun { stages, id, command, of, hosts: hosts.collect(), next_steps, ..run }
+}
+
+fn printable_step(step: KeptStep) -> KeptStep {
+    let all = |names: Vec<String>| names.iter().map(|name| printable(name)).collect();
+    KeptStep {
+        service: printable(&step.service),
+        reason: printable(&step.reason),
+        command: step.command.map(|command| printable(&command)),
+        hosts: all(step.hosts),
+        earlier: all(step.earlier),
+    }
 }
 
 fn printable_file(file: KeptFile) -> KeptFile {

@@ -1,6 +1,7 @@
 //! What a run did, as the stable document `kubemint/run` (printed with `-o json`, kept as runs/<id>/report.json).
 //! It names paths, digests and error codes; never a secret.
 
+use super::{restarts::DueRestart, upkeep::ServiceState};
 use crate::{
     bundle::FileKind,
     digest::Digest,
@@ -15,6 +16,8 @@ pub struct RunReport {
     pub schema: &'static str,
     pub version: u32,
     pub run_id: String,
+    /// The run's place in the order of the runs of its directory.
+    pub number: u64,
     pub command: &'static str,
     /// The earlier run that this one retries or puts back.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -25,6 +28,11 @@ pub struct RunReport {
     pub generation: u64,
     pub hosts: Vec<HostReport>,
     pub summary: Summary,
+    /// Why journal or report are incomplete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unrecorded: Option<ErrorReport>,
+    /// What a person still has to do.
+    pub next_steps: Vec<DueRestart>,
 }
 
 impl RunReport {
@@ -78,7 +86,39 @@ pub struct HostReport {
     /// What a service's command came to, where one was run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart: Option<RestartReport>,
+    /// The services that earlier runs owe a restart, where this run looked at them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<SeenService>,
     pub duration_ms: u64,
+}
+
+/// Whether a service has read its file, as a run saw it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenService {
+    pub service: String,
+    /// As [`ServiceState`], `unasked`, or a later version's word.
+    state: String,
+}
+
+impl SeenService {
+    const UNASKED: &str = "unasked";
+
+    /// `None`: a directory of this machine has no processes of its own to look at.
+    #[must_use]
+    pub fn new(service: &str, state: Option<ServiceState>) -> Self {
+        Self { service: service.to_owned(), state: state.map_or(Self::UNASKED, ServiceState::name).to_owned() }
+    }
+
+    /// It was started after its file last changed. One that does not run has yet to be started.
+    #[must_use]
+    pub fn has_read_its_file(&self) -> bool {
+        self.state == ServiceState::Current.name()
+    }
+
+    #[must_use]
+    pub fn cannot_be_seen(&self) -> bool {
+        self.state == Self::UNASKED
+    }
 }
 
 /// A service's command that was run on a host.

@@ -11,9 +11,10 @@ use super::{
 };
 use crate::{
     bundle::{self, FileKind},
+    foreign::ForeignText,
     inventory::Host,
     remote::{
-        self, FileError, FileFault,
+        self, Effect, Failure, FileError, FileFault,
         installer::{self, Action, KeptFile, Undo},
     },
     store::{self, Journal, State, StoredFile},
@@ -121,7 +122,7 @@ fn undo_of_host(done: &KeptHost, host: &Host) -> Result<Vec<KeptFile>, FileError
     let ours: Vec<(FileKind, String)> = bundle::targets(host).collect();
     let mut files = Vec::new();
     for file in &done.files {
-        let refuse = |fault| Err(FileError { path: file.path.clone(), fault, detail: String::new() });
+        let refuse = |fault| Err(FileError { path: file.path.clone(), fault, detail: ForeignText::default() });
         let is = |action: Action| file.action == action.name();
         let undo = match (file.sha256, file.replaced) {
             (Some(installed), _) if is(Action::Created) => Undo::Remove { installed },
@@ -157,12 +158,15 @@ pub fn run_rollback(
 
 fn restore(fleet: &Fleet, target: &Restoration, breaker: &Breaker) -> HostReport {
     let began = Instant::now();
-    let failed = |error: &remote::Error, took: Duration| {
-        breaker.count_failed(error);
-        distribute::failed(target.host, error, took)
+    let failed = |failure: &Failure, took: Duration| {
+        breaker.count_failed(&failure.error);
+        distribute::failed(target.host, &failure.error, failure.effect, took)
+    };
+    let refused = |error: FileError, took: Duration| {
+        failed(&Failure { error: remote::Error::Files(vec![error]), effect: Effect::Untouched }, took)
     };
     match &target.refusal {
-        Some(Refusal::File(error)) => return failed(&remote::Error::Files(vec![error.clone()]), Duration::ZERO),
+        Some(Refusal::File(error)) => return refused(error.clone(), Duration::ZERO),
         Some(Refusal::UnknownOutcome) => return unknown_outcome(target.host),
         None => {}
     }
@@ -171,14 +175,13 @@ fn restore(fleet: &Fleet, target: &Restoration, breaker: &Breaker) -> HostReport
     match result {
         Ok(restored) if has_nothing_kept(target, &restored.files) => {
             let path = bundle::shown_path(target.host, &target.host.directory);
-            let error = FileError { path, fault: FileFault::NothingToRestore, detail: String::new() };
-            failed(&remote::Error::Files(vec![error]), took)
+            refused(FileError { path, fault: FileFault::NothingToRestore, detail: ForeignText::default() }, took)
         }
         Ok(restored) => {
             breaker.count_done();
             restored_report(target, &restored, took)
         }
-        Err(error) => failed(&error, took),
+        Err(failure) => failed(&failure, took),
     }
 }
 

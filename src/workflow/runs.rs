@@ -3,7 +3,7 @@
 //! A journal alone tells all of it, so a run that was killed at any moment can be retried or put back. What other versions
 //! of kubemint wrote beside is kept and passed on; a torn last line is what a kill leaves, any other fault is damage.
 
-pub use super::kept_run::{KeptError, KeptFile, KeptHost, KeptRun, RunState};
+pub use super::kept_run::{KeptError, KeptFile, KeptHost, KeptRun, KeptStep, RunState};
 
 use super::{
     journal::Line,
@@ -16,7 +16,7 @@ use crate::{
 };
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::Map;
+use serde_json::{Map, Value};
 use std::{
     collections::{HashMap, HashSet},
     path::Path,
@@ -28,12 +28,15 @@ struct Document {
     schema: String,
     version: u32,
     run_id: Option<String>,
+    number: Option<u64>,
     command: Option<String>,
     generation: Option<u64>,
     started: Option<Timestamp>,
     finished: Option<Timestamp>,
     of: Option<String>,
     hosts: Vec<KeptHost>,
+    #[serde(default)]
+    next_steps: Vec<Value>,
 }
 
 /// As much as every document of kubemint has.
@@ -69,6 +72,7 @@ fn read_record(id: &str, dir: &Path, record: &RunRecord) -> Result<KeptRun, stor
     let state = if record.is_under_way { RunState::Running } else { RunState::Interrupted };
     let mut run = KeptRun {
         id: Some(id.to_owned()),
+        number: None,
         state,
         command: None,
         generation: None,
@@ -77,11 +81,14 @@ fn read_record(id: &str, dir: &Path, record: &RunRecord) -> Result<KeptRun, stor
         of: None,
         stages: Vec::new(),
         hosts: Vec::new(),
+        next_steps: Vec::new(),
+        owed: None,
     };
     let names = match lines.next().transpose()? {
         None => return Ok(run),
-        Some(Line::Started { at, command, generation, of, hosts }) => {
+        Some(Line::Started { at, number, command, generation, of, owed, hosts }) => {
             (run.command, run.generation, run.started, run.of) = (Some(command), Some(generation), Some(at), of);
+            (run.number, run.owed) = (number, owed);
             hosts
         }
         Some(_) => return Err(damaged("line 1 does not start a run".into())),
@@ -94,16 +101,20 @@ fn read_record(id: &str, dir: &Path, record: &RunRecord) -> Result<KeptRun, stor
             Line::Host { host } => drop(ended.insert(host.name.clone(), host)),
             Line::Stage { stage, direction } if direction == "back" => run.stages.push(format!("{stage} (back)")),
             Line::Stage { stage, .. } => run.stages.push(stage),
-            Line::Finished { at } => run.finished = Some(at),
+            Line::Finished { at, .. } => run.finished = Some(at),
             Line::Unknown => {}
         }
     }
+    // The report is written last and whole: it stands for a last line that could not be written.
+    if let Some(text) = &record.report {
+        let document = parse_document(text, &dir.join("report.json"))?;
+        run.state = RunState::Finished;
+        run.finished = run.finished.or(document.finished);
+        (run.hosts, run.next_steps) = (document.hosts, document.next_steps);
+        return Ok(run);
+    }
     if run.finished.is_some() {
         run.state = RunState::Finished;
-        if let Some(text) = &record.report {
-            run.hosts = parse_document(text, &dir.join("report.json"))?.hosts;
-            return Ok(run);
-        }
     }
     let again = run.command_again();
     let of_name = |name: String| match ended.remove(&name) {
@@ -169,8 +180,11 @@ fn parse_document(text: &str, path: &Path) -> Result<KeptRun, store::Error> {
     if document.version > RunReport::VERSION {
         return Err(damaged(newer(document.version)));
     }
-    let Document { run_id: id, command, generation, started, finished, of, hosts, .. } = document;
-    Ok(KeptRun { id, state: RunState::Finished, command, generation, started, finished, of, stages: Vec::new(), hosts })
+    let Document { run_id: id, number, command, generation, started, finished, of, hosts, next_steps, .. } = document;
+    let (state, stages, owed) = (RunState::Finished, Vec::new(), None);
+    // What a later version has there is passed over.
+    let next_steps = next_steps.into_iter().filter_map(|step| serde_json::from_value(step).ok()).collect();
+    Ok(KeptRun { id, number, state, command, generation, started, finished, of, stages, hosts, next_steps, owed })
 }
 
 #[cfg(test)]

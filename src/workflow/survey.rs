@@ -13,7 +13,10 @@ use crate::{
     bundle::{Bundle, CredentialSet, FileKind, HostFile},
     digest::{Digest, Fingerprint},
     pki,
-    remote::installer::{self, FileState, FileView, Found, HostView},
+    remote::{
+        self,
+        installer::{self, FileState, FileView, Found, HostView},
+    },
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
@@ -146,7 +149,11 @@ impl State {
 /// What may be said of a credential file in public.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Facts {
+    /// `None` where the file cannot be read, or is too large to be.
     pub sha256: Option<Digest>,
+    /// Its size, where it is too large to be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -199,14 +206,15 @@ pub fn survey_hosts(
                 None => installer::probe_host,
                 Some(_) => installer::in_use::probe_host_in_use,
             };
-            match probe(fleet.remote, bundle.host, &bundle.files, fleet.foreign, fleet.entropy) {
+            let read = || match probe(fleet.remote, bundle.host, &bundle.files, fleet.foreign, fleet.entropy) {
                 Ok(view) => {
                     let survey = describe(bundle, &view, &own, fleet.clock.now());
                     let upkeep = judge.as_ref().and_then(|judge| judge.judge(bundle, &view, &survey.files));
                     (HostSurvey { upkeep, ..survey }, Some(Identity::of(&view)))
                 }
                 Err(error) => (unread(bundle, ErrorReport::of_host(&error)), None),
-            }
+            };
+            fanout::guarded(read, || (unread(bundle, ErrorReport::of_host(&remote::Error::Bug)), None))
         },
         |progress| match progress {
             Progress::Started(_) => {}
@@ -276,12 +284,13 @@ fn found_facts(regular: &installer::Regular) -> Facts {
     let certificate = facts.client_certificate.as_deref().and_then(embedded_certificate);
     Facts {
         sha256: regular.sha256,
-        server: facts.server.clone(),
+        bytes: regular.too_large,
+        server: facts.server.clone().map(Into::into),
         token: facts.token,
         certificate_serial: certificate.as_ref().map(|info| info.serial.clone()),
         certificate_not_after: certificate.map(|info| info.not_after),
         ca_pin: facts.certificate_authority.as_deref().and_then(embedded_certificate).as_ref().map(pin),
-        rows: facts.token_rows.iter().map(|row| RowFact { user: row.user.clone(), token: Some(row.token) }).collect(),
+        rows: facts.token_rows.iter().map(|row| RowFact { user: row.user.to_string(), token: row.token }).collect(),
     }
 }
 

@@ -19,11 +19,11 @@ pub(super) enum Event<'a, T> {
 }
 
 /// Does `work` on every host, by its index, in the order and within the limits of `fleet`; `work` tells the breaker how it
-/// went. Returns the results in the order of `hosts`, with the reason for a host that was not begun.
+/// went, and gives `None` for a host that it did not begin since it stopped the run. Returns the results in the order of `hosts`, with the reason for a host that was not begun.
 pub(super) fn run_in_waves<T: Send>(
     fleet: &Fleet,
     hosts: &[&Host],
-    work: impl Fn(usize, &Breaker) -> T + Sync,
+    work: impl Fn(usize, &Breaker) -> Option<T> + Sync,
     mut observe: impl FnMut(Event<T>),
 ) -> Vec<Result<T, ErrorReport>> {
     let waves = plan_waves(hosts, &fleet.limits);
@@ -39,12 +39,13 @@ pub(super) fn run_in_waves<T: Send>(
             |index| work(*index, &breaker),
             |progress| match progress {
                 Progress::Started(at) => observe(Event::Started(members[*at])),
-                Progress::Done(_, result) => observe(Event::Done(result)),
+                Progress::Done(_, Some(result)) => observe(Event::Done(result)),
+                Progress::Done(_, None) => {}
                 Progress::Interrupted(in_flight) => observe(Event::Interrupted(*in_flight)),
             },
         );
         for (index, result) in members.iter().zip(done) {
-            results[*index] = result;
+            results[*index] = result.flatten();
         }
         if breaker.is_on() {
             break;

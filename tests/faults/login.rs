@@ -1,9 +1,9 @@
 //! Hosts that do not let us in, and hosts that are slow to.
 
 use crate::need_root;
-use crate::support::{FAULTY, Firewall, HEALTHY, Trial, eventually, host_of, public_of, require};
+use crate::support::{FAULTY, HEALTHY, Trial, eventually, host_of, public_of, require};
 use serde_json::Value;
-use std::{net::TcpStream, path::PathBuf, process::Command};
+use std::{net::TcpStream, path::PathBuf};
 
 #[test]
 fn auth_refused() {
@@ -62,49 +62,6 @@ fn too_many_agent_keys() {
     let (exit, report) = apply();
     assert_eq!((exit, &host_of(&report, "faulty")["status"]), (Some(0), &"changed".into()), "{report:#}");
     [HEALTHY, FAULTY].into_iter().for_each(|index| trial.assert_new(index));
-}
-
-/// Whether this sshd punishes addresses by itself.
-fn has_penalties() -> bool {
-    let said = Command::new(require("sshd")).arg("-V").output().unwrap();
-    let text = String::from_utf8_lossy(&said.stderr).into_owned();
-    let version = text.split("OpenSSH_").nth(1).and_then(|rest| rest.split(['p', ' ', ',']).next());
-    version.and_then(|version| version.parse::<f64>().ok()).is_some_and(|version| version >= 9.8)
-}
-
-#[test]
-fn server_penalises_failed_logins() {
-    need_root!();
-    const FAILURES: usize = 2;
-    let mut trial = Trial::new();
-    let own = has_penalties();
-    if own {
-        trial.host_mut().set_option(Some("PerSourcePenalties authfail:30s min:5s"));
-    }
-    trial.host().forget_authorized_keys();
-    let failed = |trial: &Trial| trial.host().log().matches("Connection from").count();
-    let before = failed(&trial);
-    for _ in 0..FAILURES {
-        let (_, report) = trial.fleet.json(&["apply", "--limit", "faulty"]);
-        let code = host_of(&report, "faulty")["error"]["code"].as_str().unwrap().to_owned();
-        assert!(code == "auth_failed" || own && code == "handshake_failed", "{report:#}");
-    }
-    // One connection and one failure a run: the server has no reason to count faster than we run.
-    assert!(own || failed(&trial) - before == FAILURES, "{}", trial.host().log());
-    let (address, port) = (trial.host().address(), trial.host().port());
-    let wall = if own { None } else { Firewall::start(address, port, "reject with tcp reset") };
-    if wall.is_none() && !own {
-        crate::support::skipped("this kernel has no nftables, and this sshd no penalties");
-        return;
-    }
-    trial.assert_fault(if own { "handshake_failed" } else { "connect_refused" });
-    drop(wall);
-    if own {
-        trial.host_mut().set_option(None);
-    }
-    let public = public_of(&trial.fleet.client.identity_files[0]);
-    trial.host().authorize(&public);
-    trial.assert_mended();
 }
 
 fn sudo_fault(break_it: &str, mend_it: &str, said: &str) {

@@ -1,16 +1,26 @@
 //! What the rotation's tests ask of a cluster: which tokens work where, what the hosts hold, how a rotation ended.
 #![allow(dead_code, reason = "each test crate uses its own part")]
 
-use crate::support::{ControlPlane, Ran, TestEnv};
+use crate::support::{ClusterBuilder, ControlPlane, Ran, TestEnv, are_apiservers_real, patience};
 use serde_json::Value;
 use std::process::Command;
 
 /// A cluster whose restarts are given up soon.
 pub fn cluster(control_planes: usize, nodes: usize) -> ControlPlane {
-    ControlPlane::builder().control_planes(control_planes).nodes(nodes).services(SOON).start()
+    ControlPlane::builder().control_planes(control_planes).nodes(nodes).services(&soon()).start()
 }
 
-pub const SOON: &str = "restart_timeout = \"6s\"\n";
+/// The same of stand-ins, whatever the others are: faults are theirs.
+pub fn cluster_with_faults(control_planes: usize, nodes: usize) -> ControlPlane {
+    ControlPlane::builder().stand_ins().control_planes(control_planes).nodes(nodes).services(SOON).start()
+}
+
+const SOON: &str = "restart_timeout = \"6s\"\n";
+
+/// A restart that is given up soon, but not before a real apiserver can be ready.
+pub fn soon() -> String {
+    if are_apiservers_real() { format!("restart_timeout = \"{}s\"\n", patience().as_secs()) } else { SOON.to_owned() }
+}
 
 /// Runs `rotate token` with these flags and holds it to its exit code; gives its document.
 #[track_caller]
@@ -108,10 +118,19 @@ pub fn create_secret(cluster: &ControlPlane) {
 
 /// A cluster that keeps its tokens in Secrets. Its nodes have not joined: they do when their kubelets are restarted.
 pub fn secret_cluster(control_planes: usize, nodes: usize) -> ControlPlane {
+    secrets_in(ControlPlane::builder().services(&soon()), control_planes, nodes)
+}
+
+/// The same of stand-ins, whatever the others are.
+pub fn secret_cluster_with_faults(control_planes: usize, nodes: usize) -> ControlPlane {
+    secrets_in(ControlPlane::builder().stand_ins().services(SOON), control_planes, nodes)
+}
+
+fn secrets_in(builder: ClusterBuilder, control_planes: usize, nodes: usize) -> ControlPlane {
     let names: Vec<String> = (1..=nodes).map(|n| format!("node-{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let builder = ControlPlane::builder().control_planes(control_planes).nodes(nodes).idle(&names);
-    let cluster = builder.settings("[token]\nform = \"secret\"\n").services(SOON).start();
+    let builder = builder.control_planes(control_planes).nodes(nodes).idle(&names);
+    let cluster = builder.settings("[token]\nform = \"secret\"\n").start();
     create_secret(&cluster);
     cluster
 }

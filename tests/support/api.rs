@@ -1,6 +1,7 @@
 //! A small HTTPS client for an apiserver: one kept connection, made anew after a failure. It shares nothing with what it
 //! judges.
 
+use super::patience;
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
@@ -14,7 +15,9 @@ use std::{
 };
 
 /// How long connecting and each read may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+fn time_limit() -> Duration {
+    patience() / 4
+}
 
 pub struct Api {
     /// HOST:PORT.
@@ -122,9 +125,9 @@ impl Api {
 
     fn connect(&self) -> io::Result<BufReader<StreamOwned<ClientConnection, TcpStream>>> {
         let address = self.address.parse().unwrap();
-        let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        socket.set_write_timeout(Some(PATIENCE))?;
+        let socket = TcpStream::connect_timeout(&address, time_limit())?;
+        socket.set_read_timeout(Some(time_limit()))?;
+        socket.set_write_timeout(Some(time_limit()))?;
         socket.set_nodelay(true)?;
         let name = ServerName::IpAddress(address.ip().into());
         let session = ClientConnection::new(Arc::clone(&self.config), name).map_err(io::Error::other)?;

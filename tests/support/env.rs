@@ -15,6 +15,7 @@ pub struct TestEnv {
 
 impl TestEnv {
     pub fn new() -> Self {
+        super::set_usual_umask();
         let dir = tempfile::Builder::new().prefix("kubemint-test-").tempdir().expect("a temporary folder");
         fs::create_dir(dir.path().join("home")).expect("a home");
         Self { dir }
@@ -61,7 +62,7 @@ impl TestEnv {
         let mut command = assert_cmd::Command::cargo_bin("kubemint").expect("the binary");
         command.current_dir(self.dir()).env_clear().env("HOME", self.path("home")).env("LC_ALL", "C.UTF-8");
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.timeout(std::time::Duration::from_secs(120));
+        command.timeout(super::patience().max(std::time::Duration::from_secs(60)) * 2);
         command
     }
 

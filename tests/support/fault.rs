@@ -2,12 +2,15 @@
 
 use super::{Builder, Fleet, Holding, Member, TestHost, cluster_table, fleet::host_of, hosts_that_are};
 use serde_json::Value;
+use std::os::unix::fs::MetadataExt;
 
 pub const HEALTHY: usize = 0;
 pub const FAULTY: usize = 1;
 
 const NAMES: [&str; 2] = ["healthy", "faulty"];
 const FILES: [&str; 3] = ["bootstrap.kubeconfig", "kube-proxy.kubeconfig", "token.csv"];
+/// Where no last word of the script came, or none was waited for: whether the host was changed cannot be told.
+const UNTOLD: [&str; 5] = ["connection_lost", "timed_out", "protocol_garbled", "shell_unusable", "password_expired"];
 /// What replacing all of them leaves beside them.
 const PREVIOUS: [&str; 3] = [
     ".bootstrap.kubeconfig.kubemint-previous",
@@ -62,9 +65,22 @@ impl Trial {
     /// hint, every old file byte for byte, and no temporary one. Gives the error.
     #[track_caller]
     pub fn assert_fault(&self, code: &str) -> Value {
-        let old = self.fleet.holding(FAULTY);
+        let (old, inodes) = (self.fleet.holding(FAULTY), self.inodes());
         let (exit, report) = self.fleet.json(&["apply"]);
-        self.assert_failed(exit, &report, code, &old)
+        let error = self.assert_failed(exit, &report, code, &old);
+        if host_of(&report, NAMES[FAULTY])["untouched"] == true {
+            assert_eq!(self.inodes(), inodes, "what is untouched has the same files, kept versions included");
+        }
+        error
+    }
+
+    /// Which file stands under which name.
+    fn inodes(&self) -> Vec<(String, u64)> {
+        let inode = |name: String| {
+            let path = self.host().path(&self.fleet.file(FAULTY, &name));
+            (name, path.symlink_metadata().unwrap().ino())
+        };
+        self.fleet.names(FAULTY).into_iter().map(inode).collect()
     }
 
     /// The same of a run that was started before, with what the host held then.
@@ -82,6 +98,9 @@ impl Trial {
         let kept = self.fleet.env.read(format!("state/runs/{}/report.json", report["run_id"].as_str().unwrap()));
         assert_eq!(serde_json::from_str::<Value>(&kept).unwrap()["hosts"], report["hosts"]);
         self.assert_old(old);
+        // It holds what it held: wherever that could be told, it is said.
+        let is_untouched = host_of(report, NAMES[FAULTY])["untouched"] == true;
+        assert!(is_untouched || UNTOLD.contains(&code), "{report:#}");
         error.clone()
     }
 

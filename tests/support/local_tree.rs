@@ -26,6 +26,7 @@ impl LocalTree {
 
     /// With this name, which may be a path, for the root.
     pub fn named(name: &str) -> Self {
+        super::set_usual_umask();
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap().join(name);
         fs::create_dir_all(&root).unwrap();

@@ -25,6 +25,7 @@ mod recorder;
 mod relay;
 mod running;
 mod sampler;
+mod shells;
 pub mod swarm;
 mod terminal;
 mod test_host;
@@ -33,7 +34,9 @@ mod world;
 pub use api::Api;
 pub use canary::Canaries;
 pub use client::{Agent, Client, public_of};
-pub use cluster::{ControlPlane, Downtime, Fault, overlaps, real_binaries};
+pub use cluster::{
+    Builder as ClusterBuilder, ControlPlane, Downtime, Fault, are_apiservers_real, overlaps, real_binaries,
+};
 pub use env::{CREDENTIALS, LOCAL_HOSTS, Ran, TestEnv};
 pub use fault::{FAULTY, HEALTHY, Trial};
 pub use files::{content, host_file};
@@ -46,6 +49,9 @@ pub use recorder::Recorder;
 pub use relay::{Relay, Relays};
 pub use running::Running;
 pub use sampler::{ExecTrace, Sampler};
+pub use shells::{
+    PenalisingSshd, Shell, busyboxes, login_shells, penalising_sshd, runs_own_applets, shells, unpacked, with_program,
+};
 pub use terminal::Terminal;
 pub use test_host::{Builder, TestHost};
 pub use world::{is_isolated, kill};
@@ -80,10 +86,13 @@ const PACKAGES: [(&str, &str); 24] = [
 
 /// The full path of `program`; a test that cannot find it fails and says what to install.
 pub fn require(program: &str) -> std::path::PathBuf {
-    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/local/sbin:/usr/sbin:/sbin";
-    let found = path.split(':').map(|dir| std::path::Path::new(dir).join(program)).find(|full| full.is_file());
     let package = PACKAGES.iter().find(|(name, _)| *name == program).map_or(program, |(_, package)| package);
-    found.unwrap_or_else(|| panic!("{program} is missing: apt-get install {package}"))
+    find(program).unwrap_or_else(|| panic!("{program} is missing: apt-get install {package}"))
+}
+
+fn find(program: &str) -> Option<std::path::PathBuf> {
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/local/sbin:/usr/sbin:/sbin";
+    path.split(':').map(|dir| std::path::Path::new(dir).join(program)).find(|full| full.is_file())
 }
 
 /// What a test says before it leaves for want of something that this machine cannot give. Where nothing may be left out,
@@ -101,9 +110,19 @@ pub fn left_out(why: &str) {
     println!("skipped: {why}");
 }
 
-/// Waits for `check` to give something; fails after 20 seconds.
+/// How long something may take on a busy machine: a real apiserver takes 5 to 20 seconds to be ready, a stand-in none.
+pub fn patience() -> std::time::Duration {
+    std::time::Duration::from_secs(if are_apiservers_real() { 120 } else { 20 })
+}
+
+/// What the tests make for their hosts has the usual modes, whatever the umask of the one who runs them.
+fn set_usual_umask() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+}
+
+/// Waits for `check` to give something; fails when [`patience`] ends.
 pub fn eventually<T>(what: &str, check: impl FnMut() -> Option<T>) -> T {
-    within(std::time::Duration::from_secs(20), what, check)
+    within(patience(), what, check)
 }
 
 /// The same with another limit.

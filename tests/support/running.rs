@@ -58,6 +58,11 @@ impl Running {
         });
     }
 
+    /// Sends a signal that ends it.
+    pub fn signal_and_leave(&self, signal: Signal) {
+        kill_process(i32::try_from(self.pid()).ok().and_then(Pid::from_raw).unwrap(), signal).unwrap();
+    }
+
     /// Waits for its end, at most 20 seconds.
     pub fn wait(mut self) -> Ran {
         let status = eventually("kubemint to end", || self.child.try_wait().unwrap());

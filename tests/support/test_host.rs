@@ -1,7 +1,7 @@
 //! A host that is reached over SSH: a real sshd with its own keys, address and files.
 
 use super::{
-    eventually,
+    PenalisingSshd, eventually,
     local_tree::tree_hash,
     require,
     world::{World, is_isolated},
@@ -10,7 +10,7 @@ use kubemint::digest::Digest;
 use std::{
     fs,
     os::unix::fs::MetadataExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command},
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -26,6 +26,7 @@ pub struct Builder {
     key_types: Vec<&'static str>,
     user: Option<(&'static str, Option<&'static str>)>,
     server: Server,
+    sshd: Option<PenalisingSshd>,
 }
 
 /// What listens there.
@@ -78,9 +79,20 @@ impl Builder {
         self
     }
 
-    pub fn start(self) -> TestHost {
+    /// This sshd in place of the machine's. Root only.
+    pub fn sshd(mut self, sshd: &PenalisingSshd) -> Self {
+        self.sshd = Some(sshd.clone());
+        self
+    }
+
+    pub fn start(mut self) -> TestHost {
         let types = if self.key_types.is_empty() { vec!["ed25519"] } else { self.key_types.clone() };
         let mut host = TestHost::prepare(&self);
+        if let Some(sshd) = &self.sshd {
+            host.program = Some(host.bring(&sshd.sshd));
+            self.options.push(format!("SshdSessionPath {}", host.bring(&sshd.session)));
+            self.options.extend(sshd.auth.iter().map(|auth| format!("SshdAuthPath {}", host.bring(auth))));
+        }
         host.write_config(&self, &types);
         for key_type in &types {
             match self.server {
@@ -104,6 +116,8 @@ pub struct TestHost {
     world: World,
     sshd: Option<Child>,
     server: Server,
+    /// The sshd that was brought to it.
+    program: Option<String>,
 }
 
 impl TestHost {
@@ -132,6 +146,7 @@ impl TestHost {
             world,
             sshd: None,
             server: Server::OpenSsh,
+            program: None,
         };
         host.write(&format!("{}/.ssh/authorized_keys", host.home), "");
         if let Some((user, sudoers)) = options.user {
@@ -214,7 +229,7 @@ impl TestHost {
             return self.start_dropbear();
         }
         let dir = self.world.ssh_dir();
-        let mut command = self.world.command(require("sshd"));
+        let mut command = self.world.command(self.program.as_ref().map_or_else(|| require("sshd"), PathBuf::from));
         command.args(["-D", "-f", &format!("{dir}/sshd_config"), "-E", &format!("{dir}/log")]);
         let ready = |log: &str| log.matches("Server listening on").count();
         let before = ready(&self.log());
@@ -358,6 +373,16 @@ impl TestHost {
         assert!(output.status.success(), "{script}: {output:?}");
     }
 
+    /// Copies a program of this machine to the host, which may not see where it is; returns its path there. Root only.
+    pub fn bring(&self, program: &Path) -> String {
+        let path = format!("/mnt/brought{}", program.display());
+        let outside = self.path(&path);
+        fs::create_dir_all(outside.parent().unwrap()).unwrap();
+        fs::copy(program, &outside).unwrap_or_else(|e| panic!("{}: {e}", program.display()));
+        self.must(&format!("chmod -R go=u-w /mnt/brought && chmod 755 {path}"));
+        path
+    }
+
     /// Puts a script of the test's own in place of a program of the host. Root only.
     pub fn replace_program(&self, program: &str, script: &str) {
         assert!(is_isolated(), "only root can replace programs");
@@ -393,6 +418,13 @@ impl TestHost {
     /// Everything sshd logged since the host was made.
     pub fn log(&self) -> String {
         fs::read_to_string(self.path(&format!("{}/log", self.world.ssh_dir()))).unwrap_or_default()
+    }
+
+    /// What every process of the host was called with.
+    pub fn command_lines(&self) -> Vec<String> {
+        let line = |pid: u32| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let lines = self.world.processes(self.sshd.as_ref()).into_iter().map(line);
+        lines.filter(|line| !line.is_empty()).map(|line| String::from_utf8_lossy(&line).replace('\0', " ")).collect()
     }
 
     /// The sshd that listens, as this machine numbers it.

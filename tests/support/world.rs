@@ -1,6 +1,6 @@
 //! Where a test host lives: a namespace of its own (as root), or a directory of this machine.
 
-use super::{eventually, require};
+use super::{eventually, require, set_usual_umask};
 use std::{
     fs,
     io::{BufRead, BufReader},
@@ -51,6 +51,7 @@ pub fn is_isolated() -> bool {
 
 impl World {
     pub fn new(name: &str) -> Self {
+        set_usual_umask();
         if !is_isolated() {
             if rustix::process::geteuid().is_root() {
                 // As the Debian service does: a root sshd does not start without it.

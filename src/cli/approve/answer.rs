@@ -6,7 +6,7 @@ use crate::{
         hosts::{LONGEST_TABLE, counted, listed},
         output::{Output, Tone},
     },
-    workflow::approve::{Judged, Outcome, Purpose, Verdict, Watched},
+    workflow::approve::{Judged, Outcome, Purpose, UnreadGrant, Verdict, Watched},
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -20,6 +20,8 @@ pub(super) struct Document<'a> {
     server: &'a str,
     dry_run: bool,
     requests: Vec<Row<'a>>,
+    /// Granted requests in which no name can be read: left out of account.
+    unread_grants: Vec<UnreadRow<'a>>,
     /// Nodes that have not joined.
     missing: &'a [String],
     /// Why the last look of `--watch` failed, where it did.
@@ -46,6 +48,14 @@ struct Row<'a> {
     code: Option<&'static str>,
     detail: Option<String>,
     hint: Option<String>,
+}
+
+#[derive(Serialize)]
+struct UnreadRow<'a> {
+    name: &'a str,
+    requester: &'a str,
+    created: Timestamp,
+    code: &'static str,
 }
 
 #[derive(Serialize)]
@@ -83,6 +93,7 @@ impl<'a> Document<'a> {
             server,
             dry_run: args.dry_run,
             requests: rows,
+            unread_grants: watched.unread.iter().map(UnreadRow::of).collect(),
             missing: &watched.missing,
             error: watched.error.as_ref().map(|error| FailedLook {
                 code: error.code(),
@@ -91,6 +102,12 @@ impl<'a> Document<'a> {
             }),
             summary,
         }
+    }
+}
+
+impl<'a> UnreadRow<'a> {
+    fn of(grant: &'a UnreadGrant) -> Self {
+        Self { name: &grant.request, requester: &grant.requester, created: grant.created, code: "grant_unreadable" }
     }
 }
 
@@ -155,6 +172,14 @@ pub(super) fn text(output: &Output, args: &Args, watched: &Watched, document: &D
         }
     }
     text += "\n";
+    if !document.unread_grants.is_empty() {
+        let names: Vec<&str> = document.unread_grants.iter().map(|grant| grant.name).collect();
+        text += &format!(
+            "warning: granted, and for which node cannot be read (grant_unreadable): {}\n  hint: look at it with \
+             `kubectl get csr NAME -o yaml`; a second key for that node's name would not be noticed\n",
+            listed(&names)
+        );
+    }
     if let Some(error) = &document.error {
         text += &format!("the last look failed: {}\n  hint: {}\n", error.message, error.hint);
     }

@@ -91,8 +91,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         watch.run(cluster, &expectations, |round| tell(context, round))?
     } else {
         let act = if args.dry_run { Act::Foresee } else { Act::Decide };
-        let Round { judged, missing } = approve::run_round(cluster.as_ref(), &expectations, act)?;
-        Watched { judged, missing, error: None }
+        let Round { judged, missing, unread } = approve::run_round(cluster.as_ref(), &expectations, act)?;
+        Watched { judged, missing, unread, error: None }
     };
     let document = Document::of(args, server.as_str(), &watched);
     context.output.answer(&document, || answer::text(context.output, args, &watched, &document))?;

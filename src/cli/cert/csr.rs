@@ -10,9 +10,10 @@ use super::{
     external_ca,
 };
 use crate::{
+    inherited::Descriptor,
     inventory::{Inventory, Role},
     pki,
-    store::{self, Changes, Snapshot},
+    store::{Changes, Existing, OutputFile, Snapshot},
     workflow::{
         external::{self, Request, Waiting},
         generate,
@@ -36,7 +37,7 @@ Examples:
   openssl req -in requests/kube-proxy.csr -noout -verify -subject"
 )]
 pub(super) struct Args {
-    /// Where the requests go: kube-proxy.csr, and kube-proxy.NODE.csr of nodes
+    /// Where the requests go: kube-proxy.csr, and kube-proxy.NODE.csr of nodes; - prints them
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
     /// For every node too, though the inventory does not say that they have their own
@@ -75,16 +76,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         )
         .hint("set it to true, or leave --per-node out"));
     }
-    let out = context.path(&args.out);
-    if !out.is_dir() {
-        std::fs::create_dir_all(&out).map_err(|e| {
-            Failure::bad_input("file_unwritable", format!("cannot make {}: {e}", args.out.display()))
-                .hint("check --out")
-        })?;
-    }
     let store = context.store(&inventory);
-    // Before the lock: what cannot be asked for touches nothing.
-    plan(args, context, &inventory, &store.load()?)?;
+    // Before the lock: what cannot be asked for, or written, touches nothing.
+    let (planned, _) = plan(args, context, &inventory, &store.load()?)?;
+    let out = Destination::of(args, context)?;
+    planned.iter().try_for_each(|request| out.file(args, context, request).map(drop))?;
     let held = store.lock()?;
     let snapshot = store.load()?;
     let (requests, changes) = plan(args, context, &inventory, &snapshot)?;
@@ -93,7 +89,15 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         let next = snapshot.state.clone().unwrap_or_default();
         store.commit_changes(&held, &snapshot, &changes, next, &context.clock)?;
     }
-    let rows = requests.into_iter().map(|request| write(args, &out, request)).collect::<Result<Vec<_>, _>>()?;
+    let mut rows = Vec::new();
+    for request in requests {
+        let file = out.file(args, context, &request)?;
+        context.write_output(&file, &request.pem)?;
+        rows.push(row(args, request));
+    }
+    if matches!(out, Destination::StandardOutput) {
+        return Ok(Exit::Done);
+    }
     let state_dir = store.dir().display().to_string();
     let document = Document { schema: "kubemint/requests", version: 1, state_dir, requests: rows };
     context.output.answer(&document, || text(&document))?;
@@ -119,13 +123,45 @@ fn plan(
     Ok(external::plan_requests(inventory, snapshot, &nodes, waiting)?)
 }
 
-fn write(args: &Args, out: &Path, request: Request) -> Result<Row, Failure> {
+/// Where requests go.
+enum Destination {
+    Directory,
+    /// All of them, one after the other.
+    StandardOutput,
+}
+
+impl Destination {
+    fn of(args: &Args, context: &Context) -> Result<Self, Failure> {
+        let out = context.path(&args.out);
+        if args.out == Path::new("-") || Descriptor::of_path(&out) == Some(Descriptor::STDOUT) {
+            return Ok(Self::StandardOutput);
+        }
+        if !out.is_dir() {
+            std::fs::create_dir_all(&out).map_err(|e| {
+                Failure::bad_input("file_unwritable", format!("cannot make {}: {e}", args.out.display()))
+                    .hint("check --out")
+            })?;
+        }
+        Ok(Self::Directory)
+    }
+
+    fn file(&self, args: &Args, context: &Context, request: &Request) -> Result<OutputFile, Failure> {
+        match self {
+            Self::Directory => context.output_file(&args.out.join(file_name(request)), Existing::Replaced),
+            Self::StandardOutput => context.output_file(Path::new("-"), Existing::Replaced),
+        }
+    }
+}
+
+fn file_name(request: &Request) -> String {
     let spec = pki::KUBE_PROXY.name;
-    let name = request.node.as_ref().map_or_else(|| format!("{spec}.csr"), |node| format!("{spec}.{node}.csr"));
-    store::replace_public_file(&out.join(&name), request.pem.as_bytes())?;
-    let file = args.out.join(&name).display().to_string();
+    request.node.as_ref().map_or_else(|| format!("{spec}.csr"), |node| format!("{spec}.{node}.csr"))
+}
+
+fn row(args: &Args, request: Request) -> Row {
+    let file = args.out.join(file_name(&request)).display().to_string();
     let key = if request.has_new_key { "made" } else { "kept" };
-    Ok(Row { name: spec, node: request.node, file, subject: request.subject, key })
+    Row { name: pki::KUBE_PROXY.name, node: request.node, file, subject: request.subject, key }
 }
 
 fn text(document: &Document) -> String {

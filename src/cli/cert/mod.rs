@@ -56,6 +56,7 @@ fn external_ca(context: &Context, inventory: &Inventory) -> Result<String, Failu
         ));
     };
     let given = generate::read_given_authority(inventory, context.now())?;
+    given.check_dates(inventory, context.now())?;
     given.bundle_pem().ok_or_else(|| {
         Failure::bad_input("ca_invalid", "the inventory names no CA")
             .hint(format!("set cert under [{}]", pki::CLUSTER_CA.name))

@@ -15,7 +15,10 @@ use crate::{
     remote::installer::ForeignPolicy,
     store::{self, Snapshot, Store},
     workflow::{
-        doctor::{self, Credentials, Finding, HOST_CHECKS, HostHealth, MACHINE_CHECKS, Machine, Preflight, Status},
+        doctor::{
+            self, Credentials, Finding, HOST_CHECKS, HostHealth, MACHINE_CHECKS, Machine, Preflight, Status,
+            SteeringFiles,
+        },
         generate::{self, Step},
         stored::read_stored_set,
     },
@@ -75,14 +78,20 @@ struct Summary {
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     refuse_unknown_checks(&args.skip)?;
+    if !args.scan_host_keys {
+        context.steering.note_only();
+    }
     let inventory = context.inventory()?;
     let hosts = context.hosts(&inventory)?;
     if args.scan_host_keys {
         return host_keys::run(args, context, &inventory, &hosts);
     }
+    context.judge_templates()?;
     let local = Local::look(context, &inventory);
     let remote = context.remote(&inventory, &args.install.hosts, &hosts)?;
     let concurrency = args.install.hosts.concurrency(&inventory);
+    let exposed = context.steering.found();
+    let worst = if context.steering.is_refusing() { Status::Fail } else { Status::Warn };
     let machine = doctor::examine_machine(
         &Machine {
             inventory: &inventory,
@@ -94,10 +103,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
             now: context.now(),
             concurrency,
             descriptors: Context::descriptors(),
+            steering: SteeringFiles { exposed: &exposed, worst },
         },
         &args.skip,
     );
     let set = local.set(&inventory);
+    // Whoever wrote such an inventory would be shown our keys and passwords: no host is reached, as in every other command.
+    let hosts = if exposed.is_empty() || worst < Status::Fail { hosts } else { Vec::new() };
     let health = examine_hosts(args, context, &inventory, &hosts, set.as_ref(), (&remote, concurrency))?;
     let count = |status| health.iter().filter(|host| host.status == status).count();
     let summary = Summary {
@@ -141,6 +153,7 @@ impl Local {
         let steps = snapshot.as_ref().ok().map(|snapshot| {
             let given = generate::read_given_authority(inventory, context.now())?;
             if snapshot.state.is_none() {
+                given.check_dates(inventory, context.now())?;
                 return Ok(Vec::new());
             }
             let plan = generate::plan_generation(inventory, given, snapshot, context.now(), &context.entropy)?;

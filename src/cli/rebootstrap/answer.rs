@@ -26,6 +26,9 @@ pub(super) struct Document<'a> {
     generation: u64,
     hosts: Vec<Row<'a>>,
     summary: Summary,
+    /// Why journal or report are incomplete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unrecorded: &'a Option<ErrorReport>,
 }
 
 #[derive(Serialize)]
@@ -66,6 +69,7 @@ pub(super) fn document<'a>(report: &'a RunReport, nodes: &HashMap<String, NodeRe
         generation: report.generation,
         hosts: report.hosts.iter().map(row).collect(),
         summary: report.summary,
+        unrecorded: &report.unrecorded,
     }
 }
 

@@ -28,7 +28,7 @@ use crate::{
         generate::{Step, StepAction},
         reissue::{self, Restarts},
         report::RunReport,
-        restarts::{DueRestart, due_restarts},
+        restarts::Duty,
     },
 };
 use jiff::SignedDuration;
@@ -109,7 +109,6 @@ struct Document<'a> {
     report: &'a RunReport,
     #[serde(flatten)]
     more: More<'a>,
-    next_steps: &'a [DueRestart],
 }
 
 #[derive(Serialize)]
@@ -163,16 +162,17 @@ fn run_kube_proxy(args: &KubeProxyArgs, context: &Context) -> Result<Exit, Failu
     let fleet = context.fleet(&remote, concurrency, args.install.foreign(), limits);
     let command = inventory.services.kube_proxy.as_deref();
     let restarts = Restarts { command, limit: inventory.services.restart_timeout, owed: &owed };
-    let order = Order { command: reissue::COMMAND, generation: state.generation, of: of.as_deref() };
+    // Where it restarts kube-proxy itself, nothing is left to do.
+    let duty = command.is_none().then_some(Duty { inventory: &inventory, debts: None });
+    let order = Order { command: reissue::COMMAND, generation: state.generation, of: of.as_deref(), duty };
     let done = reissue::run_reissue(&fleet, &bundles, restarts, order, &journal, &progress)?;
     progress.finish();
     let (report, exit) = close_run(context, done);
-    let next_steps = if command.is_some() { Vec::new() } else { due_restarts(&inventory, &hosts, &report) };
     let more = More { steps: &steps, identity: &answers };
-    let document = Document { report: &report, more, next_steps: &next_steps };
+    let document = Document { report: &report, more };
     context.output.answer(&document, || {
         let again = format!("`kubemint reissue kube-proxy --retry {}`", report.run_id);
-        text(context.output, &report, &next_steps, &again, &answers)
+        text(context.output, &report, &again, &answers)
     })?;
     if changes_form || is_of_all(&steps, work) {
         say_left_out(context, &inventory, &hosts);
@@ -200,7 +200,7 @@ fn nothing_to_do(context: &Context, inventory: &Inventory, planned: &Planned) ->
         context.output.warn(&format!("{artifact} is not current ({reason}): {}", remedy(step, inventory)));
     }
     let generation = planned.snapshot.state.as_ref().map_or(0, |state| state.generation);
-    let order = Order { command: reissue::COMMAND, generation, of: planned.of.as_deref() };
+    let order = Order { command: reissue::COMMAND, generation, of: planned.of.as_deref(), duty: None };
     let kept: Vec<Step> = planned.plan.steps.iter().filter(|step| step.action == StepAction::Kept).cloned().collect();
     let more = More { steps: &kept, identity: &probe::Answers::default() };
     answer_not_begun(context, order, more, || match &planned.work {
@@ -216,19 +216,13 @@ fn nothing_to_do(context: &Context, inventory: &Inventory, planned: &Planned) ->
     })
 }
 
-fn text(
-    output: &Output,
-    report: &RunReport,
-    next_steps: &[DueRestart],
-    again: &str,
-    answers: &probe::Answers,
-) -> String {
+fn text(output: &Output, report: &RunReport, again: &str, answers: &probe::Answers) -> String {
     let restarted = report.hosts.iter().filter(|host| host.restart.as_ref().is_some_and(|one| one.outcome == "done"));
     let restarted = match restarted.count() {
         0 => String::new(),
         count => format!("kube-proxy restarted on {}\n", counted(count, "host")),
     };
-    closing_text(output, report, next_steps, again) + &restarted + &answers.text()
+    closing_text(output, report, again) + &restarted + &answers.text()
 }
 
 /// Whether all nodes share what is new.

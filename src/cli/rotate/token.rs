@@ -352,7 +352,7 @@ fn close(context: &Context, report: &RotationReport) -> Result<Exit, Failure> {
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         let Refusal { code, message, hint, is_bad_input } = refusal;
-        let failure = if is_bad_input { Self::bad_input(code, message) } else { Self::refused(code, message) };
-        failure.hint(hint)
+        let failure = if is_bad_input { Self::bad_input(code, "") } else { Self::refused(code, "") };
+        failure.in_lines(&message).hint(hint)
     }
 }

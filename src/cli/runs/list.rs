@@ -7,6 +7,7 @@ use crate::{
         failure::{Exit, Failure},
         output::{Output, Tone},
     },
+    secret::printable,
     workflow::{
         report::Summary,
         runs::{self, KeptRun, RunState},
@@ -37,6 +38,8 @@ struct Document {
 #[derive(Serialize)]
 struct Row {
     run_id: String,
+    /// Its place in the order; null: an earlier version made it.
+    number: Option<u64>,
     state: &'static str,
     command: Option<String>,
     of: Option<String>,
@@ -54,8 +57,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     for id in runs.list()? {
         let run = runs.read(&id).and_then(|record| runs::parse_record(id.as_str(), &runs.path(&id), &record));
         rows.push(match run {
-            Ok(run) => row(id.as_str(), run),
-            Err(error) => damaged_row(id.as_str(), error.to_string()),
+            Ok(run) => row(id.as_str(), runs.number(&id), run),
+            Err(error) => damaged_row(id.as_str(), runs.number(&id), error.to_string()),
         });
     }
     let directory = runs.dir().display().to_string();
@@ -64,9 +67,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn row(id: &str, run: KeptRun) -> Row {
+fn row(id: &str, number: Option<u64>, run: KeptRun) -> Row {
     Row {
         run_id: id.to_owned(),
+        number,
         state: run.state.name(),
         summary: Some(run.summary()),
         command: run.command,
@@ -78,9 +82,10 @@ fn row(id: &str, run: KeptRun) -> Row {
     }
 }
 
-fn damaged_row(id: &str, fault: String) -> Row {
+fn damaged_row(id: &str, number: Option<u64>, fault: String) -> Row {
     Row {
         run_id: id.to_owned(),
+        number,
         state: "damaged",
         command: None,
         of: None,
@@ -94,7 +99,7 @@ fn damaged_row(id: &str, fault: String) -> Row {
 
 fn text(output: &Output, document: &Document) -> String {
     if document.runs.is_empty() {
-        return format!("no run is recorded in {}\n", document.directory);
+        return format!("no run is recorded in {}\n", printable(&document.directory));
     }
     let rows = document.runs.iter().map(|run| {
         let tone = match run.state {

@@ -33,7 +33,7 @@ pub(super) struct Args {
     /// Demand that every host of the inventory that --limit leaves stands in a report
     #[arg(long)]
     complete: bool,
-    /// Where a host stands in several reports, take what the run that started last says
+    /// Where a host stands in several reports, take what the last run says, by the numbers of the runs
     #[arg(long)]
     latest: bool,
 }
@@ -71,5 +71,5 @@ fn text(output: &Output, args: &Args, merged: &CombinedRun) -> String {
     if !missing.is_empty() {
         text += &format!("missing: {} of the inventory: {}\n", counted(missing.len(), "host"), hosts::listed(&missing));
     }
-    text
+    text + &show::steps_text(&merged.next_steps)
 }

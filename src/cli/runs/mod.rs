@@ -61,7 +61,8 @@ impl RunsArgs {
         self.runs_dir.as_deref()
     }
 
-    fn runs(&self, context: &Context, store: &Store) -> Runs {
+    /// The runs themselves.
+    pub(super) fn runs(&self, context: &Context, store: &Store) -> Runs {
         match &self.runs_dir {
             Some(dir) => Runs::at(&context.path(dir)),
             None => store.runs(),
@@ -119,6 +120,18 @@ impl RunsArgs {
     }
 }
 
+/// The runs that can be read of the credential directory and of --runs-dir, from the newest to the oldest of each.
+pub(super) fn newest_first(args: &RunsArgs, context: &Context, store: &Store) -> impl Iterator<Item = KeptRun> {
+    let own = args.given().map(|_| args.runs(context, store));
+    let places = own.into_iter().chain([store.runs()]).filter(|runs| runs.dir().is_dir());
+    places.flat_map(|runs| {
+        let ids = runs.list().unwrap_or_default();
+        ids.into_iter()
+            .rev()
+            .filter_map(move |id| runs::parse_record(id.as_str(), &runs.path(&id), &runs.read(&id).ok()?).ok())
+    })
+}
+
 /// These commands show runs whole.
 fn refuse_choice(context: &Context, command: &str) -> Result<(), Failure> {
     let global = &context.global;
@@ -137,9 +150,9 @@ fn read_run(runs: &Runs, wanted: &str) -> Result<KeptRun, Failure> {
     Ok(runs::parse_record(id.as_str(), &runs.path(&id), &runs.read(&id)?)?)
 }
 
-/// No run's id has a slash or a full stop in it.
+/// No run's id has a slash or a full stop in it; `-` is standard input.
 pub(super) fn path_in(wanted: &str) -> Option<&Path> {
-    (wanted.contains('/') || wanted.ends_with(".json")).then(|| Path::new(wanted))
+    (wanted == "-" || wanted.contains('/') || wanted.ends_with(".json")).then(|| Path::new(wanted))
 }
 
 /// A report, or a run's directory, wherever it is.

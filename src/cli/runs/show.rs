@@ -4,14 +4,14 @@ use super::RunsArgs;
 use crate::{
     cli::{
         context::Context,
-        distribute::{is_told, tone},
+        distribute::{is_told, next_line, tone},
         failure::{Exit, Failure},
         hosts::{self, LONGEST_TABLE, Told, counted},
         output::Output,
     },
     workflow::{
         report::{HostStatus, RunReport, Summary},
-        runs::{KeptHost, KeptRun, RunState},
+        runs::{KeptHost, KeptRun, KeptStep, RunState},
     },
 };
 use jiff::Timestamp;
@@ -45,6 +45,7 @@ struct Document<'a> {
     schema: &'static str,
     version: u32,
     run_id: &'a Option<String>,
+    number: Option<u64>,
     state: RunState,
     command: &'a Option<String>,
     of: &'a Option<String>,
@@ -56,6 +57,7 @@ struct Document<'a> {
     stages: &'a [String],
     hosts: &'a [KeptHost],
     summary: Summary,
+    next_steps: &'a [KeptStep],
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
@@ -64,6 +66,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         schema: RunReport::SCHEMA,
         version: RunReport::VERSION,
         run_id: &run.id,
+        number: run.number,
         state: run.state,
         command: &run.command,
         of: &run.of,
@@ -73,6 +76,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         stages: &run.stages,
         hosts: &run.hosts,
         summary: run.summary(),
+        next_steps: &run.next_steps,
     };
     context.output.answer(&document, || text(context.output, &run))?;
     Ok(Exit::Done)
@@ -96,7 +100,12 @@ fn text(output: &Output, run: &KeptRun) -> String {
     if run.state != RunState::Running && run.undone().next().is_some() {
         text += &format!("`{}` does what is left\n", run.command_again());
     }
-    text
+    text + &steps_text(&run.next_steps)
+}
+
+/// What was left for a person to do.
+pub(super) fn steps_text(steps: &[KeptStep]) -> String {
+    steps.iter().map(|step| next_line(&step.reason, step.command.as_deref(), &step.hosts, &step.earlier)).collect()
 }
 
 /// A table of the hosts that need attention, and why each failed.

@@ -16,12 +16,15 @@ use crate::{
     bundle,
     inventory::Limits,
     remote::installer::ForeignPolicy,
-    store,
+    store::{Existing, Stream},
     workflow::{
+        debts::find_debts,
         generate::{Step, StepAction},
+        report::ErrorReport,
+        restarts::{DueRestart, owed_restarts},
         stored::read_stored_set,
         survey::{self, HostSurvey, Scope, Unmade, Verdict},
-        upkeep::{Exchanges, Outlook, Upkeep},
+        upkeep::{Exchanges, Outlook, ServiceState, Upkeep},
     },
 };
 use jiff::SignedDuration;
@@ -48,7 +51,8 @@ pub(super) struct Args {
     /// A certificate that ends within this time is due
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = DEFAULT_WITHIN)]
     within: SignedDuration,
-    /// Write what was found for node_exporter's textfile collector, which reads *.prom; replaced as a whole
+    /// Write what was found for node_exporter's textfile collector, which reads *.prom; a file is replaced as a whole, a
+    /// FIFO or device written to; - is standard output, in place of the table
     #[arg(long, value_name = "FILE")]
     prometheus: Option<PathBuf>,
     #[command(flatten)]
@@ -63,10 +67,15 @@ struct Document<'a> {
     generation: u64,
     /// What the inventory asks for beyond them.
     pending: Vec<Step>,
+    /// Why nothing more can be issued: the CA in use is out of date.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_problem: Option<ErrorReport>,
     hosts: Vec<Row<'a>>,
     summary: Summary,
     /// Hosts with something due.
     due: usize,
+    /// Restarts that earlier runs owe, and that were not seen to be done.
+    next_steps: Vec<DueRestart>,
 }
 
 #[derive(Serialize)]
@@ -86,12 +95,10 @@ struct Summary {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
-    if let Some(file) = &args.prometheus {
-        store::check_writable(&context.path(file)).map_err(|error| unwritable(&error))?;
-    }
+    let prometheus = args.prometheus.as_ref().map(|path| context.output_file(path, Existing::Replaced)).transpose()?;
     let inventory = context.inventory()?;
     let hosts = context.hosts(&inventory)?;
-    let Prepared { store, snapshot, plan } = Prepared::new(context, &inventory)?;
+    let (Prepared { store, snapshot, plan }, ca_problem) = Prepared::to_show(context, &inventory)?;
     let Some(state) = &snapshot.state else {
         return Err(Failure::nothing_generated(store.dir()));
     };
@@ -117,31 +124,37 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         failed: count(&[Verdict::Failed]),
         skipped: count(&[Verdict::Skipped]),
     };
+    let debts = find_debts(&store.runs(), None, &inventory)?;
+    let has_read_its_file = |service: &str, host: &str| {
+        let seen = surveys.iter().filter(|survey| survey.name == host).filter_map(|survey| survey.upkeep.as_ref());
+        let mut services = seen.flat_map(|upkeep| &upkeep.services);
+        services.any(|seen| seen.service.name() == service && seen.state == ServiceState::Current)
+    };
     let document = Document {
         schema: "kubemint/status",
         version: 1,
         generation: state.generation,
         pending: plan.steps.into_iter().filter(|step| step.action != StepAction::Kept).collect(),
+        ca_problem,
         hosts: surveys.iter().map(|survey| Row { status: word(survey.verdict()), survey }).collect(),
         summary,
         due: surveys.iter().filter(|survey| survey.upkeep.as_ref().is_some_and(Upkeep::is_due)).count(),
+        next_steps: owed_restarts(&inventory, &debts, &hosts, has_read_its_file),
     };
     let interrupted = context.signals.exit();
-    if let (Some(file), None) = (&args.prometheus, interrupted) {
-        let metrics = exposition::render_metrics(&surveys, outlook.now);
-        store::replace_public_file(&context.path(file), metrics.as_bytes()).map_err(|error| unwritable(&error))?;
+    if let (Some(file), None) = (&prometheus, interrupted) {
+        context.write_output(file, &exposition::render_metrics(&surveys, outlook.now))?;
     }
-    context.output.answer(&document, || table::render(context.output, &document, &inventory))?;
+    // Metrics on standard output are the answer, and stand there alone.
+    if prometheus.and_then(|file| file.stream()) != Some(Stream::Output) {
+        context.output.answer(&document, || table::render(context.output, &document, &inventory))?;
+    }
     Ok(match interrupted {
         Some(interrupted) => interrupted,
         None if document.summary.failed > 0 => Exit::HostsFailed,
         None if args.exit_code && document.summary.drift + document.due > 0 => Exit::Drift,
         None => Exit::Done,
     })
-}
-
-fn unwritable(error: &store::Error) -> Failure {
-    Failure::bad_input("file_unwritable", error.to_string()).hint("name a file in a directory you may write to")
 }
 
 const fn word(verdict: Verdict) -> &'static str {

@@ -3,6 +3,7 @@
 use super::{Document, Row};
 use crate::{
     cli::{
+        distribute::next_step,
         generate::remedy,
         hosts::{self, LONGEST_TABLE, counted},
         output::{Output, Tone},
@@ -54,6 +55,7 @@ pub(super) fn render(output: &Output, document: &Document, inventory: &Inventory
             remedy(step, inventory)
         );
     }
+    text.extend(document.next_steps.iter().map(next_step));
     text
 }
 

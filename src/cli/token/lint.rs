@@ -5,7 +5,10 @@ use super::super::{
     failure::{Exit, Failure},
     output::{Output, Tone},
 };
-use crate::token::{Finding, Severity, lint_token_file};
+use crate::{
+    secret::printable,
+    token::{Finding, Severity, lint_token_file},
+};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -68,7 +71,7 @@ fn text(output: &Output, document: &Document) -> String {
         let column = finding.column.map(|column| format!(":{column}")).unwrap_or_default();
         text += &format!(
             "{}:{}{column}: {}: {} [{}]\n  {}\n",
-            document.file,
+            printable(&document.file),
             finding.line,
             output.paint(tone, word),
             finding.message,

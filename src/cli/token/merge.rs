@@ -6,6 +6,7 @@ use super::super::{
     output::Output,
 };
 use crate::{
+    secret::printable,
     store::Snapshot,
     workflow::merge::{self, MergedRow, RowOrigin, plan_merge},
 };
@@ -57,7 +58,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let changed = !merge.is_current();
     let rows = merge.rows.clone();
     for warning in &merge.warnings {
-        context.output.warn(&format!("{}:{}: {}", args.file.display(), warning.line, warning.message));
+        let file = printable(&args.file.display().to_string());
+        context.output.warn(&format!("{file}:{}: {}", warning.line, warning.message));
     }
     if changed {
         let held = store.lock()?;

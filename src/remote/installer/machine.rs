@@ -4,7 +4,7 @@
 
 use crate::{
     digest::Digest,
-    remote::{Error, Peer, Reply},
+    remote::{Error, Peer, heard::Heard},
 };
 
 /// The digest of a machine-id.
@@ -33,19 +33,19 @@ pub(super) fn render_call(written: &[Written]) -> String {
 }
 
 /// What a reply tells of the machine.
-pub(super) struct Told {
+pub(super) struct Told<'a> {
     /// The reply without it.
-    pub reply: Reply,
+    pub reply: Heard<'a>,
     pub machine: Option<MachineId>,
     twin: Option<Digest>,
     /// It is one of those that were written, by what it shows, and does not hold what it should.
     is_barred: bool,
 }
 
-impl Told {
+impl<'a> Told<'a> {
     /// Takes out of `reply` the lines about the machine.
-    pub fn by(reply: Reply, nonce: &str) -> Self {
-        let text = String::from_utf8_lossy(&reply.output);
+    pub fn by(reply: &Heard<'a>, nonce: &str) -> Self {
+        let text = &reply.text;
         let (mut machine, mut twin, mut is_barred) = (None, None, false);
         let mut rest = String::with_capacity(text.len());
         for line in text.split_inclusive('\n') {
@@ -67,7 +67,7 @@ impl Told {
                 _ => rest.push_str(line),
             }
         }
-        Self { reply: Reply { output: rest.into_bytes(), ..reply }, machine, twin, is_barred }
+        Self { reply: reply.with_text(rest), machine, twin, is_barred }
     }
 
     /// The one of `written` whose machine-id the host shows.
@@ -90,14 +90,13 @@ fn is_id(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::remote::Exit;
+    use crate::remote::{Exit, heard::tests::heard_of};
 
     const NONCE: &str = "0f0f";
     const ID: &str = "0123456789abcdef0123456789abcdef";
 
-    fn told(text: &str) -> Told {
-        let output = text.replace('@', NONCE).into_bytes();
-        Told::by(Reply::new(output, Exit::Status(0)), NONCE)
+    fn told(text: &str) -> Told<'static> {
+        Told::by(&heard_of(&text.replace('@', NONCE), Exit::Status(0), NONCE, Vec::new()), NONCE)
     }
 
     fn written(name: &str, id: &str) -> Written {
@@ -108,8 +107,7 @@ mod tests {
     fn the_machine_is_taken_out_of_the_reply_and_the_rest_stays() {
         let told = told(&format!("hello\n@ begin\nnoise@ machine {ID}\n@ found 0 absent\n@ end\n"));
         assert_eq!(told.machine, Some(MachineId(Digest::of(ID))));
-        let rest = String::from_utf8(told.reply.output).unwrap();
-        assert_eq!(rest, "hello\n0f0f begin\nnoise0f0f found 0 absent\n0f0f end\n");
+        assert_eq!(told.reply.text, "hello\n0f0f begin\nnoise0f0f found 0 absent\n0f0f end\n");
     }
 
     #[test]

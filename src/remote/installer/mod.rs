@@ -3,33 +3,35 @@
 //! Every target is checked before any is written: if one is refused, the host is left as it was. A probe changes nothing
 //! and carries no secret, only paths, digests, our CA and the names of our users. How a host is reached is [`Remote`]'s affair.
 
+mod errno;
 pub mod examine;
 mod fact;
 mod failure;
 mod foreign;
 pub mod in_use;
+mod last_word;
 mod machine;
 mod outcome;
 mod reply;
 mod restore;
 mod script;
-mod withhold;
 
-pub(super) use failure::{failed_step, garbled, no_reply};
+pub(super) use fact::repeats_secret;
+pub(super) use failure::{ended_early, failed_step, garbled, no_reply};
 pub use foreign::ForeignPolicy;
 pub use machine::{MachineId, Roster, Written};
 pub use outcome::{Action, Facts, FileOutcome, FileState, FileView, Found, HostOutcome, HostView, Regular, TokenRow};
 pub use restore::{KeptFile, RestoredFile, RestoredHost, Undo, restore_host};
 pub(super) use script::{local_root, quote_sh, split_path, without_remarks};
-pub(super) use withhold::withhold_secrets;
 
-use super::{Error, Remote};
+use super::{Error, Failure, Input, Peer, Remote, Sent, heard::hear};
 use crate::{
     bundle::HostFile,
     digest::hex,
     entropy::{Entropy, random_bytes},
     inventory::Host,
 };
+use last_word::effect_of;
 use machine::Told;
 use std::cell::RefCell;
 
@@ -51,8 +53,8 @@ pub fn probe_host(
     let reply = remote.run_script(host, &|peer| {
         host_key.replace(peer.host_key.clone());
         Ok(script::render_probe(&layout, &nonce))
-    })?;
-    let told = Told::by(withhold_secrets(reply, &nonce, files), &nonce);
+    });
+    let told = Told::by(&hear(reply, &nonce, (remote, host), files)?, &nonce);
     let view = reply::parse_view(&told.reply, &nonce, host, &layout)?;
     Ok(HostView { host_key: host_key.into_inner(), machine: told.machine, ..view })
 }
@@ -60,7 +62,8 @@ pub fn probe_host(
 /// Makes `host` hold `files`: content, owner and mode. What is right already is not touched.
 ///
 /// # Errors
-/// [`Error`]; with [`Error::Files`] for a refused target nothing was changed, for a failed write the old file is intact.
+/// [`Error`]; a refused target changes nothing, and after a failed write the old file is intact. What is known of the host
+/// then: see [`install_once`].
 pub fn install_host(
     remote: &dyn Remote,
     host: &Host,
@@ -68,13 +71,13 @@ pub fn install_host(
     policy: ForeignPolicy,
     entropy: &dyn Entropy,
 ) -> Result<HostOutcome, Error> {
-    install_once(remote, host, files, policy, entropy, &|_| Ok(Vec::new()))
+    install_once(remote, host, files, policy, entropy, &|_| Ok(Vec::new())).map_err(Error::from)
 }
 
 /// As [`install_host`], but a machine that shows the machine-id of one that `roster` gives is only looked at.
 ///
 /// # Errors
-/// As [`install_host`], and [`Error::SameMachine`] when it lacks something, and what `roster` fails with: nothing was written then.
+/// [`Failure`], of what [`install_host`] fails with, and [`Error::SameMachine`] when it lacks something, and what `roster` fails with: nothing was changed then.
 pub fn install_once(
     remote: &dyn Remote,
     host: &Host,
@@ -82,18 +85,23 @@ pub fn install_once(
     policy: ForeignPolicy,
     entropy: &dyn Entropy,
     roster: &Roster<'_>,
-) -> Result<HostOutcome, Error> {
-    let nonce = draw_nonce(entropy)?;
-    let layout = script::Layout::new(host, files, policy)?;
-    let written = RefCell::new(Vec::new());
-    let reply = remote.run_script(host, &|peer| {
+) -> Result<HostOutcome, Failure> {
+    let nonce = draw_nonce(entropy).map_err(Failure::untouched)?;
+    let layout = script::Layout::new(host, files, policy).map_err(Failure::untouched)?;
+    let (written, sent) = (RefCell::new(Vec::new()), Sent::default());
+    let script = |peer: &Peer| {
         written.replace(roster(peer)?);
-        Ok(script::render_install(&layout, &nonce, &written.borrow()))
-    })?;
-    let told = Told::by(withhold_secrets(reply, &nonce, files), &nonce);
-    let twin = told.twin_of(&written.borrow())?;
-    let outcome = reply::parse_outcome(&told.reply, &nonce, host, &layout)?;
-    Ok(HostOutcome { machine: told.machine, twin, ..outcome })
+        Ok(Input { sent: sent.clone(), ..script::render_install(&layout, &nonce, &written.borrow()) })
+    };
+    let reply = remote.run_script(host, &script);
+    let effect = reply.as_ref().map_or_else(|_| sent.effect(), |reply| effect_of(reply, &nonce, host));
+    let outcome = hear(reply, &nonce, (remote, host), files).and_then(|heard| {
+        let told = Told::by(&heard, &nonce);
+        let twin = told.twin_of(&written.borrow())?;
+        let outcome = reply::parse_outcome(&told.reply, &nonce, host, &layout)?;
+        Ok(HostOutcome { machine: told.machine, twin, ..outcome })
+    });
+    outcome.map_err(|error| Failure { error, effect })
 }
 
 /// Marks our lines in the reply, and makes temporary names unguessable.

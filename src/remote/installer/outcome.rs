@@ -4,6 +4,7 @@
 use super::{in_use::InUse, machine::MachineId};
 use crate::{
     digest::{Digest, Fingerprint},
+    foreign::ForeignText,
     remote::{Error, FileError},
 };
 use jiff::Timestamp;
@@ -84,8 +85,10 @@ pub enum Found {
 /// A regular file on a host.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Regular {
-    /// `None` where the user may not read it.
+    /// `None` where the user may not read it, or it is too large to be read.
     pub sha256: Option<Digest>,
+    /// Its size in bytes, where it is too large to be read: over 16 MiB.
+    pub too_large: Option<u64>,
     /// Permission bits, such as 0o600.
     pub mode: u32,
     pub uid: u32,
@@ -94,11 +97,11 @@ pub struct Regular {
     pub facts: Facts,
 }
 
-/// What a probe learns of a file that differs: never a secret. Values are foreign text, scrubbed.
+/// What a probe learns of a file that differs: never a secret. Values are foreign text, made safe.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// A kubeconfig's first `server`.
-    pub server: Option<String>,
+    pub server: Option<ForeignText>,
     /// A kubeconfig's first `client-certificate-data`, base64 as it stands there.
     pub client_certificate: Option<String>,
     /// A kubeconfig's first `certificate-authority-data`, base64 as it stands there.
@@ -112,10 +115,11 @@ pub struct Facts {
 /// One row of a token.csv on a host.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TokenRow {
-    pub token: Fingerprint,
+    /// `None` where what the host said is not shown.
+    pub token: Option<Fingerprint>,
     /// The name, where our own file has that user; else `another user` and a fingerprint of what stands there, which in
     /// a damaged row may be a secret.
-    pub user: String,
+    pub user: ForeignText,
 }
 
 /// What an install did.

@@ -3,7 +3,7 @@
 
 use super::{
     fact::take_fact,
-    failure::{failed_step, garbled, no_reply},
+    failure::{ended_early, failed_step, garbled, no_reply},
     foreign::pin_of,
     outcome::{Action, Facts, FileOutcome, FileState, FileView, Found, HostOutcome, HostView, Regular, refuse_blocked},
     restore::fault_of,
@@ -12,9 +12,9 @@ use super::{
 use crate::{
     bundle::HostFile,
     digest::Digest,
+    foreign::ForeignText,
     inventory::Host,
-    remote::{Error, Exit, FileError, FileFault, Reply},
-    secret::scrub,
+    remote::{Error, Exit, FileError, FileFault, frame::killed, heard::Heard},
 };
 use jiff::Timestamp;
 
@@ -27,13 +27,13 @@ pub(super) struct Parsed {
     pub(super) done: Vec<Option<(Action, Option<Digest>)>>,
 }
 
-pub(super) fn parse_view(reply: &Reply, nonce: &str, host: &Host, layout: &Layout<'_>) -> Result<HostView, Error> {
+pub(super) fn parse_view(reply: &Heard<'_>, nonce: &str, host: &Host, layout: &Layout<'_>) -> Result<HostView, Error> {
     let parsed = parse(reply, nonce, host, layout)?;
     Ok(HostView { clock: parsed.clock, files: parsed.views, ..HostView::default() })
 }
 
 pub(super) fn parse_outcome(
-    reply: &Reply,
+    reply: &Heard<'_>,
     nonce: &str,
     host: &Host,
     layout: &Layout<'_>,
@@ -56,7 +56,7 @@ pub(super) fn parse_outcome(
                 files.push(FileOutcome { path: file.path.clone(), action, sha256, replaced });
             }
             other => {
-                let detail = other.map(|d| format!("SHA-256 {d}")).unwrap_or_default();
+                let detail = other.map(|d| ForeignText::name(format!("SHA-256 {d}"))).unwrap_or_default();
                 let path = layout.file_path(n).unwrap_or_default();
                 let error = FileError { path, fault: FileFault::DigestMismatch, detail };
                 return Err(Error::Files(vec![error]));
@@ -66,8 +66,8 @@ pub(super) fn parse_outcome(
     Ok(HostOutcome { clock: parsed.clock, files, attempts: reply.attempts, machine: None, twin: None })
 }
 
-pub(super) fn parse(reply: &Reply, nonce: &str, host: &Host, layout: &Layout<'_>) -> Result<Parsed, Error> {
-    let text = String::from_utf8_lossy(&reply.output);
+pub(super) fn parse(reply: &Heard<'_>, nonce: &str, host: &Host, layout: &Layout<'_>) -> Result<Parsed, Error> {
+    let text = &reply.text;
     let unseen = |f: &HostFile| FileView { path: f.path.clone(), found: Found::Absent, state: FileState::Missing };
     let mut parsed = Parsed {
         clock: None,
@@ -93,14 +93,14 @@ pub(super) fn parse(reply: &Reply, nonce: &str, host: &Host, layout: &Layout<'_>
                 // Whatever the login had to say.
                 said.clear();
             }
-            ["end"] => ended = true,
-            other => take(other, &said, layout, &mut parsed)?
+            ["end"] | ["end", "untouched" | "changed"] => ended = true,
+            other => take(other, &said, reply, layout, &mut parsed)?
                 .ok_or_else(|| garbled("a line of it makes no sense", reply, nonce))?,
         }
     }
     // A shell that was killed says nothing of itself, however early.
     if !begun && !matches!(reply.exit, Exit::Signal(_)) {
-        return Err(no_reply(&text, &reply.exit, host));
+        return Err(no_reply(text, &reply.exit, host));
     }
     if ended && parsed.seen.contains(&false) {
         return Err(garbled("a file is missing from it", reply, nonce));
@@ -109,18 +109,21 @@ pub(super) fn parse(reply: &Reply, nonce: &str, host: &Host, layout: &Layout<'_>
         return Ok(parsed);
     }
     Err(match &reply.exit {
-        Exit::Signal(signal) => Error::ConnectionLost {
-            during: "while the script ran",
-            reason: format!("the remote shell was killed by signal {signal}"),
-        },
-        Exit::Status(_) => garbled("it ends too early", reply, nonce),
+        Exit::Signal(signal) => Error::ConnectionLost { during: "while the script ran", reason: killed(*signal) },
+        Exit::Status(_) => ended_early(reply, nonce),
     })
 }
 
 /// Takes in one frame; `None` when it is not one of ours.
-fn take(words: &[&str], said: &str, layout: &Layout<'_>, parsed: &mut Parsed) -> Result<Option<()>, Error> {
+fn take(
+    words: &[&str],
+    said: &str,
+    reply: &Heard<'_>,
+    layout: &Layout<'_>,
+    parsed: &mut Parsed,
+) -> Result<Option<()>, Error> {
     match words {
-        ["missing", tool @ ..] => return Err(Error::ToolMissing { tool: scrub(&tool.join(" ")) }),
+        ["missing", tool @ ..] => return Err(Error::ToolMissing { tool: ForeignText::message(&tool.join(" ")) }),
         ["fail", index, step] => {
             let Some(path) = index.parse().ok().and_then(|i| layout.file_path(i)) else { return Ok(None) };
             return Err(Error::Files(vec![failed_step(path, step, said)]));
@@ -135,10 +138,10 @@ fn take(words: &[&str], said: &str, layout: &Layout<'_>, parsed: &mut Parsed) ->
         }
         _ => {}
     }
-    Ok(take_view(words, layout, parsed))
+    Ok(take_view(words, reply, layout, parsed))
 }
 
-fn take_view(words: &[&str], layout: &Layout<'_>, parsed: &mut Parsed) -> Option<()> {
+fn take_view(words: &[&str], reply: &Heard<'_>, layout: &Layout<'_>, parsed: &mut Parsed) -> Option<()> {
     match words {
         ["clock", seconds] => {
             parsed.clock = seconds.parse().ok().and_then(|s| Timestamp::from_second(s).ok());
@@ -151,7 +154,8 @@ fn take_view(words: &[&str], layout: &Layout<'_>, parsed: &mut Parsed) -> Option
                 _ => return None,
             };
             for (i, _) in &directory.files {
-                let error = FileError { path: layout.file_path(*i)?, fault, detail: scrub(&detail.join(" ")) };
+                let detail = ForeignText::message(&detail.join(" "));
+                let error = FileError { path: layout.file_path(*i)?, fault, detail };
                 parsed.views.get_mut(*i)?.state = FileState::Blocked(error);
                 *parsed.seen.get_mut(*i)? = true;
             }
@@ -164,7 +168,7 @@ fn take_view(words: &[&str], layout: &Layout<'_>, parsed: &mut Parsed) -> Option
         ["fact", index, name, rest @ ..] => {
             let view = parsed.views.get_mut(index.parse::<usize>().ok()?)?;
             let Found::Regular(regular) = &mut view.found else { return None };
-            take_fact(&mut regular.facts, name, &rest.join(" "))?;
+            take_fact(&mut regular.facts, name, &rest.join(" "), reply)?;
         }
         ["other", index, what, found @ ..] => {
             let index = index.parse::<usize>().ok()?;
@@ -172,21 +176,27 @@ fn take_view(words: &[&str], layout: &Layout<'_>, parsed: &mut Parsed) -> Option
             let (fault, detail) = match *what {
                 "authority" => {
                     let kind = layout.files.get(index)?.kind;
-                    (FileFault::OtherAuthority, pin_of(kind, &found).unwrap_or_default())
+                    let pin = pin_of(kind, &found).filter(|pin| !reply.repeats_secret(pin.as_bytes()));
+                    (FileFault::OtherAuthority, pin.map(ForeignText::name).unwrap_or_default())
                 }
                 "rows" => match found.parse::<u32>() {
-                    Ok(1) => (FileFault::ForeignRows, "1 row".to_owned()),
-                    Ok(rows) => (FileFault::ForeignRows, format!("{rows} rows")),
-                    Err(_) => (FileFault::ForeignRows, String::new()),
+                    Ok(1) => (FileFault::ForeignRows, "1 row".into()),
+                    Ok(rows) => (FileFault::ForeignRows, ForeignText::name(format!("{rows} rows"))),
+                    Err(_) => (FileFault::ForeignRows, ForeignText::default()),
                 },
                 _ => return None,
             };
             let error = FileError { path: layout.file_path(index)?, fault, detail };
             parsed.views.get_mut(index)?.state = FileState::Blocked(error);
         }
+        ["mounted", index] => block(layout, parsed, index, FileFault::TargetIsMountPoint, ForeignText::default())?,
+        ["limited", index, limit] => {
+            let detail = ForeignText::name(format!("{} bytes at most", limit.parse::<u64>().ok()?));
+            block(layout, parsed, index, FileFault::FileSizeLimit, detail)?;
+        }
         ["kept", index, why] => {
             let (index, fault) = (index.parse::<usize>().ok()?, fault_of(why)?);
-            let error = FileError { path: layout.file_path(index)?, fault, detail: String::new() };
+            let error = FileError { path: layout.file_path(index)?, fault, detail: ForeignText::default() };
             parsed.views.get_mut(index)?.state = FileState::Blocked(error);
         }
         ["done", index, state, sum] => {
@@ -197,16 +207,25 @@ fn take_view(words: &[&str], layout: &Layout<'_>, parsed: &mut Parsed) -> Option
     Some(())
 }
 
+/// What was found out about a file after it was found.
+fn block(layout: &Layout<'_>, parsed: &mut Parsed, index: &str, fault: FileFault, detail: ForeignText) -> Option<()> {
+    let index = index.parse::<usize>().ok()?;
+    let error = FileError { path: layout.file_path(index)?, fault, detail };
+    parsed.views.get_mut(index)?.state = FileState::Blocked(error);
+    Some(())
+}
+
 fn take_found(view: &mut FileView, path: &str, kind: &str, rest: &[&str]) -> Option<()> {
     let blocked = |fault, detail| FileState::Blocked(FileError { path: path.to_owned(), fault, detail });
     let (found, state) = match (kind, rest) {
         ("absent", []) => (Found::Absent, FileState::Missing),
-        ("symlink", []) => (Found::Symlink, blocked(FileFault::TargetIsSymlink, String::new())),
-        ("directory", []) => (Found::Directory, blocked(FileFault::TargetIsDirectory, String::new())),
-        ("special", []) => (Found::Special, blocked(FileFault::TargetIsSpecial, String::new())),
+        ("symlink", []) => (Found::Symlink, blocked(FileFault::TargetIsSymlink, ForeignText::default())),
+        ("directory", []) => (Found::Directory, blocked(FileFault::TargetIsDirectory, ForeignText::default())),
+        ("special", []) => (Found::Special, blocked(FileFault::TargetIsSpecial, ForeignText::default())),
         ("regular", [state, permissions, uid, gid, sum]) => {
             let regular = Regular {
                 sha256: sum.parse().ok(),
+                too_large: sum.strip_prefix("huge:").map(str::parse).transpose().ok()?,
                 mode: parse_mode(permissions)?,
                 uid: uid.parse().ok()?,
                 gid: gid.parse().ok()?,
@@ -217,7 +236,10 @@ fn take_found(view: &mut FileView, path: &str, kind: &str, rest: &[&str]) -> Opt
                 "same" => FileState::Matches,
                 "repair" => FileState::WrongAttributes,
                 "update" => FileState::Differs,
-                "foreign" => blocked(FileFault::PermissionDenied, format!("it belongs to uid {uid}")),
+                "huge" => blocked(FileFault::TooLarge, "others may write to it".into()),
+                "foreign" => {
+                    blocked(FileFault::PermissionDenied, ForeignText::name(format!("it belongs to uid {uid}")))
+                }
                 _ => return None,
             };
             (Found::Regular(regular), state)
@@ -252,6 +274,7 @@ mod tests {
     use crate::{
         bundle::FileKind,
         inventory::{Connection, HostName, Privilege, Role, Roles, ServerUrl},
+        remote::heard::tests::heard_of,
         secret::Secret,
     };
 
@@ -284,8 +307,12 @@ mod tests {
         }]
     }
 
+    fn heard(text: &str) -> Heard<'static> {
+        heard_of(&text.replace('@', NONCE), Exit::Status(0), NONCE, files().into())
+    }
+
     fn outcome(text: &str) -> Result<HostOutcome, Error> {
-        let reply = Reply::new(text.replace('@', NONCE).into_bytes(), Exit::Status(0));
+        let reply = heard(text);
         parse_outcome(
             &reply,
             NONCE,
@@ -330,7 +357,7 @@ mod tests {
         let view = |rows: usize| {
             let row = "@ fact 0 row 00000000 other 00000000\n".repeat(rows);
             let text = format!("@ begin\n@ found 0 regular update -rw------- 0 0 -\n{row}@ end\n");
-            let reply = Reply::new(text.replace('@', NONCE).into_bytes(), Exit::Status(0));
+            let reply = heard(&text);
             let policy = crate::remote::installer::ForeignPolicy::Refuse;
             let layout_files = files();
             let layout = Layout::new(&host(), &layout_files, policy).unwrap();

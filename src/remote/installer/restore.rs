@@ -7,17 +7,21 @@
 use super::{
     ForeignPolicy, draw_nonce,
     failure::garbled,
+    last_word::effect_of,
     outcome::{Action, refuse_blocked},
     reply,
     script::{self, Layout, quote_sh},
-    withhold::withhold_secrets,
 };
 use crate::{
     bundle::{FileKind, HostFile},
     digest::Digest,
     entropy::Entropy,
+    foreign::ForeignText,
     inventory::Host,
-    remote::{Error, FileError, FileFault, Input, Remote, Reply},
+    remote::{
+        Error, Failure, FileError, FileFault, Input, Peer, Remote, Sent,
+        heard::{Heard, hear_expecting},
+    },
     secret::Secret,
 };
 use std::{fmt::Write, sync::Arc, sync::LazyLock};
@@ -69,21 +73,27 @@ pub struct RestoredHost {
 /// Puts `files` back, in the order given: all of them, or none.
 ///
 /// # Errors
-/// [`Error`]; with [`Error::Files`] for a refused file nothing was changed.
+/// [`Failure`]; a refused file changes nothing.
 pub fn restore_host(
     remote: &dyn Remote,
     host: &Host,
     files: &[KeptFile],
     entropy: &dyn Entropy,
-) -> Result<RestoredHost, Error> {
-    let nonce = draw_nonce(entropy)?;
+) -> Result<RestoredHost, Failure> {
+    let nonce = draw_nonce(entropy).map_err(Failure::untouched)?;
     let expected: Vec<HostFile> = files.iter().map(KeptFile::expectation).collect();
     // Whose the file is was judged when it was installed; here it is only compared.
-    let layout = Layout::new(host, &expected, ForeignPolicy::Replace)?;
-    let reply = remote.run_script(host, &|_| Ok(render(&layout, files, &nonce)))?;
-    let attempts = reply.attempts;
-    let files = parse(&withhold_secrets(reply, &nonce, &expected), &nonce, host, &layout, files)?;
-    Ok(RestoredHost { files, attempts })
+    let layout = Layout::new(host, &expected, ForeignPolicy::Replace).map_err(Failure::untouched)?;
+    let sent = Sent::default();
+    let script = |_: &Peer| Ok(Input { sent: sent.clone(), ..render(&layout, files, &nonce) });
+    let reply = remote.run_script(host, &script);
+    let effect = reply.as_ref().map_or_else(|_| sent.effect(), |reply| effect_of(reply, &nonce, host));
+    let known = files.iter().filter_map(|file| file.undo.replaced());
+    let restored = hear_expecting(reply, &nonce, (remote, host), &expected, known).and_then(|heard| {
+        let files = parse(&heard, &nonce, host, &layout, files)?;
+        Ok(RestoredHost { files, attempts: heard.attempts })
+    });
+    restored.map_err(|error| Failure { error, effect })
 }
 
 impl KeptFile {
@@ -105,6 +115,14 @@ impl KeptFile {
 }
 
 impl Undo {
+    /// What its kept version must hold, where that is known.
+    const fn replaced(self) -> Option<Digest> {
+        match self {
+            Self::Exchange { replaced, .. } => replaced,
+            Self::Remove { .. } | Self::ExchangeAny => None,
+        }
+    }
+
     /// HOW INSTALLED REPLACED, for km_weigh.
     fn words(self) -> String {
         let or_none = |digest: Option<Digest>| digest.map_or_else(|| "-".to_owned(), |digest| digest.to_string());
@@ -117,7 +135,7 @@ impl Undo {
 }
 
 fn render(layout: &Layout<'_>, files: &[KeptFile], nonce: &str) -> Input {
-    let mut calls = String::from("km_count_twice\n");
+    let mut calls = String::new();
     for (d, directory) in layout.directories.iter().enumerate() {
         script::push_look(&mut calls, layout, d, "look");
         let weighed =
@@ -152,7 +170,7 @@ fn render(layout: &Layout<'_>, files: &[KeptFile], nonce: &str) -> Input {
 }
 
 fn parse(
-    reply: &Reply,
+    reply: &Heard<'_>,
     nonce: &str,
     host: &Host,
     layout: &Layout<'_>,
@@ -165,12 +183,9 @@ fn parse(
         let Some((action, sha256)) = done else {
             return Err(garbled("a file is missing from it", reply, nonce));
         };
-        let wanted = match file.undo {
-            Undo::Exchange { replaced, .. } => replaced,
-            Undo::Remove { .. } | Undo::ExchangeAny => None,
-        };
+        let wanted = file.undo.replaced();
         if action == Action::Restored && wanted.is_some() && sha256 != wanted {
-            let detail = sha256.map(|digest| format!("SHA-256 {digest}")).unwrap_or_default();
+            let detail = sha256.map(|digest| ForeignText::name(format!("SHA-256 {digest}"))).unwrap_or_default();
             let path = layout.file_path(n).unwrap_or_default();
             return Err(Error::Files(vec![FileError { path, fault: FileFault::DigestMismatch, detail }]));
         }
@@ -187,6 +202,7 @@ pub(super) fn fault_of(why: &str) -> Option<FileFault> {
         "changed" => FileFault::ChangedSince,
         "unusable" => FileFault::PreviousUnusable,
         "mixed" => FileFault::MixedVersions,
+        "huge" => FileFault::TooLarge,
         _ => return None,
     })
 }

@@ -8,17 +8,20 @@ use super::{
 use crate::{
     bundle::{FileKind, HostFile, Validity},
     inventory::{Connection, Host},
-    remote::{Error, Input},
+    remote::{
+        Error, Input,
+        preamble::{Surroundings, opening},
+    },
     secret::{ExposeSecret, Secret},
 };
 use std::{fmt::Write, sync::LazyLock};
 
 /// templates/install.sh without what only people read: no line of it begins within quotes but one that holds the closing
 /// quote alone.
-static FUNCTIONS: LazyLock<String> = LazyLock::new(|| without_remarks(include_str!("../../../templates/install.sh")));
+const INSTALL: &str = include_str!("../../../templates/install.sh");
 
 /// The front of every script: a brace, which the last line of the script closes, and our functions.
-static OPENING: LazyLock<String> = LazyLock::new(|| format!("{{\n{}", *FUNCTIONS));
+static OPENING: LazyLock<String> = LazyLock::new(|| opening(Surroundings::Cleared, INSTALL));
 
 pub(in crate::remote) fn without_remarks(script: &str) -> String {
     let lines = script.lines().map(|line| line.trim_start_matches(' '));
@@ -126,6 +129,8 @@ pub(super) fn render_install(layout: &Layout<'_>, nonce: &str, written: &[Writte
         let _ = write!(calls, "km_check_clock {} {}", validity.not_before.as_second(), validity.not_after.as_second());
         push_call(&mut calls, "", (0..layout.files.len()).map(|index| index.to_string()));
     }
+    let sizes = layout.files.iter().map(|file| file.content.expose_secret().len());
+    push_call(&mut calls, "km_check_limit", sizes.enumerate().map(|(index, size)| format!("{index} {size}")));
     for (d, directory) in layout.directories.iter().enumerate() {
         push_enter(&mut calls, "km_open", d, directory, layout);
         push_call(&mut calls, "km_create", directory.files.iter().map(|(i, _)| i.to_string()));
@@ -170,7 +175,7 @@ pub(super) fn wrap(layout: &Layout<'_>, nonce: &str, more: &'static str, calls: 
     let _ = writeln!(script, "km_begin {}", layout.files.len());
     script.push_str(calls);
     script.push_str("km_quit\n}\n");
-    Input { common: [&OPENING, more], rest: Secret::from(script) }
+    Input::new([&OPENING, more], Secret::from(script))
 }
 
 fn push_looks(calls: &mut String, layout: &Layout<'_>, mode: &str) {
@@ -254,11 +259,11 @@ mod tests {
 
     #[test]
     fn what_only_people_read_is_not_sent_and_the_rest_is_as_it_was() {
-        assert!(FUNCTIONS.lines().all(|line| !line.starts_with([' ', '#']) && !line.is_empty()));
-        assert!(FUNCTIONS.contains("km_newline='\n'\n"), "a quoted newline");
-        let source = include_str!("../../../templates/install.sh");
-        assert_is_script(&FUNCTIONS, source);
-        let odd = source.lines().filter(|line| !line.trim_start().starts_with('#'));
+        let functions = without_remarks(INSTALL);
+        assert!(OPENING.lines().all(|line| !line.starts_with([' ', '#']) && !line.is_empty()));
+        assert!(functions.contains("km_newline='\n'\n"), "a quoted newline");
+        assert_is_script(&functions, INSTALL);
+        let odd = INSTALL.lines().filter(|line| !line.trim_start().starts_with('#'));
         let odd: Vec<_> = odd.filter(|line| line.replace("\\\"", "").matches('"').count() % 2 == 1).collect();
         assert!(odd.is_empty(), "{odd:?}");
     }

@@ -9,16 +9,18 @@ mod reply;
 
 use super::{
     Error, Input, Remote,
-    installer::{draw_nonce, local_root, quote_sh, split_path, withhold_secrets, without_remarks},
+    heard::hear,
+    installer::{draw_nonce, local_root, quote_sh, split_path},
+    preamble::{Surroundings, opening},
 };
-use crate::{digest::Digest, entropy::Entropy, inventory::Host, secret::Secret};
+use crate::{digest::Digest, entropy::Entropy, foreign::ForeignText, inventory::Host, secret::Secret};
 use std::sync::LazyLock;
 
 /// Where a kubelet keeps what it was issued, unless told otherwise (kubelet's --cert-dir).
 pub const USUAL_PKI: &str = "/var/lib/kubelet/pki";
 
 static OPENING: LazyLock<String> =
-    LazyLock::new(|| format!("{{\n{}", without_remarks(include_str!("../../../templates/kubelet.sh"))));
+    LazyLock::new(|| opening(Surroundings::Cleared, include_str!("../../../templates/kubelet.sh")));
 
 /// Where a kubelet's credentials are, on its host: absolute and normalised; below `root` for a local host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +35,7 @@ pub struct KubeletPaths {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KubeletFiles {
     /// Names; without directories.
-    pub files: Vec<String>,
+    pub files: Vec<ForeignText>,
     /// Runs that set files aside and were not done with them.
     pub unfinished: Vec<String>,
     /// Runs whose backup was kept.
@@ -100,7 +102,7 @@ pub fn probe_kubelet(
 /// Moves them into the backup of the run with this id. Says what was moved.
 ///
 /// # Errors
-/// [`Error`]; unless it [leaves the host untouched](Error::leaves_host_untouched), [`put_back`] is due.
+/// [`Error`]; [`put_back`] is due then.
 pub fn set_aside(
     remote: &dyn Remote,
     host: &Host,
@@ -187,7 +189,7 @@ fn call(remote: &dyn Remote, host: &Host, entropy: &dyn Entropy, call: &str) -> 
     let nonce = draw_nonce(entropy)?;
     let reply = remote.run_script(host, &|_| {
         let rest = format!("km_nonce={nonce}\nkm_say begin\n{call}\nkm_quit\n}}\n");
-        Ok(Input { common: [&OPENING, ""], rest: Secret::from(rest) })
-    })?;
-    reply::parse(&withhold_secrets(reply, &nonce, &[]), &nonce, host)
+        Ok(Input::new([&OPENING, ""], Secret::from(rest)))
+    });
+    reply::parse(&hear(reply, &nonce, (remote, host), &[])?, &nonce, host)
 }

@@ -2,20 +2,21 @@
 
 use super::{AskingKey, KubeletFiles};
 use crate::{
+    foreign::ForeignText,
     inventory::Host,
     remote::{
-        Error, FileError, FileFault, Reply,
+        Error, FileError, FileFault,
         frame::{self, Line, Script},
-        installer::{failed_step, garbled},
+        heard::Heard,
+        installer::{failed_step, garbled, repeats_secret},
     },
     secret::scrub,
 };
 
-pub(super) fn parse(reply: &Reply, nonce: &str, host: &Host) -> Result<KubeletFiles, Error> {
-    let text = String::from_utf8_lossy(&reply.output);
+pub(super) fn parse(reply: &Heard<'_>, nonce: &str, host: &Host) -> Result<KubeletFiles, Error> {
     let (mut script, mut said, mut files) = (Script::Unseen, String::new(), KubeletFiles::default());
     let mut ended = false;
-    for Line { noise, frame } in frame::lines(&text, nonce) {
+    for Line { noise, frame } in frame::lines(&reply.text, nonce) {
         said.push_str(noise);
         let Some(frame) = frame else {
             said.push('\n');
@@ -29,7 +30,7 @@ pub(super) fn parse(reply: &Reply, nonce: &str, host: &Host) -> Result<KubeletFi
             }
             ("end", "") => ended = true,
             ("kubeconfig" | "client" | "moved" | "returned", name) => {
-                files.files.push(scrub(name.trim_start_matches("./")));
+                files.files.push(ForeignText::message(name.trim_start_matches("./")));
             }
             ("backup", name) => match (name.strip_suffix(".kept"), name.strip_suffix(".part")) {
                 (Some(run), _) => files.kept.push(scrub(run)),
@@ -46,6 +47,10 @@ pub(super) fn parse(reply: &Reply, nonce: &str, host: &Host) -> Result<KubeletFi
     }
     if !ended {
         return Err(frame::cut_short(reply, nonce, host, script, "while the script ran"));
+    }
+    // The subject of a certificate is foreign, too.
+    if files.certificate().is_some_and(|pem| repeats_secret(reply, &pem)) {
+        return Err(garbled("it repeats a credential", reply, nonce));
     }
     // Both directories may hold the backup of one run.
     for runs in [&mut files.unfinished, &mut files.kept] {
@@ -66,14 +71,14 @@ fn asking_key(told: &str) -> AskingKey {
 fn failure(step: &str, path: String, said: &str) -> FileError {
     match step {
         "unsafe" => {
-            let detail = "others than root may change it".to_owned();
+            let detail = "others than root may change it".into();
             FileError { path, fault: FileFault::ParentUnsafe, detail }
         }
         "several" | "unfinished" => {
-            let detail = "it holds what another run set aside and was not done with".to_owned();
+            let detail = "it holds what another run set aside and was not done with".into();
             FileError { path, fault: FileFault::MixedVersions, detail }
         }
-        _ => failed_step(path, &scrub(step), said),
+        _ => failed_step(path, step, said),
     }
 }
 
@@ -81,7 +86,7 @@ fn failure(step: &str, path: String, said: &str) -> FileError {
 mod tests {
     use super::*;
     use crate::remote::{
-        Exit,
+        Exit, Signal,
         frame::tests::{NONCE, host, reply},
     };
 
@@ -125,6 +130,6 @@ mod tests {
         ] {
             assert_eq!(parsed(text, Exit::Status(0)).unwrap_err().code(), code, "{text}");
         }
-        assert_eq!(parsed("@ begin\n", Exit::Signal("KILL".into())).unwrap_err().code(), "connection_lost");
+        assert_eq!(parsed("@ begin\n", Exit::Signal(Signal::Known("KILL"))).unwrap_err().code(), "connection_lost");
     }
 }

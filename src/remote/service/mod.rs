@@ -10,7 +10,9 @@ mod reply;
 
 use super::{
     Error, Input, Remote,
-    installer::{draw_nonce, quote_sh, withhold_secrets, without_remarks},
+    heard::hear,
+    installer::{draw_nonce, quote_sh},
+    preamble::{Surroundings, opening},
 };
 use crate::{entropy::Entropy, inventory::Host, secret::Secret};
 use std::{
@@ -23,7 +25,7 @@ use std::{
 const TO_END_IT: Duration = Duration::from_secs(10);
 
 static OPENING: LazyLock<String> =
-    LazyLock::new(|| format!("{{\n{}", without_remarks(include_str!("../../../templates/service.sh"))));
+    LazyLock::new(|| opening(Surroundings::OfTheLogin, include_str!("../../../templates/service.sh")));
 
 /// What became of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +104,7 @@ pub fn run_command(
         Ok(render(&nonce, command, limit))
     };
     let reply = remote.run_long_script(host, &script, limit.saturating_add(TO_END_IT));
-    let told = reply.and_then(|reply| reply::parse(&withhold_secrets(reply, &nonce, &[]), &nonce, host));
+    let told = hear(reply, &nonce, (remote, host), &[]).and_then(|heard| reply::parse(&heard, &nonce, host));
     match told {
         Ok((end, said)) => {
             Ok(CommandOutcome { end, said, took: sent.get().map_or(Duration::ZERO, |since| since.elapsed()) })
@@ -115,13 +117,19 @@ pub fn run_command(
 }
 
 fn may_have_run(error: &Error) -> bool {
-    matches!(error.cause(), Error::ConnectionLost { .. } | Error::TimedOut { .. } | Error::ProtocolGarbled { .. })
+    matches!(
+        error.cause(),
+        Error::ConnectionLost { .. }
+            | Error::TimedOut { .. }
+            | Error::ProtocolGarbled { .. }
+            | Error::HostExhausted { .. }
+    )
 }
 
 fn render(nonce: &str, command: &str, limit: Duration) -> Input {
     let seconds = limit.as_secs() + u64::from(limit.subsec_nanos() > 0);
     let call = format!("km_nonce={nonce}\nkm_run {} {}\nexit 0\n}}\n", seconds.max(1), quote_sh(command));
-    Input { common: [&OPENING, ""], rest: Secret::from(call) }
+    Input::new([&OPENING, ""], Secret::from(call))
 }
 
 #[cfg(test)]

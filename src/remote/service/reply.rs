@@ -3,10 +3,12 @@
 
 use super::CommandEnd;
 use crate::{
+    foreign::ForeignText,
     inventory::Host,
     remote::{
-        Error, Reply,
+        Error, Signal,
         frame::{self, Line, Script},
+        heard::Heard,
         installer::garbled,
     },
     secret::scrub,
@@ -14,22 +16,18 @@ use crate::{
 
 /// What is kept of a command's output, in bytes.
 const KEPT: usize = 2048;
-/// The names of the signals that have the same number on all Linux machines that run Kubernetes (signal(7)).
-const SIGNALS: [&str; 15] =
-    ["HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM"];
 
-pub(super) fn parse(reply: &Reply, nonce: &str, host: &Host) -> Result<(CommandEnd, String), Error> {
-    let text = String::from_utf8_lossy(&reply.output);
+pub(super) fn parse(reply: &Heard<'_>, nonce: &str, host: &Host) -> Result<(CommandEnd, String), Error> {
     let (mut script, mut late, mut ended) = (Script::Unseen, false, None);
     let mut said: Option<String> = None;
-    for Line { noise, frame } in frame::lines(&text, nonce) {
+    for Line { noise, frame } in frame::lines(&reply.text, nonce) {
         if let (Some(said), None) = (&mut said, ended) {
             said.push_str(noise);
             said.push_str(if frame.is_none() { "\n" } else { "" });
         }
         let Some(frame) = frame else { continue };
         match frame {
-            ("missing", tool) => return Err(Error::ToolMissing { tool: scrub(tool) }),
+            ("missing", tool) => return Err(Error::ToolMissing { tool: ForeignText::message(tool) }),
             ("begin", "") => script = Script::Begun,
             ("alive", "") => {}
             ("late", "") => late = true,
@@ -46,11 +44,10 @@ pub(super) fn parse(reply: &Reply, nonce: &str, host: &Host) -> Result<(CommandE
 }
 
 fn end_of(status: i32) -> CommandEnd {
-    let number = usize::try_from(status).ok().and_then(|status| status.checked_sub(129));
-    match number.and_then(|number| SIGNALS.get(number)) {
+    match status.checked_sub(128).and_then(Signal::with_common_number) {
         _ if status == 0 => CommandEnd::Done,
-        Some(signal) => CommandEnd::Killed((*signal).to_owned()),
-        None => CommandEnd::Failed(status),
+        Some(Signal::Known(signal)) => CommandEnd::Killed(signal.to_owned()),
+        Some(Signal::Unknown) | None => CommandEnd::Failed(status),
     }
 }
 
@@ -108,7 +105,7 @@ mod tests {
         ] {
             assert_eq!(parsed(text, Exit::Status(0)).unwrap_err().code(), code, "{text}");
         }
-        assert_eq!(parsed("@ begin\n", Exit::Signal("KILL".into())).unwrap_err().code(), "connection_lost");
+        assert_eq!(parsed("@ begin\n", Exit::Signal(Signal::Known("KILL"))).unwrap_err().code(), "connection_lost");
     }
 
     #[test]

@@ -16,7 +16,10 @@ use super::{
     resolve::Resolver,
     watchdog::Watchdog,
 };
-use crate::remote::{Deadlines, Error, OfferedKey};
+use crate::{
+    foreign::ForeignText,
+    remote::{Deadlines, Error, OfferedKey},
+};
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
@@ -82,7 +85,7 @@ impl Access {
         // The password is the hosts'. Whoever runs a jump host would learn it there, and with it every host.
         let password = self.config.password.as_ref().filter(|_| place == Place::Target);
         let means = Means {
-            keys: self.files.keys(&self.identity_files(&destination.identity_files)),
+            keys: self.files.keys_to_offer(&self.identity_files(&destination.identity_files))?,
             certificates: self.files.certificates(&destination.certificate_files),
             agent: agent.as_deref(),
             offered: destination.offered,
@@ -163,7 +166,7 @@ fn check_host_key(destination: &Destination, known: &HostEntries, link: &Link) -
     let verdict = known.judge(&offered);
     let offered = Box::new(OfferedKey {
         host: known_name(destination),
-        key_type: offered.key_type(),
+        key_type: ForeignText::name(offered.key_type()),
         fingerprint: offered.fingerprint(),
     });
     match verdict {

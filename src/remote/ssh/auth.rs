@@ -10,8 +10,9 @@ use super::{
     keys::{KeyContent, KeyFile},
 };
 use crate::{
+    foreign::ForeignText,
     remote::{Error, Password, PasswordFate},
-    secret::{ExposeSecret, Secret},
+    secret::{ExposeSecret, Secret, printable},
 };
 use libssh2_sys as raw;
 use std::sync::Arc;
@@ -64,7 +65,7 @@ impl Means<'_> {
 /// Logs `user` in, or says what was tried.
 ///
 /// # Errors
-/// [`Error::AuthFailed`], [`Error::PasswordExpired`], [`Error::KeyEncrypted`], [`Error::KeyUnreadable`], or that the
+/// [`Error::AuthFailed`], [`Error::PasswordExpired`], [`Error::KeyEncrypted`], [`Error::KeyUnreadable`], [`Error::KeyOpenToOthers`], or that the
 /// connection broke.
 pub(super) fn log_in(link: &mut Link, user: &str, means: &Means) -> Result<(), Failure> {
     let fate = PasswordFate::NotGiven;
@@ -100,7 +101,7 @@ impl Login<'_> {
         named: &[Arc<Certificate>],
         agent: &mut AgentKeys<'_>,
     ) -> Result<bool, Failure> {
-        let name = key.path.display().to_string();
+        let name = printable(&key.path.display().to_string());
         match &key.content {
             KeyContent::Private(text) => {
                 let is_of_key =
@@ -111,7 +112,7 @@ impl Login<'_> {
                         continue;
                     }
                     self.offered.push(certificate.blob.clone());
-                    let name = format!("{} [{}]", certificate.path.display(), certificate.terms);
+                    let name = printable(&format!("{} [{}]", certificate.path.display(), certificate.terms));
                     if self.offer_private(&name, Some(&certificate.line), text)? {
                         return Ok(true);
                     }
@@ -119,7 +120,7 @@ impl Login<'_> {
                 self.offered.extend(key.public.clone());
                 self.offer_private(&name, None, text)
             }
-            KeyContent::Encrypted(_) | KeyContent::PublicOnly => {
+            KeyContent::Encrypted(_) | KeyContent::PublicOnly | KeyContent::OpenToOthers { .. } => {
                 let held = self.held_by(agent)?;
                 let public = key.public.as_deref();
                 let certified =
@@ -135,12 +136,16 @@ impl Login<'_> {
                     }
                 }
                 if !any {
-                    tracing::debug!("{}: the agent does not hold {name}", self.link.endpoint);
-                    self.tried.push(format!("{name} (not usable: the agent does not hold it)"));
+                    let why = match key.content {
+                        KeyContent::OpenToOthers { mode } => format!("other users may use it, mode {mode:04o}"),
+                        _ => "the agent does not hold it".to_owned(),
+                    };
+                    tracing::debug!("{}: {name} is not usable: {why}", self.link.endpoint);
+                    self.tried.push(format!("{name} (not usable: {why})"));
                 }
                 Ok(false)
             }
-            KeyContent::Unreadable(reason) => {
+            KeyContent::Unreadable(reason) | KeyContent::Exhausted(_, reason) => {
                 tracing::debug!("{}: {name} is not usable: {reason}", self.link.endpoint);
                 self.tried.push(format!("{name} (not usable: {reason})"));
                 Ok(false)
@@ -172,7 +177,7 @@ impl Login<'_> {
     fn hung(&self, Hangs { reason }: Hangs) -> Failure {
         Failure::Final(match self.link.is_over() {
             true => self.link.timed_out(DURING),
-            false => Error::TimedOut { during: DURING, reason },
+            false => Error::TimedOut { during: DURING, reason: ForeignText::name(reason) },
         })
     }
 
@@ -225,7 +230,7 @@ impl Login<'_> {
 
     fn auth_failed(&self, tried: String) -> Error {
         let (endpoint, user) = (self.link.endpoint.clone(), self.user.to_owned());
-        Error::AuthFailed { endpoint, user, tried, password: self.fate }
+        Error::AuthFailed { endpoint, user, tried: ForeignText::name(tried), password: self.fate }
     }
 
     fn give_up(&self, keys: &[Arc<KeyFile>], held: usize, agent: &AgentKeys<'_>) -> Error {
@@ -237,8 +242,16 @@ impl Login<'_> {
         }
         if self.refusals == 0 && keys_alone {
             for key in keys {
-                if let KeyContent::Unreadable(reason) = &key.content {
-                    return Error::KeyUnreadable { path: key.path.clone(), reason: reason.clone() };
+                let path = key.path.clone();
+                match &key.content {
+                    KeyContent::Unreadable(reason) => {
+                        return Error::KeyUnreadable { path, reason: ForeignText::message(reason) };
+                    }
+                    KeyContent::OpenToOthers { mode } => return Error::KeyOpenToOthers { path, mode: *mode },
+                    KeyContent::Private(_)
+                    | KeyContent::Encrypted(_)
+                    | KeyContent::PublicOnly
+                    | KeyContent::Exhausted(..) => {}
                 }
             }
         }

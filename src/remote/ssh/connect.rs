@@ -1,11 +1,13 @@
 //! From a line to a finished key exchange, and what is done with the session afterwards. Knows nothing of who we are.
 
 use super::{
+    greeting::software,
     known_hosts::HostEntries,
     line::Line,
     watchdog::{Watch, Watchdog},
 };
 use crate::{
+    foreign::ForeignText,
     remote::{Deadlines, Error},
     secret::scrub,
 };
@@ -111,7 +113,10 @@ impl Link {
         let line = Arc::new(line);
         let session = Session::new().map_err(|e| handshake_error(&endpoint, e.message()))?;
         let name = endpoint.clone();
-        let unwatched = |e: io::Error| handshake_error(&name, &format!("nothing can watch over its time: {e}"));
+        let unwatched = |e: io::Error| {
+            Error::exhausted(&e, "to watch over the host's time with")
+                .unwrap_or_else(|| handshake_error(&name, &format!("nothing can watch over its time: {e}")))
+        };
         let now = Instant::now();
         let watch = |until: Instant| watchdog.watch(&line, until.min(end)).map_err(unwatched);
         let (first, later) = (watch(now + deadlines.handshake)?, vec![watch(end)?, watch(now + deadlines.login)?]);
@@ -170,7 +175,8 @@ impl Link {
     fn log_agreement(&self) {
         let agreed = |kind| self.session.methods(kind).map(scrub).unwrap_or_default();
         let (exchange, key) = (agreed(MethodType::Kex), agreed(MethodType::HostKey));
-        tracing::debug!("{}: greets with \"{}\"; agreed on {exchange} and {key}", self.endpoint, self.greeting());
+        let greeting = self.greeting();
+        tracing::debug!("{}: greets with \"{}\"; agreed on {exchange} and {key}", self.endpoint, software(&greeting));
     }
 
     fn greeting(&self) -> String {
@@ -261,7 +267,7 @@ impl Link {
         match session_code(error) {
             Some(raw::LIBSSH2_ERROR_TIMEOUT) => self.timed_out(during),
             _ if self.is_over() => self.timed_out(during),
-            _ => Error::ConnectionLost { during, reason: error.message().to_owned() },
+            _ => Error::ConnectionLost { during, reason: ForeignText::message(error.message()) },
         }
     }
 
@@ -271,7 +277,7 @@ impl Link {
             true => format!("not done after {} s", self.deadlines.host.as_secs()),
             false => format!("nothing heard for {} s", self.deadlines.idle.as_secs()),
         };
-        Error::TimedOut { during, reason }
+        Error::TimedOut { during, reason: ForeignText::name(reason) }
     }
 
     /// Waits until the peer has something for libssh2, or takes something from it. sshd holds its answers back until its own
@@ -349,7 +355,7 @@ pub(super) fn is_hang_up(code: i32) -> bool {
 }
 
 pub(super) fn handshake_error(endpoint: &str, reason: &str) -> Error {
-    Error::HandshakeFailed { endpoint: endpoint.to_owned(), reason: reason.to_owned() }
+    Error::HandshakeFailed { endpoint: endpoint.to_owned(), reason: ForeignText::name(reason) }
 }
 
 pub(super) fn display_endpoint(address: &str, port: u16) -> String {

@@ -3,6 +3,7 @@
 
 use super::user_config::{HostConfig, Question, UserConfig};
 use crate::{
+    foreign::ForeignText,
     inventory::{JumpHost, LeftToConfig, SshSettings, SshTarget},
     remote::Error,
 };
@@ -110,7 +111,9 @@ fn from_config(found: &HostConfig, settings: &SshSettings, left: LeftToConfig) -
 
 fn jumps_of<'c>(host: &str, found: &'c HostConfig) -> Result<&'c [JumpHost], Error> {
     match &found.proxy_command {
-        Some(command) => Err(Error::ProxyCommandUnsupported { host: host.to_owned(), command: command.clone() }),
+        Some(command) => {
+            Err(Error::ProxyCommandUnsupported { host: host.to_owned(), command: ForeignText::name(command) })
+        }
         None => Ok(&found.jump),
     }
 }
@@ -131,7 +134,7 @@ impl Planner<'_> {
             if hops.len() + pending.len() > LONGEST_CHAIN {
                 let reason =
                     format!("more than {LONGEST_CHAIN} jump hosts in a row; is there a circle of ProxyJump lines?");
-                return Err(Error::SshConfigFailed { host: self.name.to_owned(), reason });
+                return Err(Error::SshConfigFailed { host: self.name.to_owned(), reason: ForeignText::name(reason) });
             }
             let mut part = Vec::with_capacity(pending.len());
             let mut before = Vec::new();

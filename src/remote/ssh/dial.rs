@@ -4,12 +4,14 @@ use super::{
     connect::{Failure, display_endpoint, handshake_error},
     resolve::{Resolver, Unresolved},
 };
-use crate::{remote::Error, secret::scrub};
+use crate::{foreign::ForeignText, remote::Error};
 use std::{
     io,
     net::{SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
+
+const DURING: &str = "to connect to the host with";
 
 /// Connects to `address`, a name or an IP address.
 ///
@@ -23,9 +25,13 @@ pub(super) fn connect(address: &str, port: u16, limit: Duration, resolver: &Reso
     let addresses = resolver.addresses(address, end).map_err(|e| {
         let (address, too_slow) = (address.to_owned(), format!("no answer within {} s", limit.as_secs()));
         match e {
-            Unresolved::Busy(reason) => Error::DnsBusy { address, reason: scrub(&reason) },
-            Unresolved::Failed(reason) => Error::DnsFailed { address, reason: scrub(&reason) },
-            Unresolved::TooSlow => Error::DnsFailed { address, reason: too_slow },
+            Unresolved::Busy(reason) => Error::DnsBusy { address, reason: ForeignText::message(&reason) },
+            Unresolved::Failed(reason) => Error::DnsFailed { address, reason: ForeignText::message(&reason) },
+            Unresolved::Exhausted(resource) => {
+                let reason = ForeignText::name(format!("{address} is still to be resolved"));
+                Error::Exhausted { resource, during: DURING, reason }
+            }
+            Unresolved::TooSlow => Error::DnsFailed { address, reason: ForeignText::name(too_slow) },
         }
     })?;
     let mut worst: Option<io::Error> = None;
@@ -51,6 +57,9 @@ pub(super) fn connect(address: &str, port: u16, limit: Duration, resolver: &Reso
             }
         }
     }
+    if let Some(error) = worst.as_ref().and_then(|e| Error::exhausted(e, DURING)) {
+        return Err(Failure::Final(error));
+    }
     Err(Failure::Final(match worst {
         Some(e) if e.kind() == io::ErrorKind::ConnectionRefused => Error::ConnectRefused { endpoint },
         // It was there, and hung up before we looked.
@@ -58,7 +67,9 @@ pub(super) fn connect(address: &str, port: u16, limit: Duration, resolver: &Reso
             let reason = format!("it hung up before the login: {e}");
             return Err(Failure::DroppedBeforeLogin(handshake_error(&endpoint, &reason)));
         }
-        Some(e) if e.kind() != io::ErrorKind::TimedOut => Error::Unreachable { endpoint, reason: e.to_string() },
+        Some(e) if e.kind() != io::ErrorKind::TimedOut => {
+            Error::Unreachable { endpoint, reason: ForeignText::message(&e.to_string()) }
+        }
         _ => Error::ConnectTimeout { endpoint, seconds: limit.as_secs() },
     }))
 }

@@ -6,11 +6,12 @@
 
 use super::connect::{Link, is_pending};
 use crate::{
+    foreign::ForeignText,
     remote::{
-        Error, Exit, Input, LARGEST_REPLY, Reply,
+        Error, Exit, Input, LARGEST_REPLY, Reply, Signal, preamble,
         sudo::{Dialogue, Step},
     },
-    secret::{ExposeSecret, Secret, scrub},
+    secret::{ExposeSecret, Secret},
 };
 use rustix::event::PollFlags;
 use ssh2::{BlockDirections, Channel, ExtendedData};
@@ -60,7 +61,9 @@ fn converse(link: &Link, command: &str, input: Input, sudo: Option<Dialogue<'_>>
         let root = become_root(link, &mut channel, sudo)?;
         (output, passwords) = (root.said, root.passwords);
     }
-    for part in input.parts() {
+    input.sent.set();
+    let lead = preamble::lead(link.allow(RUNNING)?);
+    for part in std::iter::once(lead.as_str()).chain(input.parts()) {
         write(link, &mut channel, part.as_bytes(), &mut output)?;
     }
     end_input(link, &mut channel)?;
@@ -75,10 +78,10 @@ fn converse(link: &Link, command: &str, input: Input, sudo: Option<Dialogue<'_>>
     let signal = channel.exit_signal().map_err(|e| link.failed(RUNNING, &e))?.exit_signal;
     // A killed command reports status 0.
     let exit = match signal {
-        Some(signal) => Exit::Signal(signal),
+        Some(signal) => Exit::Signal(Signal::named(&signal)),
         None => Exit::Status(channel.exit_status().map_err(|e| link.failed(RUNNING, &e))?),
     };
-    tracing::debug!("{}: ended with {}", link.endpoint, scrub(&format!("{exit:?}")));
+    tracing::debug!("{}: ended with {exit:?}", link.endpoint);
     Ok(Reply { output, exit, attempts: 1, passwords })
 }
 
@@ -109,7 +112,9 @@ fn become_root(link: &Link, channel: &mut Channel, mut sudo: Dialogue<'_>) -> Re
                 Step::Wait
             }
             Err(_) if link.is_over() => return Err(link.timed_out(RUNNING)),
-            Err(e) => return Err(Error::ConnectionLost { during: RUNNING, reason: e.to_string() }),
+            Err(e) => {
+                return Err(Error::ConnectionLost { during: RUNNING, reason: ForeignText::message(&e.to_string()) });
+            }
         };
         match step {
             Step::Wait => {}
@@ -227,10 +232,12 @@ fn take_in(link: &Link, channel: &mut Channel, output: &mut Vec<u8>) -> Result<O
             Ok(n) => output.extend_from_slice(&buffer[..n]),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Output::SoFar),
             Err(_) if link.is_over() => return Err(link.timed_out(RUNNING)),
-            Err(e) => return Err(Error::ConnectionLost { during: RUNNING, reason: e.to_string() }),
+            Err(e) => {
+                return Err(Error::ConnectionLost { during: RUNNING, reason: ForeignText::message(&e.to_string()) });
+            }
         }
         if output.len() > LARGEST_REPLY {
-            return Err(Error::ProtocolGarbled { reason: "it is too long".into(), said: String::new() });
+            return Err(Error::ProtocolGarbled { reason: "it is too long", said: ForeignText::default() });
         }
     }
 }

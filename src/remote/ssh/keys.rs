@@ -5,18 +5,18 @@ use super::{
     certificate::Certificate,
     key_decryption::{UnlockError, unlock},
     known_hosts::KnownHosts,
+    own_file::read_regular,
 };
 use crate::{
-    remote::Error,
+    foreign::ForeignText,
+    remote::{Error, Resource},
     secret::{ExposeSecret, Secret},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use rustix::fs::{Mode, OFlags};
 use std::{
     collections::HashMap,
     ffi::OsString,
-    fs::{self, File, Metadata},
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
@@ -42,7 +42,14 @@ pub(super) enum KeyContent {
     Encrypted(Secret),
     /// The agent may hold it.
     PublicOnly,
+    /// A private key of ours that other users may read or write: never used itself, as ssh does it (authfile.c,
+    /// `sshkey_perm_ok`), but the agent may hold it.
+    OpenToOthers {
+        mode: u32,
+    },
     Unreadable(String),
+    /// It could not be opened for want of this, which may pass: not kept.
+    Exhausted(Resource, String),
 }
 
 impl std::fmt::Debug for KeyContent {
@@ -51,7 +58,9 @@ impl std::fmt::Debug for KeyContent {
             Self::Private(_) => "Private",
             Self::Encrypted(_) => "Encrypted",
             Self::PublicOnly => "PublicOnly",
+            Self::OpenToOthers { .. } => "OpenToOthers",
             Self::Unreadable(_) => "Unreadable",
+            Self::Exhausted(..) => "Exhausted",
         })
     }
 }
@@ -61,8 +70,17 @@ impl std::fmt::Debug for KeyContent {
 pub(super) struct FileCache {
     keys: OncePerPath<Arc<KeyFile>>,
     certificates: OncePerPath<Option<Arc<Certificate>>>,
-    known_hosts: OncePerPath<Result<Arc<KnownHosts>, String>>,
+    known_hosts: OncePerPath<Result<Arc<KnownHosts>, Unread>>,
 }
+
+/// Why a known_hosts file could not be read; `resource`: for want of this, which may pass.
+#[derive(Debug, Clone)]
+struct Unread {
+    resource: Option<Resource>,
+    reason: String,
+}
+
+const DURING: &str = "to read keys and known_hosts with";
 
 #[derive(Debug)]
 struct OncePerPath<T>(Mutex<HashMap<PathBuf, Arc<OnceLock<T>>>>);
@@ -82,6 +100,11 @@ impl<T: Clone> OncePerPath<T> {
         cell.get_or_init(|| read(path)).clone()
     }
 
+    /// Reads it again the next time.
+    fn forget(&self, path: &Path) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+    }
+
     fn replace(&self, path: &Path, value: T) {
         let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         cells.insert(path.to_owned(), Arc::new(OnceLock::from(value)));
@@ -91,7 +114,29 @@ impl<T: Clone> OncePerPath<T> {
 impl FileCache {
     /// The keys at `paths`, in that order.
     pub fn keys(&self, paths: &[PathBuf]) -> Vec<Arc<KeyFile>> {
-        paths.iter().map(|path| self.keys.value(path, |path| Arc::new(read_key(path)))).collect()
+        let read = |path: &PathBuf| {
+            let key = self.keys.value(path, |path| Arc::new(read_key(path)));
+            if let KeyContent::Exhausted(..) = key.content {
+                self.keys.forget(path);
+            }
+            key
+        };
+        paths.iter().map(read).collect()
+    }
+
+    /// The same for a login.
+    ///
+    /// # Errors
+    /// [`Error::Exhausted`].
+    pub fn keys_to_offer(&self, paths: &[PathBuf]) -> Result<Vec<Arc<KeyFile>>, Error> {
+        let keys = self.keys(paths);
+        let exhausted = keys.iter().find_map(|key| match &key.content {
+            KeyContent::Exhausted(resource, reason) => {
+                Some(Error::Exhausted { resource: *resource, during: DURING, reason: ForeignText::message(reason) })
+            }
+            _ => None,
+        });
+        exhausted.map_or(Ok(keys), Err)
     }
 
     /// The certificates at `paths`; a file that holds none is left out.
@@ -117,42 +162,57 @@ impl FileCache {
     /// The files at `paths`; one that is not there is empty.
     ///
     /// # Errors
-    /// [`Error::KnownHostsUnreadable`].
+    /// [`Error::KnownHostsUnreadable`], [`Error::Exhausted`].
     pub fn known_hosts(&self, paths: &[PathBuf]) -> Result<Vec<Arc<KnownHosts>>, Error> {
-        let unreadable = |path: &PathBuf, reason| Error::KnownHostsUnreadable { path: path.clone(), reason };
+        let unreadable = |path: &PathBuf, Unread { resource, reason }| {
+            let reason = ForeignText::message(&reason);
+            match resource {
+                Some(resource) => {
+                    self.known_hosts.forget(path);
+                    Error::Exhausted { resource, during: DURING, reason }
+                }
+                None => Error::KnownHostsUnreadable { path: path.clone(), reason },
+            }
+        };
         let read = |path: &PathBuf| self.known_hosts.value(path, read_known_hosts).map_err(|e| unreadable(path, e));
         paths.iter().map(read).collect()
     }
 }
 
-fn read_known_hosts(path: &Path) -> Result<Arc<KnownHosts>, String> {
+fn read_known_hosts(path: &Path) -> Result<Arc<KnownHosts>, Unread> {
     match read_regular(path, LARGEST_KNOWN_HOSTS) {
-        Ok(bytes) => Ok(Arc::new(KnownHosts::parse(path, &String::from_utf8_lossy(&bytes)))),
+        Ok((bytes, _)) => Ok(Arc::new(KnownHosts::parse(path, &String::from_utf8_lossy(&bytes)))),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Arc::default()),
-        Err(e) => Err(e.to_string()),
+        Err(e) => Err(Unread { resource: Resource::of(&e), reason: e.to_string() }),
     }
 }
 
 fn read_key(path: &Path) -> KeyFile {
-    let text = read_regular(path, LARGEST_KEY).map_err(|e| e.to_string()).and_then(|mut bytes| {
-        String::from_utf8(std::mem::take(&mut *bytes)).map(Secret::from).map_err(|e| {
-            drop(Zeroizing::new(e.into_bytes()));
-            "it is not text".to_owned()
-        })
-    });
-    let (content, public) = match text {
-        Ok(text) => parse_key(text),
-        Err(reason) => (KeyContent::Unreadable(reason), None),
+    let (content, public, open_mode) = match read_regular(path, LARGEST_KEY) {
+        Ok((bytes, open_mode)) => {
+            let (content, public) = parse_key_bytes(bytes);
+            (content, public, open_mode)
+        }
+        Err(e) => {
+            let unreadable = || KeyContent::Unreadable(e.to_string());
+            (Resource::of(&e).map_or_else(unreadable, |of| KeyContent::Exhausted(of, e.to_string())), None, None)
+        }
     };
-    let public = match content {
-        KeyContent::Encrypted(_) | KeyContent::Private(_) => public.or_else(|| read_public_beside(path)),
-        _ => public,
+    let is_private = matches!(content, KeyContent::Encrypted(_) | KeyContent::Private(_));
+    let public = if is_private { public.or_else(|| read_public_beside(path)) } else { public };
+    let content = match open_mode {
+        Some(mode) if is_private => {
+            let name = path.display();
+            tracing::warn!("key file {name} is ignored: other users may use it (mode {mode:04o}): `chmod 600 {name}`");
+            KeyContent::OpenToOthers { mode }
+        }
+        _ => content,
     };
     KeyFile { path: path.to_owned(), content, public, certificate: read_certificate(path) }
 }
 
 fn read_text(path: &Path) -> Option<String> {
-    String::from_utf8(read_regular(path, LARGEST_KEY).ok()?.to_vec()).ok()
+    String::from_utf8(read_regular(path, LARGEST_KEY).ok()?.0.to_vec()).ok()
 }
 
 fn read_certificate(key: &Path) -> Option<Certificate> {
@@ -170,24 +230,14 @@ fn read_public_beside(key: &Path) -> Option<Vec<u8>> {
     }
 }
 
-/// Reads a file that others may have put in the way: a FIFO or a device could keep us waiting, or never end.
-fn read_regular(path: &Path, largest: u64) -> io::Result<Zeroizing<Vec<u8>>> {
-    let too_large = || io::Error::other(format!("it is larger than {} MiB", largest >> 20));
-    let check = |meta: &Metadata| match meta.len() {
-        _ if meta.is_dir() => Err(io::Error::from(io::ErrorKind::IsADirectory)),
-        _ if !meta.is_file() => Err(io::Error::other("it is not a regular file")),
-        length if length > largest => Err(too_large()),
-        length => Ok(length),
-    };
-    // Before it is opened, because opening may already do something to a device; after, because it may be another now.
-    check(&fs::metadata(path)?)?;
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    let length = check(&file.metadata()?)?;
-    // Room for all at once: growing would leave copies of a key behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1));
-    file.take(largest + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > largest { Err(too_large()) } else { Ok(bytes) }
+fn parse_key_bytes(mut bytes: Zeroizing<Vec<u8>>) -> (KeyContent, Option<Vec<u8>>) {
+    match String::from_utf8(std::mem::take(&mut *bytes)) {
+        Ok(text) => parse_key(Secret::from(text)),
+        Err(e) => {
+            drop(Zeroizing::new(e.into_bytes()));
+            (KeyContent::Unreadable("it is not text".to_owned()), None)
+        }
+    }
 }
 
 fn parse_key(text: Secret) -> (KeyContent, Option<Vec<u8>>) {

@@ -5,8 +5,8 @@ use super::{
     destination::{Destination, plan_route},
     keys::KeyContent,
 };
-use crate::inventory::{Connection, Host, SshTarget};
-use std::path::PathBuf;
+use crate::inventory::{Connection, Host, SshSettings, SshTarget};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 /// What stands at the place of a file that SSH needs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,6 +15,10 @@ pub enum MaterialState {
     /// A private key nobody has given the passphrase of, or a public key: an agent may hold it.
     NeedsAgent,
     Missing,
+    /// A private key of this mode that other users may read or write: ignored.
+    OpenToOthers {
+        mode: u32,
+    },
     Unusable(String),
 }
 
@@ -44,6 +48,30 @@ impl SshRemote {
         Some(Account { address, port, user })
     }
 
+    /// The known_hosts files that logins to `hosts` would read, there or not, each once. Of hosts with equal settings,
+    /// ~/.ssh/config is asked for the first alone.
+    #[must_use]
+    pub fn known_hosts_files<'h>(&self, hosts: impl IntoIterator<Item = &'h Host>) -> BTreeSet<PathBuf> {
+        let mut seen: Vec<&Arc<SshSettings>> = Vec::new();
+        let mut files = BTreeSet::new();
+        for host in hosts {
+            let Connection::Ssh(target) = &host.connection else { continue };
+            if seen.iter().any(|seen| Arc::ptr_eq(seen, &target.settings)) {
+                continue;
+            }
+            seen.push(&target.settings);
+            match plan_route(host.name.as_str(), target, &self.user_config) {
+                Ok(route) => {
+                    let stops = route.hops.into_iter().map(|hop| hop.destination).chain([route.target]);
+                    files.extend(stops.flat_map(|stop| stop.known_hosts));
+                }
+                // Whoever logs in is told.
+                Err(_) => files.extend(target.settings.known_hosts.iter().cloned()),
+            }
+        }
+        files
+    }
+
     /// Reads the files; asks neither agent nor host.
     #[must_use]
     pub fn look_at_material(&self, host: &Host, target: &SshTarget) -> Material {
@@ -56,8 +84,11 @@ impl SshRemote {
         let keys = keys.iter().map(|key| {
             let state = match &key.content {
                 KeyContent::Private(_) => MaterialState::Usable,
+                KeyContent::OpenToOthers { mode } => MaterialState::OpenToOthers { mode: *mode },
                 KeyContent::Unreadable(_) if !key.path.exists() => MaterialState::Missing,
-                KeyContent::Unreadable(reason) => MaterialState::Unusable(reason.clone()),
+                KeyContent::Unreadable(reason) | KeyContent::Exhausted(_, reason) => {
+                    MaterialState::Unusable(reason.clone())
+                }
                 KeyContent::Encrypted(_) | KeyContent::PublicOnly => MaterialState::NeedsAgent,
             };
             (key.path.clone(), state)

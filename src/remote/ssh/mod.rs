@@ -9,6 +9,7 @@ mod connect;
 mod destination;
 mod dial;
 mod exec;
+mod greeting;
 mod host_key;
 mod jump;
 mod key_decryption;
@@ -17,6 +18,7 @@ mod known_hosts;
 mod line;
 mod locked_keys;
 mod material;
+mod own_file;
 mod password_login;
 mod pattern;
 mod resolve;
@@ -31,7 +33,10 @@ pub use material::{Account, Material, MaterialState};
 pub use scan::{Extent, HostScan, JumpWay, KeyState, ScannedKey};
 
 use super::{Deadlines, Error, Password, Peer, Remote, Reply, Script, lengthened, sudo::Dialogue};
-use crate::inventory::{Connection, Host, Privilege};
+use crate::{
+    foreign::ForeignText,
+    inventory::{Connection, Host, Privilege},
+};
 use access::{Access, Place};
 use connect::Failure;
 use destination::{Route, plan_route};
@@ -92,7 +97,7 @@ impl SshRemote {
         let mut reply = match (host.privilege, &config.sudo_password) {
             (Privilege::Sudo, Some(password)) => {
                 let limit = link.time_left().min(deadlines.idle);
-                exec::run_by_sudo(&mut link, Dialogue::new(password, &route.target.user, limit), input)?
+                exec::run_by_sudo(&mut link, Dialogue::new(password, &route.target.user, limit)?, input)?
             }
             _ => exec::run(&mut link, &super::command_line(host.privilege), input)?,
         };
@@ -114,7 +119,7 @@ impl Remote for SshRemote {
 impl SshRemote {
     fn run(&self, host: &Host, script: &Script<'_>, deadlines: Deadlines) -> Result<Reply, Error> {
         let Connection::Ssh(target) = &host.connection else {
-            return Err(Error::LocalShell { reason: format!("{} is not an SSH host", host.name) });
+            return Err(Error::LocalShell { reason: ForeignText::name(format!("{} is not an SSH host", host.name)) });
         };
         let end = Instant::now() + deadlines.host;
         let route = plan_route(host.name.as_str(), target, &self.user_config)?;
@@ -130,7 +135,7 @@ impl SshRemote {
 /// Names the jump host where a connection broke because the way to it did.
 fn blame(failure: Failure, door: Option<&Door>) -> Failure {
     let Some((door, why)) = door.and_then(|door| Some((door, door.loss()?))) else { return failure };
-    let reason = format!("the jump host {} went away ({why})", door.name());
+    let reason = ForeignText::name(format!("the jump host {} went away ({why})", door.name()));
     match failure {
         Failure::DroppedBeforeLogin(_) => {
             Failure::DroppedBeforeLogin(Error::ConnectionLost { during: "before the login", reason })

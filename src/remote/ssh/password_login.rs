@@ -7,6 +7,7 @@ use super::{
     connect::{Failure, Link, session_code},
 };
 use crate::{
+    foreign::Pieces,
     remote::{
         Error, Password, PasswordFate,
         password::{Attempt, Denied, MOST_REFUSALS},
@@ -25,7 +26,7 @@ impl Login<'_> {
         let attempt = match password.attempt(self.user, limit) {
             Ok(attempt) => attempt,
             Err(Denied::Undecided) => {
-                let reason = "other hosts have not said whether the password is right".to_owned();
+                let reason = "other hosts have not said whether the password is right".into();
                 return Err(Failure::Final(Error::TimedOut { during: DURING, reason }));
             }
             Err(Denied::Withheld) => {
@@ -73,7 +74,8 @@ impl Login<'_> {
             },
         };
         let has = |method: &str| methods.split(',').any(|name| name == method);
-        tracing::debug!("{}: offers {}", self.link.endpoint, scrub(&methods));
+        let shown = known_methods(&methods);
+        tracing::debug!("{}: offers {shown}", self.link.endpoint);
         if methods.is_empty() || has("password") {
             self.refuse(attempt);
             return Ok(false);
@@ -82,7 +84,7 @@ impl Login<'_> {
             return self.answer_questions(attempt);
         }
         self.fate = PasswordFate::NotTaken;
-        self.tried.push(format!("{NAME} (the host takes {} only)", scrub(&methods)));
+        self.tried.push(format!("{NAME} (the host takes {shown} only)"));
         Ok(false)
     }
 
@@ -211,7 +213,17 @@ fn asks_for_change(text: &str) -> bool {
 
 /// A host that has the password could repeat it.
 fn quoted(prompt: &str, password: &Secret) -> String {
-    if prompt.contains(password.expose_secret()) { "…".to_owned() } else { scrub(prompt) }
+    let pieces = || Pieces::of([password.clone()]);
+    let repeats = prompt.contains(password.expose_secret()) || pieces().stand_in(prompt.as_bytes());
+    if repeats { "…".to_owned() } else { scrub(prompt) }
+}
+
+/// Names of login methods (IANA, "SSH Protocol Parameters"): in a log nobody redacts what else a host may say.
+fn known_methods(methods: &str) -> String {
+    const KNOWN: [&str; 7] =
+        ["publickey", "password", "keyboard-interactive", "hostbased", "gssapi-with-mic", "gssapi-keyex", "none"];
+    let shown = methods.split(',').map(|name| if KNOWN.contains(&name) { name } else { "another method" });
+    shown.collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Names to addresses. getaddrinfo(3) knows no deadline: it runs in a thread of its own, which is left behind when it takes
 //! too long. Those who ask for a name that is being looked up wait for that answer.
 
+use crate::remote::Resource;
 use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
 use std::{
     collections::HashMap,
@@ -37,6 +38,8 @@ pub(super) enum Unresolved {
     /// It says that another time may be better.
     Busy(String),
     TooSlow,
+    /// No thread could be started to ask it.
+    Exhausted(Resource),
 }
 
 impl Default for Resolver {
@@ -71,7 +74,10 @@ impl Resolver {
         if let Ok(address) = name.parse() {
             return Ok(vec![address]);
         }
-        let answer = self.ask(name).map_err(|e| Unresolved::Failed(e.to_string()))?;
+        let answer = self.ask(name).map_err(|e| match Resource::of(&e) {
+            Some(resource) => Unresolved::Exhausted(resource),
+            None => Unresolved::Failed(e.to_string()),
+        })?;
         let left = end.saturating_duration_since(Instant::now());
         let waited = answer.is_there.wait_timeout_while(lock(&answer.value), left, |value| value.is_none());
         match waited.unwrap_or_else(PoisonError::into_inner).0.clone() {

@@ -3,7 +3,10 @@
 //! are the host's result.
 
 use super::connect::Failure;
-use crate::remote::{Deadlines, Error, RetryClass};
+use crate::{
+    entropy::{self, OsEntropy},
+    remote::{Deadlines, Error, RetryClass},
+};
 use std::{
     thread,
     time::{Duration, Instant},
@@ -33,10 +36,10 @@ pub(super) fn with_retries<T>(
             Ok(done) => return Ok((done, retries.attempts)),
             Err(failure) => failure,
         };
-        let Some(pause) = retries.pause_after(&failure, Instant::now(), rand::random()) else {
+        let Some(pause) = retries.pause_after(&failure, Instant::now(), entropy::jitter(&OsEntropy)) else {
             return Err(retries.give_up(failure));
         };
-        tracing::debug!("{name}: once more in {} ms: {}", pause.as_millis(), failure.into_error());
+        tracing::debug!("{name}: once more in {} ms: {}", pause.as_millis(), failure.into_error().code());
         thread::sleep(pause);
     }
 }

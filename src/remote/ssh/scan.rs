@@ -149,7 +149,7 @@ impl SshRemote {
         let shown = link.session.host_key().and_then(|(blob, _)| HostKey::new(blob));
         let _ = link.session.disconnect(None, "only the host key was asked for", None);
         shown.ok_or_else(|| {
-            let reason = "it shows no host key".to_owned();
+            let reason = "it shows no host key".into();
             Failure::Final(Error::HandshakeFailed { endpoint: link.endpoint.clone(), reason })
         })
     }

@@ -4,9 +4,10 @@
 
 use super::destination::{AgentChoice, Destination, Offered};
 use crate::{
+    foreign::ForeignText,
     inventory::{JumpHost, parse_address},
     remote::Error,
-    secret::scrub,
+    secret::{is_unprintable, scrub},
 };
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
@@ -66,7 +67,9 @@ impl UserConfig {
             let text = self.run(question)?;
             Parser { home: self.home.as_deref(), question }.parse(&text).map(Arc::new)
         });
-        answer.clone().map_err(|reason| Error::SshConfigFailed { host: question.host.clone(), reason })
+        answer
+            .clone()
+            .map_err(|reason| Error::SshConfigFailed { host: question.host.clone(), reason: ForeignText::name(reason) })
     }
 
     fn run(&self, question: &Question) -> Result<String, String> {
@@ -129,6 +132,11 @@ impl Parser<'_> {
             key_alias: one("hostkeyalias").map(str::to_lowercase),
             ..Destination::default()
         };
+        for (key, name) in [("User", Some(&found.user)), ("HostKeyAlias", found.key_alias.as_ref())] {
+            if name.is_some_and(|name| name.chars().any(is_unprintable)) {
+                return Err(format!("{key} holds a character that cannot be shown"));
+            }
+        }
         if let Some(file) = one("revokedhostkeys") {
             let file = scrub(file);
             return Err(format!(

@@ -1,6 +1,7 @@
 //! What the inventory expects of signing requests: which nodes, from whom, since when. Plain values, and what the cluster
 //! shows of nodes and certificates beside them, so that the judge need ask nobody.
 
+use super::verdict::shown;
 use crate::{
     cluster::{BootstrapSecret, Node, RequestState, SigningRequest},
     digest::Digest,
@@ -9,7 +10,7 @@ use crate::{
 };
 use jiff::{SignedDuration, Timestamp};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
 };
 
@@ -100,8 +101,13 @@ pub enum Scope {
 pub struct Seen {
     /// Node objects.
     pub nodes: BTreeSet<String>,
-    /// First certificates that were granted to a node's name (the API keeps them an hour), whoever it was.
+    /// Certificates that were granted to a node's name (the API keeps them an hour), whoever asked for them, but for the
+    /// node itself.
     pub granted: BTreeMap<String, Vec<Grant>>,
+    /// Certificates that were granted to a node that asked for them itself: somebody holds its name.
+    pub renewed: BTreeMap<String, Vec<Grant>>,
+    /// Granted to nobody knows whom: no reader finds a name in them. They stand in nobody's way.
+    pub unread: Vec<UnreadGrant>,
 }
 
 /// A certificate, or the permission for one.
@@ -109,7 +115,16 @@ pub struct Seen {
 pub struct Grant {
     /// When it was asked for.
     pub created: Timestamp,
-    pub spki_sha256: Digest,
+    /// `None`: it could not be read, and so may be any key.
+    pub spki_sha256: Option<Digest>,
+}
+
+/// A request that was approved, or has its certificate, and of which neither can be read. All text is safe to print.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadGrant {
+    pub request: String,
+    pub requester: String,
+    pub created: Timestamp,
 }
 
 impl Expectations {
@@ -145,10 +160,6 @@ impl Expectations {
     pub fn selected(&self) -> impl Iterator<Item = &str> {
         let chosen = self.nodes.iter().filter(|(_, node)| node.selection == Selection::Selected);
         chosen.map(|(name, _)| name.as_str())
-    }
-
-    pub(super) fn requester(&self, request: &SigningRequest) -> Option<&Requester> {
-        self.requesters.iter().find(|requester| requester.is(request))
     }
 
     /// Whether the node has come: it is there, and where it was to come back, a key was granted since.
@@ -210,25 +221,66 @@ pub(super) fn is_exactly<'g>(groups: &[String], wanted: impl Iterator<Item = &'g
     found == wanted.collect()
 }
 
+/// Requesters by user name, so that 10,000 of them are no longer to look through than one.
+pub(super) struct Askers<'e>(HashMap<&'e str, Vec<&'e Requester>>);
+
+impl<'e> Askers<'e> {
+    pub(super) fn of(expectations: &'e Expectations) -> Self {
+        let mut by_user: HashMap<&str, Vec<&Requester>> = HashMap::new();
+        for requester in &expectations.requesters {
+            by_user.entry(&requester.username).or_default().push(requester);
+        }
+        Self(by_user)
+    }
+
+    /// The first of those whose user and groups the asker has.
+    pub(super) fn find(&self, request: &SigningRequest) -> Option<&'e Requester> {
+        self.0.get(request.username.as_str())?.iter().copied().find(|requester| requester.is(request))
+    }
+}
+
 impl Seen {
     /// What `nodes` and all `requests`, decided or not, show at `now`.
+    ///
+    /// Names are read leniently here ([`pki::read_claims`]): Kubernetes' own approver and signer, and admins, grant requests
+    /// that [`super::judge()`] would not.
     #[must_use]
     pub fn in_cluster(nodes: &[Node], requests: &[SigningRequest], now: Timestamp) -> Self {
-        let mut granted: BTreeMap<String, Vec<Grant>> = BTreeMap::new();
-        let first = requests.iter().filter(|request| {
-            let is_renewal = request.username.starts_with(super::NODE_PREFIX);
-            request.state == RequestState::Approved && request.signer == super::CLIENT_SIGNER && !is_renewal
-        });
-        for request in first {
-            let Ok(info) = pki::parse_request(&request.request) else { continue };
-            let ended = pki::parse_certificate(&request.certificate).is_ok_and(|issued| issued.not_after < now);
-            for name in info.common_names.iter().filter_map(|cn| cn.strip_prefix(super::NODE_PREFIX)) {
-                if !ended {
-                    let grant = Grant { created: request.created, spki_sha256: info.spki_sha256 };
-                    granted.entry(name.to_owned()).or_default().push(grant);
+        let mut seen = Self { nodes: nodes.iter().map(|node| node.name.clone()).collect(), ..Self::default() };
+        let is_granted = |request: &&SigningRequest| {
+            let has_certificate = request.state == RequestState::Approved || !request.certificate.is_empty();
+            has_certificate && super::IDENTITY_SIGNERS.contains(&request.signer.as_str())
+        };
+        for request in requests.iter().filter(is_granted) {
+            // The certificate is what counts, where it can be read as the one thing it should be.
+            if !pki::parse_certificate(&request.certificate).is_ok_and(|issued| issued.not_after < now) {
+                seen.add_granted(request);
+            }
+        }
+        seen
+    }
+
+    fn add_granted(&mut self, request: &SigningRequest) {
+        let mut claims = pki::read_claims(&request.request);
+        claims.extend(pki::read_claims(&request.certificate));
+        if claims.is_empty() {
+            self.unread.push(UnreadGrant {
+                request: shown(&request.name),
+                requester: shown(&request.username),
+                created: request.created,
+            });
+        }
+        for claim in claims {
+            let grant = Grant { created: request.created, spki_sha256: claim.spki_sha256 };
+            for name in claim.common_names {
+                let Some(node) = name.strip_prefix(super::NODE_PREFIX) else { continue };
+                let is_renewal = name == request.username;
+                let kind = if is_renewal { &mut self.renewed } else { &mut self.granted };
+                let grants = kind.entry(node.to_owned()).or_default();
+                if !grants.contains(&grant) {
+                    grants.push(grant.clone());
                 }
             }
         }
-        Self { nodes: nodes.iter().map(|node| node.name.clone()).collect(), granted }
     }
 }

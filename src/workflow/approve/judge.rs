@@ -5,7 +5,7 @@
 
 use super::{
     CLIENT_SIGNER, NODE_PREFIX, NODES_GROUP, SERVING_SIGNER,
-    expectations::{Expectations, ExpectedNode, Selection, Serving, is_exactly},
+    expectations::{Askers, Expectations, ExpectedNode, Grant, Requester, Selection, Serving, is_exactly},
     verdict::{Purpose, Reason, Verdict, listed, shown},
 };
 use crate::{
@@ -25,7 +25,7 @@ const SKEW: SignedDuration = SignedDuration::from_mins(5);
 /// What to do about `request`, seen alone.
 #[must_use]
 pub fn judge(request: &SigningRequest, expectations: &Expectations) -> Verdict {
-    assess(request, expectations).verdict
+    assess(request, expectations, &Askers::of(expectations)).verdict
 }
 
 /// A verdict with what was learnt on the way.
@@ -39,8 +39,10 @@ pub(super) struct Assessment {
 /// Why not, in words.
 type Objection = (Reason, String);
 
-pub(super) fn assess(request: &SigningRequest, expectations: &Expectations) -> Assessment {
-    let mut case = Case { request, expectations, asker: Asker::of(request, expectations), node: None, key: None };
+/// `askers` are those of the expectations.
+pub(super) fn assess(request: &SigningRequest, expectations: &Expectations, askers: &Askers<'_>) -> Assessment {
+    let asker = Asker::of(request, expectations, askers);
+    let mut case = Case { request, expectations, asker, node: None, key: None };
     let verdict = match case.objection() {
         Err(objection) => case.weigh(objection),
         Ok(purpose) => case.approval(purpose),
@@ -52,16 +54,16 @@ pub(super) fn assess(request: &SigningRequest, expectations: &Expectations) -> A
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asker<'a> {
     /// The holder of a token of ours.
-    Token,
+    Token(&'a Requester),
     /// A node of the inventory, by its certificate.
     Node(&'a str),
     Stranger,
 }
 
 impl<'a> Asker<'a> {
-    fn of(request: &'a SigningRequest, expectations: &Expectations) -> Self {
-        if expectations.requester(request).is_some() {
-            return Self::Token;
+    fn of(request: &'a SigningRequest, expectations: &Expectations, askers: &Askers<'a>) -> Self {
+        if let Some(requester) = askers.find(request) {
+            return Self::Token(requester);
         }
         let name = request.username.strip_prefix(NODE_PREFIX).filter(|name| expectations.nodes.contains_key(*name));
         match name {
@@ -113,7 +115,7 @@ impl Case<'_> {
         }
         let purpose = match self.asker {
             _ if is_serving => Purpose::Serving,
-            Asker::Token => Purpose::Join,
+            Asker::Token(_) => Purpose::Join,
             Asker::Node(_) | Asker::Stranger => Purpose::Renewal,
         };
         self.check_wanted(name, expected, purpose)?;
@@ -127,7 +129,7 @@ impl Case<'_> {
     fn check_requester(&self, name: &str, is_serving: bool) -> Result<(), Objection> {
         let request = self.request;
         let may = match self.asker {
-            Asker::Token => !is_serving && self.expectations.requester(request).is_some_and(|r| r.may_ask_for(name)),
+            Asker::Token(requester) => !is_serving && requester.may_ask_for(name),
             Asker::Node(own) => own == name,
             Asker::Stranger => false,
         };
@@ -150,8 +152,10 @@ impl Case<'_> {
         if created < self.expectations.since {
             return Err((Reason::TooOld, format!("it was made at {}, before --since", to_the_second(created))));
         }
-        let asker = self.expectations.requester(self.request).filter(|_| purpose == Purpose::Join);
-        if let Some(requester) = asker.filter(|requester| created < requester.since) {
+        if let Asker::Token(requester) = self.asker
+            && purpose == Purpose::Join
+            && created < requester.since
+        {
             let what = if requester.since == jiff::Timestamp::MAX { "is being" } else { "was" };
             let why = format!(
                 "it was made at {}, before the token of {} {what} revoked",
@@ -190,12 +194,20 @@ impl Case<'_> {
         if seen.nodes.contains(name) && !comes_back {
             return Err((Reason::AlreadyJoined, format!("{name} has joined already")));
         }
-        let mut grants = seen.granted.get(name).into_iter().flatten();
-        match grants.find(|grant| grant.spki_sha256 != key && (!comes_back || grant.created >= since)) {
+        let of_other = |grant: &&Grant| grant.spki_sha256 != Some(key);
+        let mut granted = seen.granted.get(name).into_iter().flatten().filter(of_other);
+        if let Some(grant) = granted.find(|grant| !comes_back || grant.created >= since) {
+            let when = to_the_second(grant.created);
+            let detail = format!("another key was granted {name}'s name, asked for at {when}");
+            return Err((Reason::AlreadyJoined, detail));
+        }
+        // The one that is to come back had a certificate, and may have renewed it until it was stopped.
+        let mut renewed = seen.renewed.get(name).into_iter().flatten().filter(of_other);
+        match renewed.find(|_| !comes_back) {
             None => Ok(()),
             Some(grant) => {
                 let when = to_the_second(grant.created);
-                let detail = format!("another key was granted {name}'s name, asked for at {when}");
+                let detail = format!("{name} has a certificate, which it renewed with another key at {when}");
                 Err((Reason::AlreadyJoined, detail))
             }
         }
@@ -206,15 +218,15 @@ impl Case<'_> {
     fn weigh(&self, (reason, detail): Objection) -> Verdict {
         use Reason::{
             AlreadyDecided, AlreadyJoined, Ambiguous, BadRequest, BadSignature, Changed, ExtraExtension, ExtraSan,
-            Gone, InTheFuture, LongLived, NotInInventory, NotSelected, OtherKey, ServingNotAsked, TooOld, WeakKey,
-            WrongGroup, WrongRequester, WrongSigner, WrongSubject, WrongUsages,
+            Garbled, Gone, InTheFuture, LongLived, NotInInventory, NotSelected, OtherKey, ServingNotAsked, TooOld,
+            WeakKey, WrongGroup, WrongRequester, WrongSigner, WrongSubject, WrongUsages,
         };
         let is_hostile = match reason {
             // Whoever installs a machine anew looks like this too.
             AlreadyJoined | Ambiguous | OtherKey => false,
-            TooOld | InTheFuture | NotSelected | ServingNotAsked | AlreadyDecided | Changed | Gone => false,
+            TooOld | InTheFuture | NotSelected | ServingNotAsked | AlreadyDecided | Changed | Gone | Garbled => false,
             // A node's agents may ask other signers with its certificate; nobody but kubelets holds the token.
-            WrongSigner => self.asker == Asker::Token,
+            WrongSigner => matches!(self.asker, Asker::Token(_)),
             BadRequest | BadSignature | WeakKey | WrongSubject | NotInInventory => self.asker != Asker::Stranger,
             WrongGroup | WrongRequester | ExtraSan | ExtraExtension | WrongUsages | LongLived => true,
         };
@@ -235,7 +247,7 @@ impl Case<'_> {
     fn purpose(&self) -> Option<Purpose> {
         match (self.request.signer.as_str(), self.asker) {
             (SERVING_SIGNER, _) => Some(Purpose::Serving),
-            (CLIENT_SIGNER, Asker::Token) => Some(Purpose::Join),
+            (CLIENT_SIGNER, Asker::Token(_)) => Some(Purpose::Join),
             (CLIENT_SIGNER, Asker::Node(_)) => Some(Purpose::Renewal),
             _ => None,
         }

@@ -4,19 +4,23 @@
 
 mod expectations;
 mod holders;
+mod identity;
 mod judge;
 mod rights;
 mod verdict;
 mod watch;
 
 pub use expectations::{
-    DEFAULT_SINCE, Expectations, ExpectedNode, Grant, Hostile, Requester, Scope, Seen, Selection, Serving,
+    DEFAULT_SINCE, Expectations, ExpectedNode, Grant, Hostile, Requester, Scope, Seen, Selection, Serving, UnreadGrant,
 };
 pub use holders::{revoked_users, shared_holders, token_holders};
 pub use judge::judge;
 pub use rights::{TO_APPROVE, find_lacking};
 pub use verdict::{Judged, Outcome, Purpose, Reason, Verdict};
 pub use watch::{Watch, Watched, connect_ready, find_secrets, servers};
+
+use expectations::Askers;
+use identity::Identities;
 
 use crate::{
     cluster::{self, Cluster, Decision, RequestState, SigningRequest},
@@ -28,6 +32,10 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client-kubelet";
 /// Signs the certificates of kubelets' HTTPS ports.
 pub const SERVING_SIGNER: &str = "kubernetes.io/kubelet-serving";
+/// Whose certificates kube-apiserver may take for a node: these signers issue for clients with the cluster's CA, or may (the
+/// last one, which v1 of the API no longer takes, still shows what was asked for before).
+pub const IDENTITY_SIGNERS: [&str; 3] =
+    [CLIENT_SIGNER, "kubernetes.io/kube-apiserver-client", "kubernetes.io/legacy-unknown"];
 /// The O of every kubelet's client certificate.
 pub const NODES_GROUP: &str = "system:nodes";
 /// What a node's user name begins with.
@@ -48,6 +56,8 @@ pub struct Round {
     pub judged: Vec<Judged>,
     /// Of the selected nodes those that have not joined.
     pub missing: Vec<String>,
+    /// Granted requests in which nobody finds a name.
+    pub unread: Vec<UnreadGrant>,
 }
 
 /// Judges every pending request and approves what is expected; denies what is hostile where the expectations say so.
@@ -64,25 +74,33 @@ pub fn approve_expected(cluster: &dyn Cluster, expectations: &Expectations) -> R
 /// # Errors
 /// As [`approve_expected`].
 pub fn run_round(cluster: &dyn Cluster, expectations: &Expectations, act: Act) -> Result<Round, cluster::Error> {
-    let (expectations, mut judged, mut requests) = look(cluster, expectations)?;
+    let Look { expectations, judged } = look(cluster, expectations)?;
     let mut obstacle: Option<cluster::Error> = None;
-    for entry in judged.iter_mut().filter(|_| act == Act::Decide) {
-        let Some(request) = requests.remove(&entry.uid) else { continue };
-        let Some(decision) = decision(&entry.verdict, expectations.hostile) else { continue };
-        if let Some(error) = &obstacle {
-            entry.outcome = Outcome::Failed(error.clone());
-            continue;
+    let mut entries = Vec::with_capacity(judged.len());
+    for (mut entry, request) in judged {
+        let decision = decision(&entry.verdict, expectations.hostile).filter(|_| act == Act::Decide);
+        if let Some(decision) = decision {
+            match &obstacle {
+                Some(error) => entry.outcome = Outcome::Failed(error.clone()),
+                None => decide(cluster, &expectations, &request, &decision, &mut entry),
+            }
+            if let (None, Outcome::Failed(error)) = (&obstacle, &entry.outcome) {
+                obstacle = Some(error.clone());
+            }
         }
-        decide(cluster, &expectations, &request, &decision, entry);
-        if let Outcome::Failed(error) = &entry.outcome {
-            obstacle = Some(error.clone());
-        }
+        entries.push(entry);
     }
     let missing = expectations.selected().filter(|name| !expectations.has_joined(name)).map(str::to_owned).collect();
-    Ok(Round { judged, missing })
+    Ok(Round { judged: entries, missing, unread: expectations.seen.unread })
 }
 
-type Look = (Expectations, Vec<Judged>, BTreeMap<String, SigningRequest>);
+/// What one look shows.
+struct Look {
+    /// With what is seen of nodes and grants.
+    expectations: Expectations,
+    /// Each verdict with the very object that it is about: it is carried out on no other.
+    judged: Vec<(Judged, SigningRequest)>,
+}
 
 fn look(cluster: &dyn Cluster, expectations: &Expectations) -> Result<Look, cluster::Error> {
     // Nodes after requests: one that joins in between is seen as joined, and its requests are left.
@@ -90,26 +108,48 @@ fn look(cluster: &dyn Cluster, expectations: &Expectations) -> Result<Look, clus
     let nodes = cluster.nodes()?;
     let seen = Seen::in_cluster(&nodes, &requests, expectations.now);
     let expectations = Expectations { seen, ..expectations.clone() };
-    let judged = judge_all(&requests, &expectations);
-    Ok((expectations, judged, requests.into_iter().map(|request| (request.uid.clone(), request)).collect()))
+    let judged = judge_each(requests, &expectations);
+    Ok(Look { expectations, judged })
 }
 
 /// The verdicts on all pending requests, by time. Two keys that ask for one node's first certificate are both left: which
-/// of them is the node's cannot be told from here.
+/// of them is the node's cannot be told from here. So is what has not its identity alone.
 #[must_use]
-pub fn judge_all(requests: &[SigningRequest], expectations: &Expectations) -> Vec<Judged> {
-    let pending = requests.iter().filter(|request| request.state == RequestState::Pending);
-    let mut judged: Vec<Judged> = pending.map(|request| record(request, expectations)).collect();
-    judged.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
+pub fn judge_all(requests: Vec<SigningRequest>, expectations: &Expectations) -> Vec<Judged> {
+    judge_each(requests, expectations).into_iter().map(|(entry, _)| entry).collect()
+}
+
+/// Each with the object that was judged.
+fn judge_each(requests: Vec<SigningRequest>, expectations: &Expectations) -> Vec<(Judged, SigningRequest)> {
+    let askers = Askers::of(expectations);
+    let identities = Identities::of(&requests);
+    let garbled: Vec<Option<String>> = requests.iter().map(|request| identities.objection(request)).collect();
+    drop(identities);
+    let pending = requests.into_iter().zip(garbled).filter(|(request, _)| request.state == RequestState::Pending);
+    let judge = |(request, garbled): (SigningRequest, Option<String>)| {
+        let mut entry = record(&request, judge::assess(&request, expectations, &askers));
+        if let Some(detail) = garbled {
+            entry.verdict = Verdict::Leave { reason: Reason::Garbled, detail };
+        }
+        (entry, request)
+    };
+    let mut judged: Vec<(Judged, SigningRequest)> = pending.map(judge).collect();
+    judged.sort_by(|(a, _), (b, _)| (a.created, &a.name).cmp(&(b.created, &b.name)));
+    leave_rivals(&mut judged);
+    judged
+}
+
+/// Two keys for one node are both left.
+fn leave_rivals(judged: &mut [(Judged, SigningRequest)]) {
     let mut keys: BTreeMap<String, BTreeSet<Digest>> = BTreeMap::new();
     let is_join =
         |entry: &Judged| entry.purpose == Some(Purpose::Join) && matches!(entry.verdict, Verdict::Approve { .. });
-    for entry in judged.iter().filter(|entry| is_join(entry)) {
+    for (entry, _) in judged.iter().filter(|(entry, _)| is_join(entry)) {
         if let (Some(node), Some(key)) = (&entry.node, entry.spki_sha256) {
             keys.entry(node.clone()).or_default().insert(key);
         }
     }
-    for entry in judged.iter_mut().filter(|entry| is_join(entry)) {
+    for (entry, _) in judged.iter_mut().filter(|(entry, _)| is_join(entry)) {
         let Some(node) = &entry.node else { continue };
         let several = keys.get(node).map_or(0, BTreeSet::len);
         if several > 1 {
@@ -118,11 +158,9 @@ pub fn judge_all(requests: &[SigningRequest], expectations: &Expectations) -> Ve
             entry.verdict = Verdict::Leave { reason: Reason::Ambiguous, detail };
         }
     }
-    judged
 }
 
-fn record(request: &SigningRequest, expectations: &Expectations) -> Judged {
-    let assessment = judge::assess(request, expectations);
+fn record(request: &SigningRequest, assessment: judge::Assessment) -> Judged {
     Judged {
         name: verdict::shown(&request.name),
         uid: request.uid.clone(),
@@ -159,7 +197,7 @@ fn decide(
         Err(error) => error,
     };
     if let cluster::Error::Conflict { .. } = error {
-        error = match decide_anew(cluster, expectations, entry) {
+        error = match decide_anew(cluster, expectations, request, entry) {
             Ok(()) => return,
             Err(error) => error,
         };
@@ -172,10 +210,16 @@ fn decide(
     entry.verdict = Verdict::Leave { reason, detail: detail.to_owned() };
 }
 
-fn decide_anew(cluster: &dyn Cluster, expectations: &Expectations, entry: &mut Judged) -> Result<(), cluster::Error> {
-    let (expectations, judged, mut requests) = look(cluster, expectations)?;
-    let again = requests.remove(&entry.uid).zip(judged.into_iter().find(|other| other.uid == entry.uid));
-    let Some((request, fresh)) = again else {
+/// `earlier` is the object as it was when it was judged first; one of its name and uid is looked for.
+fn decide_anew(
+    cluster: &dyn Cluster,
+    expectations: &Expectations,
+    earlier: &SigningRequest,
+    entry: &mut Judged,
+) -> Result<(), cluster::Error> {
+    let Look { judged, .. } = look(cluster, expectations)?;
+    let is_same = |request: &SigningRequest| (&request.name, &request.uid) == (&earlier.name, &earlier.uid);
+    let Some((fresh, request)) = judged.into_iter().find(|(_, request)| is_same(request)) else {
         let detail = "it was decided by somebody else, or is gone".to_owned();
         entry.verdict = Verdict::Leave { reason: Reason::AlreadyDecided, detail };
         return Ok(());

@@ -40,6 +40,8 @@ pub enum Reason {
     OtherKey,
     Changed,
     Gone,
+    /// Its identity is not its own: the apiserver's answer has another of that name or uid, or it has none.
+    Garbled,
 }
 
 impl Reason {
@@ -69,6 +71,7 @@ impl Reason {
             Self::OtherKey => "other_key",
             Self::Changed => "changed",
             Self::Gone => "gone",
+            Self::Garbled => "garbled",
         }
     }
 
@@ -95,6 +98,10 @@ impl Reason {
             Self::ServingNotAsked => "--serving approves serving certificates too",
             Self::InTheFuture => "compare this machine's clock with the control plane's",
             Self::Changed => "run the command again",
+            Self::Garbled => {
+                "no kube-apiserver answers so: check which server answers at that address, and what lies between it and \
+                 this machine"
+            }
             _ => return None,
         })
     }

@@ -1,7 +1,7 @@
 //! Approving until every expected node has come: one look every two seconds, at whichever apiserver is ready. What was
 //! done in an earlier look stays in the account; what was only left is told as it stands in the last.
 
-use super::{Act, Expectations, Judged, Outcome, Requester, Round, run_round};
+use super::{Act, Expectations, Judged, Outcome, Requester, Round, UnreadGrant, run_round};
 use crate::{
     clock::Clock,
     cluster::{self, Cluster, Clusters, ErrorClass},
@@ -9,7 +9,7 @@ use crate::{
     workflow::Interrupt,
 };
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     time::{Duration, Instant},
 };
 
@@ -80,6 +80,8 @@ pub struct Watched {
     pub judged: Vec<Judged>,
     /// Nodes that have not come.
     pub missing: Vec<String>,
+    /// As in the last look.
+    pub unread: Vec<UnreadGrant>,
     /// Why the last look failed, where it did.
     pub error: Option<cluster::Error>,
 }
@@ -97,8 +99,8 @@ impl Watch<'_> {
     ) -> Result<Watched, cluster::Error> {
         let end = Instant::now() + self.limit;
         let mut has_looked = false;
-        let mut watched =
-            Watched { judged: Vec::new(), missing: expectations.selected().map(str::to_owned).collect(), error: None };
+        let missing = expectations.selected().map(str::to_owned).collect();
+        let mut watched = Watched { judged: Vec::new(), missing, unread: Vec::new(), error: None };
         loop {
             let expectations = Expectations { now: self.clock.now(), ..expectations.clone() };
             let looked = run_round(cluster.as_ref(), &expectations, Act::Decide);
@@ -133,15 +135,18 @@ impl Watch<'_> {
     }
 }
 
+fn identity(entry: &Judged) -> (&str, &str) {
+    (&entry.name, &entry.uid)
+}
+
 impl Watched {
     fn add(&mut self, round: Round) {
-        let stands = |entry: &Judged| {
-            matches!(entry.outcome, Outcome::Approved | Outcome::Denied)
-                && !round.judged.iter().any(|fresh| fresh.uid == entry.uid)
-        };
-        self.judged.retain(stands);
+        let fresh: HashSet<(&str, &str)> = round.judged.iter().map(identity).collect();
+        let is_done = |entry: &Judged| matches!(entry.outcome, Outcome::Approved | Outcome::Denied);
+        self.judged.retain(|entry| is_done(entry) && !fresh.contains(&identity(entry)));
         self.judged.extend(round.judged);
         self.missing = round.missing;
+        self.unread = round.unread;
         self.error = None;
     }
 

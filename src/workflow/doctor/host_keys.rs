@@ -3,7 +3,10 @@
 
 use crate::{
     inventory::Host,
-    remote::ssh::{Extent, HostScan, JumpWay, KeyState, ScannedKey, SshRemote},
+    remote::{
+        self,
+        ssh::{Extent, HostScan, JumpWay, KeyState, ScannedKey, SshRemote},
+    },
     workflow::{
         Interrupt, InterruptObserver,
         fanout::{self, Progress},
@@ -80,8 +83,17 @@ impl<'a> Scan<'a> {
             Progress::Done(_, Some(keys)) => observer.host_scanned(&keys.name, keys),
             Progress::Interrupted(in_flight) => observer.interrupted(*in_flight),
         };
-        let ask_jump = |way: &JumpWay| Some(keys(&way.name, ssh.scan_jump_host(way, extent)));
-        let ask = |host: &&Host| Some(keys(host.name.as_str(), ssh.scan_host_keys(host, extent)?));
+        let lost = |name: &str| {
+            let error = Some(ErrorReport::of_host(&remote::Error::Bug));
+            Some(HostKeys { name: name.to_owned(), address: name.to_owned(), keys: Vec::new(), error })
+        };
+        let ask_jump = |way: &JumpWay| {
+            fanout::guarded(|| Some(keys(&way.name, ssh.scan_jump_host(way, extent))), || lost(&way.name))
+        };
+        let ask = |host: &&Host| {
+            let name = host.name.as_str();
+            fanout::guarded(|| Some(keys(name, ssh.scan_host_keys(host, extent)?)), || lost(name))
+        };
         let mut found = fanout::run_on_each(&self.jumps, self.concurrency, interrupt, ask_jump, observe);
         found.extend(fanout::run_on_each(self.hosts, self.concurrency, interrupt, ask, observe));
         found.into_iter().flatten().flatten().collect()

@@ -3,7 +3,7 @@
 use super::{Subject, check::Verdict};
 use crate::{
     inventory::{Connection, Privilege},
-    remote::{Error, RetryClass},
+    remote::{Error, RetryClass, installer::examine::SudoInput},
 };
 
 pub(super) const CONNECTION: &str = "connection";
@@ -71,7 +71,23 @@ pub(super) fn become_root(subject: &Subject) -> Verdict {
 pub(super) fn tools(subject: &Subject) -> Verdict {
     match subject.examination.missing_tools.as_slice() {
         [] => Verdict::ok(format!("sh with printf, {} and the rest", subject.examination.hasher)),
-        missing => Verdict::fail(format!("missing: {}", missing.join(", "))).code("tool_missing"),
+        missing => {
+            let missing: Vec<&str> = missing.iter().map(|tool| &**tool).collect();
+            Verdict::fail(format!("missing: {}", missing.join(", "))).code("tool_missing")
+        }
+    }
+}
+
+/// What sudo records lies on the host's disk or a log server: the token, and keys.
+pub(super) fn sudo_input(subject: &Subject) -> Verdict {
+    match subject.examination.sudo_input {
+        SudoInput::NotAsked => Verdict::skipped("no sudo is asked for"),
+        SudoInput::Untold => Verdict::skipped("sudo does not list the rules of this login"),
+        SudoInput::NotRecorded => Verdict::ok("sudo does not record what it passes on"),
+        SudoInput::Recorded => {
+            Verdict::fail("sudo records the input of commands (log_input): it would store the token and private keys")
+                .code("sudo_input_log")
+        }
     }
 }
 
@@ -88,7 +104,7 @@ mod tests {
         assert_eq!(stage(&Error::JumpFailed { jump: "bastion".into(), cause: Arc::new(unknown) }), HOST_KEY);
         for fate in [PasswordFate::Refused, PasswordFate::Withheld] {
             assert_eq!(stage(&Error::BecomePassword { user: "ops".into(), fate, of: None }), BECOME);
-            let (endpoint, user, tried) = ("x".to_owned(), "ops".to_owned(), String::new());
+            let (endpoint, user, tried) = ("x".to_owned(), "ops".to_owned(), "".into());
             assert_eq!(stage(&Error::AuthFailed { endpoint, user, tried, password: fate }), LOGIN);
         }
         assert_eq!(stage(&Error::ConnectRefused { endpoint: "x".into() }), CONNECTION);

@@ -1,11 +1,11 @@
 //! This machine, once per run: the credential directory and what lies in it, what logins need, and limits.
 
-use super::check::{Check, Finding, Verdict};
+use super::check::{Check, Finding, Status, Verdict};
 use crate::{
     clock::day,
     inventory::{Connection, Host, Inventory},
     remote::ssh::{Material, MaterialState, SshRemote},
-    store::{self, Snapshot, Space, Store},
+    store::{self, Exposed, Snapshot, Space, Store},
     workflow::{
         generate::{self, Step, StepAction},
         verify::{self, LocalSet},
@@ -30,11 +30,21 @@ pub struct Machine<'a> {
     pub concurrency: usize,
     /// How many files this process may have open; `None`: no limit.
     pub descriptors: Option<u64>,
+    pub steering: SteeringFiles<'a>,
+}
+
+/// Files that decide where kubemint goes and what it runs, as far as others may write to them.
+#[derive(Clone, Copy)]
+pub struct SteeringFiles<'a> {
+    pub exposed: &'a [Exposed],
+    /// As which status such a file counts.
+    pub worst: Status,
 }
 
 /// Every check of this machine, in the order they are run and shown.
-pub const MACHINE_CHECKS: [MachineCheck; 7] = [
+pub const MACHINE_CHECKS: [MachineCheck; 8] = [
     Check { name: "inventory", hint: "", run: inventory },
+    Check { name: "local-files", hint: "", run: local_files },
     Check { name: "state-directory", hint: "", run: state_directory },
     Check { name: "state-space", hint: "free space or inodes there, or choose another --state-dir", run: state_space },
     Check { name: "stored-credentials", hint: "`kubemint verify` tells all of it", run: stored_credentials },
@@ -70,6 +80,22 @@ const SOON_DAYS: i64 = 30;
 fn inventory(machine: &Machine) -> Verdict {
     let (chosen, all) = (machine.hosts.len(), machine.inventory.hosts.len());
     Verdict::ok(format!("{} is valid, {chosen} of {all} hosts chosen", machine.inventory.path.display()))
+}
+
+fn local_files(machine: &Machine) -> Verdict {
+    let SteeringFiles { exposed, worst } = machine.steering;
+    let Some(first) = exposed.first() else {
+        return Verdict::ok("no other user may write to the inventory, known_hosts or templates");
+    };
+    let more = match exposed.len() - 1 {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    let verdict = match worst {
+        Status::Fail => Verdict::fail(format!("{first}{more}")),
+        _ => Verdict::warn(format!("{first}{more}")),
+    };
+    verdict.code("untrusted_file").hint(first.hint())
 }
 
 fn state_directory(machine: &Machine) -> Verdict {
@@ -193,6 +219,13 @@ fn unusable(files: &Files) -> Option<String> {
     })
 }
 
+fn open_to_others(files: &Files) -> Option<(&Path, u32)> {
+    files.iter().find_map(|(path, state)| match state {
+        MaterialState::OpenToOthers { mode } => Some((path.as_path(), *mode)),
+        _ => None,
+    })
+}
+
 fn missing(files: &Files) -> Option<&Path> {
     files.iter().find(|(_, state)| *state == MaterialState::Missing).map(|(path, _)| path.as_path())
 }
@@ -202,6 +235,12 @@ fn keys(machine: &Machine) -> Verdict {
     let files = distinct(&material, |material| &material.keys);
     let agent = material.iter().find_map(|material| material.agent.as_ref());
     let usable: Vec<_> = files.iter().filter(|(_, state)| *state == MaterialState::Usable).cloned().collect();
+    if let Some((path, mode)) = open_to_others(&files) {
+        let what = format!("{} is ignored: other users may use it (mode {mode:04o})", path.display());
+        let verdict = if usable.is_empty() && agent.is_none() { Verdict::fail(what) } else { Verdict::warn(what) };
+        let hint = format!("run `chmod 600 {}`, and make a new key if others may have read this one", path.display());
+        return verdict.code("key_open_to_others").hint(hint);
+    }
     let absent = missing(&files).map(|path| format!("{} is not there", path.display()));
     if let Some(what) = unusable(&files).or(absent) {
         // Another key, or the agent, may do.

@@ -14,7 +14,7 @@ mod twins;
 
 pub use check::{Check, Finding, Status, Verdict, worst};
 pub use host_keys::{HostKeys, Scan, ScanObserver};
-pub use machine::{MACHINE_CHECKS, Machine, MachineCheck, examine_machine};
+pub use machine::{MACHINE_CHECKS, Machine, MachineCheck, SteeringFiles, examine_machine};
 
 use super::{
     InterruptObserver,
@@ -60,12 +60,18 @@ pub enum Credentials {
 }
 
 /// Every check of a host, in the order they are run and shown. The first five are the way to it.
-pub const HOST_CHECKS: [HostCheck; 15] = [
+pub const HOST_CHECKS: [HostCheck; 16] = [
     Check { name: login::CONNECTION, hint: "", run: login::connection },
     Check { name: login::HOST_KEY, hint: "", run: login::host_key },
     Check { name: login::LOGIN, hint: "", run: login::login },
     Check { name: login::BECOME, hint: "log in as root, or set become = \"sudo\"", run: login::become_root },
     Check { name: login::TOOLS, hint: "install coreutils or busybox on the host", run: login::tools },
+    Check {
+        name: "sudo-input-log",
+        hint: "let sudo not record what this login sends: `Defaults:USER !log_input, !log_stdin`, or the tag NOLOG_INPUT on its \
+               rule; remove what is recorded already (iolog_dir, usually /var/log/sudo-io) and rotate what it holds",
+        run: login::sudo_input,
+    },
     Check { name: "directory", hint: "", run: place::directory },
     Check { name: "targets", hint: "", run: place::targets },
     Check { name: "credentials", hint: "", run: place::credentials },
@@ -132,7 +138,7 @@ pub fn examine_hosts(fleet: &Fleet, preflight: &Preflight, observer: &dyn Health
         preflight.bundles,
         fleet.concurrency,
         fleet.interrupt,
-        |bundle| examine(fleet, preflight, bundle),
+        |bundle| fanout::guarded(|| examine(fleet, preflight, bundle), || lost(bundle)),
         |progress| match progress {
             Progress::Started(_) => {}
             Progress::Done(_, (health, _)) => observer.host_examined(health),
@@ -170,6 +176,12 @@ fn examine(fleet: &Fleet, preflight: &Preflight, bundle: &Bundle) -> (HostHealth
     };
     let name = bundle.host.name.as_str().to_owned();
     (HostHealth { name, status: worst(&checks), checks, begun: true }, answer.ok().map(Shown::by))
+}
+
+/// A host at which we panicked.
+fn lost(bundle: &Bundle) -> (HostHealth, Option<Shown>) {
+    let checks = stopped(&remote::Error::Bug);
+    (HostHealth { name: bundle.host.name.as_str().to_owned(), status: worst(&checks), checks, begun: true }, None)
 }
 
 /// The checks of a host that an error kept from being examined.

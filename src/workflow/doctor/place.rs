@@ -3,6 +3,7 @@
 use super::{Credentials, Subject, check::Verdict};
 use crate::{
     bundle::HostFile,
+    foreign::ForeignText,
     remote::{
         Error, FileError, FileFault,
         installer::{
@@ -50,6 +51,8 @@ const fn is_of_target(fault: FileFault) -> bool {
         FileFault::TargetIsSymlink
             | FileFault::TargetIsDirectory
             | FileFault::TargetIsSpecial
+            | FileFault::TargetIsMountPoint
+            | FileFault::PreviousUnusable
             | FileFault::PermissionDenied
     )
 }
@@ -60,7 +63,7 @@ const fn is_of_content(fault: FileFault) -> bool {
 
 /// A name of a ground, `.` for itself, that cannot be replaced.
 fn immutable(ground: &Ground, name: &str) -> Verdict {
-    let path = if name == "." { ground.at.clone() } else { format!("{}/{name}", ground.directory) };
+    let path = if name == "." { ground.at.to_string() } else { format!("{}/{name}", ground.directory) };
     let error = FileError { path, fault: FileFault::Immutable, detail: "immutable or append-only".into() };
     Verdict::fail(error.to_string()).code(error.code()).hint(error.hint())
 }
@@ -68,7 +71,7 @@ fn immutable(ground: &Ground, name: &str) -> Verdict {
 /// A name of a ground whose version could not be kept.
 fn unkept(ground: &Ground, name: &str) -> Verdict {
     let path = format!("{}/{name}", ground.directory);
-    let error = FileError { path, fault: FileFault::PreviousUnusable, detail: String::new() };
+    let error = FileError { path, fault: FileFault::PreviousUnusable, detail: ForeignText::default() };
     Verdict::fail(error.to_string()).code(error.code()).hint(error.hint())
 }
 
@@ -87,9 +90,9 @@ pub(super) fn directory(subject: &Subject) -> Verdict {
     }
     if let Some(ground) = grounds.iter().find(|ground| ground.closed && !ground.read_only) {
         let error = FileError {
-            path: ground.at.clone(),
+            path: ground.at.to_string(),
             fault: FileFault::PermissionDenied,
-            detail: format!("uid {}", subject.examination.uid),
+            detail: ForeignText::name(format!("uid {}", subject.examination.uid)),
         };
         return Verdict::fail(error.to_string()).code(error.code()).hint(error.hint());
     }
@@ -146,7 +149,7 @@ pub(super) fn file_system(subject: &Subject) -> Verdict {
         let detail = format!("{} is on a file system mounted read-only at {point}", ground.directory);
         return Verdict::fail(detail).code("read_only_filesystem");
     }
-    let mut points: Vec<String> = grounds.iter().filter_map(|ground| ground.mount_point.clone()).collect();
+    let mut points: Vec<&str> = grounds.iter().filter_map(|ground| ground.mount_point.as_deref()).collect();
     points.dedup();
     match points.as_slice() {
         [] => Verdict::skipped("the host has no /proc/mounts that names it"),

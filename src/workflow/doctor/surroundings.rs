@@ -76,7 +76,7 @@ pub(super) fn units(subject: &Subject) -> Verdict {
     let found = &subject.examination.units;
     let told: Vec<_> = found
         .iter()
-        .map(|unit| match unit.load.as_str() {
+        .map(|unit| match &*unit.load {
             "loaded" => format!("{} {}, {}", unit.name, unit.active, unit.file),
             other => format!("{} is {other}", unit.name),
         })

@@ -1,20 +1,24 @@
 //! The cluster CA: made once, imported once, never replaced.
 
-use super::{Desk, Error, StepAction, Stored};
+use super::{Aim, CaPlace, Desk, Error, StepAction, Stored};
 use crate::{
+    clock::day,
     inventory::{CaSource, Inventory},
-    pki::{self, Authority, Culprit, ImportError, NewAuthority},
+    pki::{self, Authority, CertificateInfo, Culprit, ImportError, NewAuthority},
     secret::Secret,
     store::{self, CaOrigin, CaRecord, StoredFile},
 };
 use jiff::Timestamp;
-use std::{collections::HashSet, path::Path};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 const ARTIFACT: &str = "ca";
 /// Larger than any CA bundle in use.
 const LARGEST_PEM: u64 = 1024 * 1024;
 
-/// The CA an inventory names, read and found fit; `None` where kubemint makes one.
+/// The CA an inventory names, read and found fit but for its dates; `None` where kubemint makes one.
 #[derive(Debug)]
 pub struct GivenAuthority(Option<(Authority, CaOrigin)>);
 
@@ -24,10 +28,19 @@ impl GivenAuthority {
     pub fn bundle_pem(&self) -> Option<String> {
         self.0.as_ref().map(|(authority, _)| authority.bundle_pem())
     }
+
+    /// That a new credential directory may begin with it.
+    ///
+    /// # Errors
+    /// [`Error::CaInput`].
+    pub fn check_dates(&self, inventory: &Inventory, now: Timestamp) -> Result<(), Error> {
+        let checked = self.0.as_ref().map_or(Ok(()), |(authority, _)| authority.check_dates(now));
+        checked.map_err(|source| Error::CaInput { path: certificate_path(inventory), source })
+    }
 }
 
-/// Reads and checks the CA that the inventory names. Touches nothing: mistakes in the input show before the store is
-/// opened.
+/// Reads and checks the CA that the inventory names, all but its dates. Touches nothing: mistakes in the input show before the
+/// store is opened.
 ///
 /// # Errors
 /// [`Error::CaUnreadable`], [`Error::CaInput`].
@@ -42,12 +55,12 @@ pub fn read_given_authority(inventory: &Inventory, now: Timestamp) -> Result<Giv
             }
             let key_pem = pki::decode_key_file(std::mem::take(&mut *read(key)?))
                 .map_err(|source| Error::CaInput { path: key.clone(), source: source.into() })?;
-            let authority = Authority::import(&*read(cert)?, &key_pem, now)
+            let authority = Authority::read(&*read(cert)?, Some(&key_pem), now)
                 .map_err(|source| Error::CaInput { path: blame(&source, cert, key).to_owned(), source })?;
             Some((authority, CaOrigin::Imported))
         }
         CaSource::External { cert } => {
-            let authority = Authority::from_certificate(&*read(cert)?, now)
+            let authority = Authority::read(&*read(cert)?, None, now)
                 .map_err(|source| Error::CaInput { path: cert.clone(), source })?;
             Some((authority, CaOrigin::External))
         }
@@ -86,6 +99,7 @@ pub(super) fn settle(desk: &mut Desk, given: GivenAuthority) -> Result<(Authorit
             return Err(Error::CaKeyAbsent { path: cert.clone() });
         }
     };
+    look_at_dates(desk, &authority)?;
     let info = authority.certificate();
     // Keeping a CA keeps how it once came here, whatever the inventory says today.
     let origin = match desk.snapshot.state.as_ref().and_then(|state| state.ca.as_ref()) {
@@ -96,12 +110,44 @@ pub(super) fn settle(desk: &mut Desk, given: GivenAuthority) -> Result<(Authorit
     Ok((authority, record))
 }
 
+/// An out-of-date CA ends the planning of what is to be made; where it is only to be shown, the desk knows of it.
+fn look_at_dates(desk: &mut Desk, authority: &Authority) -> Result<(), Error> {
+    let Err(source) = authority.check_dates(desk.now) else { return Ok(()) };
+    let in_use = desk.snapshot.state.as_ref().and_then(|state| state.ca.as_ref());
+    let path = certificate_path(desk.inventory);
+    let error = match &desk.inventory.ca {
+        CaSource::New { .. } => {
+            let path = StoredFile::CaCertificate.path().into();
+            Error::CaOutOfDate { path, source, place: CaPlace::Store }
+        }
+        _ if in_use.is_some_and(|record| record.sha256 == authority.certificate().sha256) => {
+            Error::CaOutOfDate { path, source, place: CaPlace::Inventory }
+        }
+        _ => Error::CaInput { path, source },
+    };
+    match (&error, desk.aim) {
+        (Error::CaOutOfDate { .. }, Aim::Show) => {
+            desk.out_of_date = Some(error);
+            Ok(())
+        }
+        _ => Err(error),
+    }
+}
+
+/// Of the CA that the inventory names.
+fn certificate_path(inventory: &Inventory) -> PathBuf {
+    match &inventory.ca {
+        CaSource::Imported { cert, .. } | CaSource::External { cert } => cert.clone(),
+        CaSource::New { .. } => PathBuf::new(),
+    }
+}
+
 fn made(desk: &mut Desk, wanted: &NewAuthority) -> Result<Authority, Error> {
     if let Some(authority) = stored(desk)? {
         let asked = wanted.algorithm.name();
         let info = authority.certificate();
         let reason = if info.algorithm == asked {
-            format!("valid until {}", info.not_after.strftime("%Y-%m-%d"))
+            validity(info, desk.now)
         } else {
             format!("the inventory now asks for {asked}, but a CA is never replaced by itself")
         };
@@ -121,8 +167,7 @@ fn taken_over(desk: &mut Desk, given: Authority) -> Result<Authority, Error> {
         Stored::Same => (StepAction::Kept, "the inventory's own"),
         Stored::Differs => (StepAction::Created, "taken over from the inventory's files"),
     };
-    let until = given.certificate().not_after.strftime("%Y-%m-%d");
-    let mut note = format!("{reason}, valid until {until}");
+    let mut note = format!("{reason}, {}", validity(given.certificate(), desk.now));
     if given.superseded() > 0 {
         note.push_str(&format!(", the latest of {} with its key", given.superseded() + 1));
     }
@@ -131,6 +176,17 @@ fn taken_over(desk: &mut Desk, given: Authority) -> Result<Authority, Error> {
     }
     desk.note(ARTIFACT, action, note);
     Ok(given)
+}
+
+/// `valid until 2036-11-25`, or why it is not.
+fn validity(info: &CertificateInfo, now: Timestamp) -> String {
+    if info.is_valid_at(now) {
+        return format!("valid until {}", day(info.not_after));
+    }
+    match now < info.not_before {
+        true => format!("not valid before {}", day(info.not_before)),
+        false => format!("expired on {}", day(info.not_after)),
+    }
 }
 
 /// The CA that is in the store; `None` where there has never been one.
@@ -144,7 +200,7 @@ fn stored(desk: &Desk) -> Result<Option<Authority>, Error> {
         (None, _) => return Err(missing(StoredFile::CaCertificate)),
         (Some(_), None) => return Err(missing(StoredFile::CaKey)),
     };
-    Authority::import(cert, key, desk.now)
+    Authority::read(cert, Some(key), desk.now)
         .map(Some)
         .map_err(|source| Error::CaStored { path: StoredFile::CaCertificate.path().into(), source })
 }

@@ -30,6 +30,9 @@ pub(super) struct Made {
 
 /// The shared one.
 pub(super) fn settle(desk: &mut Desk, authority: &Authority) -> Result<(ClientPair, CertificateRecord), Error> {
+    if let Some(error) = desk.out_of_date.take() {
+        return settle_as_stored(desk, error);
+    }
     let Settled { pair, info, made } = settle_pair(desk, authority, None)?;
     let record = record(&info);
     let Some(Made { why, lifetime, replaced }) = made else {
@@ -50,6 +53,15 @@ pub(super) fn settle(desk: &mut Desk, authority: &Authority) -> Result<(ClientPa
     let algorithm = desk.inventory.kube_proxy.algorithm;
     desk.note(ARTIFACT, action, format!("{why}; {algorithm}, valid until {}{end}", day(&info)));
     Ok((pair, record))
+}
+
+/// Where nothing can be issued: what there is, for better or worse.
+fn settle_as_stored(desk: &mut Desk, error: Error) -> Result<(ClientPair, CertificateRecord), Error> {
+    let Ok((pair, info)) = stored(desk, None) else { return Err(error) };
+    let ends = if info.not_after <= desk.now { "expired on" } else { "valid until" };
+    desk.note(ARTIFACT, StepAction::Kept, format!("{ends} {}; its CA is out of date", day(&info)));
+    desk.out_of_date = Some(error);
+    Ok((pair, record(&info)))
 }
 
 /// Decides on one certificate and makes it where it has to be; changes nothing on the desk, so that many can be settled
@@ -88,7 +100,7 @@ pub(in crate::workflow) fn settings(wanted: &CertificateSettings) -> pki::Client
 }
 
 /// The stored certificate with its key, or what is missing of it.
-fn stored(desk: &Desk, node: Option<&str>) -> Result<(ClientPair, CertificateInfo), &'static str> {
+pub(super) fn stored(desk: &Desk, node: Option<&str>) -> Result<(ClientPair, CertificateInfo), &'static str> {
     let snapshot = desk.snapshot;
     let (certificate, key) = match node {
         None => (snapshot.certificate(StoredFile::KubeProxyCertificate), snapshot.content(StoredFile::KubeProxyKey)),

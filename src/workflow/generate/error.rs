@@ -12,6 +12,9 @@ pub enum Error {
     CaUnreadable(#[source] store::Error),
     #[error("the stored CA cannot be used ({}): {source}", path.display())]
     CaStored { path: PathBuf, source: pki::ImportError },
+    /// Nothing can be issued from it now; what was issued is still there to be looked at.
+    #[error("cannot issue from the CA in use ({}): {source}", path.display())]
+    CaOutOfDate { path: PathBuf, source: pki::ImportError, place: CaPlace },
     #[error("{} is missing, though this directory has had a CA", path.display())]
     CaMissing { path: PathBuf },
     #[error("the inventory names another CA ({wanted}) than the one in use ({stored})")]
@@ -56,6 +59,15 @@ pub enum Error {
     Store(#[from] store::Error),
 }
 
+/// Which file of a CA an error is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CaPlace {
+    /// One that the inventory names.
+    Inventory,
+    /// The credential directory's own.
+    Store,
+}
+
 const fn in_words(form: TokenForm) -> &'static str {
     match form {
         TokenForm::Csv => "a row of token.csv",
@@ -76,6 +88,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::CaInput { .. }
+            | Self::CaOutOfDate { place: CaPlace::Inventory, .. }
             | Self::CaUnreadable(_)
             | Self::CaKeyAbsent { .. }
             | Self::Authority(_)
@@ -83,6 +96,7 @@ impl Error {
             | Self::Manifest(_)
             | Self::Token(_) => ErrorKind::BadInput,
             Self::CaStored { .. }
+            | Self::CaOutOfDate { place: CaPlace::Store, .. }
             | Self::CaMissing { .. }
             | Self::CaDiffers { .. }
             | Self::Unsigned { .. }
@@ -98,6 +112,16 @@ impl Error {
         }
     }
 
+    /// Stable name of how a CA in use is out of date.
+    #[must_use]
+    pub const fn out_of_date_code(&self) -> Option<&'static str> {
+        match self {
+            Self::CaOutOfDate { source: pki::ImportError::NotYetValid { .. }, .. } => Some("ca_not_yet_valid"),
+            Self::CaOutOfDate { .. } => Some("ca_expired"),
+            _ => None,
+        }
+    }
+
     /// What the operator can do about it.
     #[must_use]
     pub fn hint(&self) -> String {
@@ -107,6 +131,15 @@ impl Error {
             Self::CaStored { source, .. } => {
                 let cure = source.hint().unwrap_or("restore the file from a backup");
                 format!("{cure}; kubemint never replaces a stored CA by itself")
+            }
+            Self::CaOutOfDate { source: pki::ImportError::NotYetValid { .. }, .. } => {
+                "check this machine's clock; `kubemint status`, `plan`, `verify` and `cert list` show what is in use".into()
+            }
+            Self::CaOutOfDate { .. } => {
+                "set another `state_dir` (and [ca], if it names a CA) in the inventory, so that a new CA is used, and install \
+                 it on every host: `kubemint apply --replace-foreign`; give it to kube-apiserver and \
+                 kube-controller-manager, too. `kubemint status`, `plan`, `verify` and `cert list` show what is in use"
+                    .into()
             }
             Self::CaMissing { .. } => {
                 "restore it from a backup: every node trusts this CA, so kubemint never makes another by itself".into()

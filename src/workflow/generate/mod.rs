@@ -14,13 +14,13 @@ mod token;
 
 pub use authority::{GivenAuthority, read_given_authority};
 pub(super) use client::{record, settings};
-pub use error::{Error, ErrorKind};
+pub use error::{CaPlace, Error, ErrorKind};
 pub use node_tokens::ARTIFACT as NODE_TOKENS_ARTIFACT;
 pub use nodes::{ARTIFACT as NODES_ARTIFACT, is_per_node, nodes};
 pub use renewal::{Due, Form, KeyChoice, Renewal};
-pub use token::recover;
 #[cfg(feature = "k8s")]
 pub(super) use token::stage_record;
+pub use token::{ARTIFACT as TOKEN_ARTIFACT, recover};
 #[cfg(feature = "k8s")]
 pub(super) use token::{kubeconfig_user, mint_secret};
 pub(super) use token::{other_rows, record_of};
@@ -85,6 +85,15 @@ pub struct Generation {
     is_reshaped: bool,
     /// So are the nodes' own tokens.
     is_renamed: bool,
+    out_of_date: Option<Error>,
+}
+
+/// What a plan is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Aim {
+    Make,
+    /// It is not carried out.
+    Show,
 }
 
 impl Generation {
@@ -92,6 +101,13 @@ impl Generation {
     #[must_use]
     pub fn is_current(&self) -> bool {
         self.changes.is_empty() && !self.is_reshaped && !self.is_renamed
+    }
+
+    /// Why this plan cannot be carried out: the CA in use is out of date, and nothing can be issued from it. Only where it was
+    /// made to be shown; certificates stand in it as they are stored then.
+    #[must_use]
+    pub const fn out_of_date(&self) -> Option<&Error> {
+        self.out_of_date.as_ref()
     }
 
     /// Whether nodes get keys of their own, or one that all share, and had it otherwise.
@@ -143,6 +159,8 @@ pub(super) struct Desk<'a> {
     per_node: bool,
     /// By node, as in [`State::replaced`].
     replaced: BTreeMap<String, CertificateRecord>,
+    aim: Aim,
+    out_of_date: Option<Error>,
 }
 
 impl Desk<'_> {
@@ -177,7 +195,22 @@ pub fn plan_generation(
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> Result<Generation, Error> {
-    plan(inventory, given, snapshot, now, entropy, None)
+    plan(inventory, given, snapshot, now, entropy, (None, Aim::Make))
+}
+
+/// As [`plan_generation`], to be shown alone: a CA in use that is out of date is no error, but told
+/// ([`Generation::out_of_date`]).
+///
+/// # Errors
+/// As [`plan_generation`].
+pub fn plan_to_show(
+    inventory: &Inventory,
+    given: GivenAuthority,
+    snapshot: &Snapshot,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Result<Generation, Error> {
+    plan(inventory, given, snapshot, now, entropy, (None, Aim::Show))
 }
 
 /// The same, with certificates made anew as `renewal` asks.
@@ -196,7 +229,7 @@ pub fn plan_renewal(
     if let (CaSource::External { cert }, Due::Now) = (&inventory.ca, renewal.due) {
         return Err(Error::CaKeyAbsent { path: cert.clone() });
     }
-    plan(inventory, given, snapshot, now, entropy, Some(renewal))
+    plan(inventory, given, snapshot, now, entropy, (Some(renewal), Aim::Make))
 }
 
 fn plan(
@@ -205,7 +238,7 @@ fn plan(
     snapshot: &Snapshot,
     now: Timestamp,
     entropy: &dyn Entropy,
-    renewal: Option<&Renewal>,
+    (renewal, aim): (Option<&Renewal>, Aim),
 ) -> Result<Generation, Error> {
     let is_asked_for = renewal.is_some_and(|renewal| renewal.form == Form::PerNode);
     let mut desk = Desk {
@@ -218,6 +251,8 @@ fn plan(
         renewal,
         per_node: is_asked_for || is_per_node(inventory, snapshot.state.as_ref()),
         replaced: BTreeMap::new(),
+        aim,
+        out_of_date: None,
     };
     let (authority, ca_record) = authority::settle(&mut desk, given)?;
     let token::Settled { token, node_tokens, token_csv, user, record } = token::settle(&mut desk)?;
@@ -246,7 +281,9 @@ fn plan(
     let mut replaced = previous.replaced.clone();
     replaced.retain(|_, old| old.not_after > now);
     replaced.extend(desk.replaced);
+    let token_generations = token::generations(snapshot.state.as_ref(), &record);
     let next = State {
+        token_generations,
         ca: Some(ca_record),
         token: Some(record),
         kube_proxy: Some(client_record),
@@ -254,5 +291,13 @@ fn plan(
         replaced,
         ..previous
     };
-    Ok(Generation { set, steps: desk.steps, changes: desk.changes, next, is_reshaped, is_renamed })
+    Ok(Generation {
+        set,
+        steps: desk.steps,
+        changes: desk.changes,
+        next,
+        is_reshaped,
+        is_renamed,
+        out_of_date: desk.out_of_date,
+    })
 }

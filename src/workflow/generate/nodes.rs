@@ -4,7 +4,7 @@
 
 use super::{
     Desk, Due, Error, StepAction,
-    client::{Settled, settle_pair},
+    client::{Settled, settle_pair, stored},
 };
 use crate::{
     bundle::ClientPair,
@@ -42,6 +42,9 @@ pub(super) fn settle(desk: &mut Desk, authority: &Authority) -> Result<BTreeMap<
         return Ok(BTreeMap::new());
     }
     let names: Vec<&str> = nodes(desk.inventory).collect();
+    if desk.out_of_date.is_some() {
+        return Ok(settle_as_stored(desk, &names));
+    }
     let settled = settle_all(desk, authority, &names)?;
     let (mut pairs, mut made, mut first) = (BTreeMap::new(), 0, None);
     let mut last: Option<jiff::Timestamp> = None;
@@ -69,14 +72,28 @@ pub(super) fn settle(desk: &mut Desk, authority: &Authority) -> Result<BTreeMap<
     Ok(pairs)
 }
 
+/// Where nothing can be issued: the pairs that there are.
+fn settle_as_stored(desk: &mut Desk, names: &[&str]) -> BTreeMap<String, ClientPair> {
+    let pair = |name: &&str| Some(((*name).to_owned(), stored(desk, Some(name)).ok()?.0));
+    let pairs: BTreeMap<String, ClientPair> = names.iter().filter_map(pair).collect();
+    let reason = format!("{} of {} nodes have one; their CA is out of date", pairs.len(), names.len());
+    desk.note(ARTIFACT, StepAction::Kept, reason);
+    pairs
+}
+
 /// On every processor: with RSA keys, 10,000 of them take minutes.
 fn settle_all(desk: &Desk, authority: &Authority, names: &[&str]) -> Result<Vec<Settled>, Error> {
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let part = names.len().div_ceil(threads).max(1);
     let of_part = |part: &[&str]| part.iter().map(|name| settle_pair(desk, authority, Some(name))).collect();
     let parts: Vec<Result<Vec<Settled>, Error>> = thread::scope(|scope| {
-        let parts: Vec<_> = names.chunks(part).map(|part| scope.spawn(move || of_part(part))).collect();
-        let joined = parts.into_iter().map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        let spawn = |part| (part, thread::Builder::new().spawn_scoped(scope, move || of_part(part)));
+        let parts: Vec<_> = names.chunks(part).map(spawn).collect();
+        let joined = parts.into_iter().map(|(part, thread)| match thread {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            // There are no more threads: one after the other.
+            Err(_) => of_part(part),
+        });
         joined.collect()
     });
     let mut all = Vec::with_capacity(names.len());

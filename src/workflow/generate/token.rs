@@ -9,14 +9,14 @@ use crate::{
     kubeconfig::Kubeconfig,
     rotation::{Carrier, NodeToken, Record, Which},
     secret::{Secret, scrub},
-    store::{RowRecord, Snapshot, StoredFile, TokenRecord},
+    store::{RowRecord, Snapshot, State, StoredFile, TokenRecord},
     token::{BootstrapToken, BootstrapTokenSecret, ManifestError, Row, TokenFile, node_holder},
     workflow::stored::Tokens,
 };
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, HashSet};
 
-const ARTIFACT: &str = "token";
+pub const ARTIFACT: &str = "token";
 
 /// The token as it is to be.
 pub(super) struct Settled {
@@ -35,7 +35,7 @@ pub(super) fn settle(desk: &mut Desk) -> Result<Settled, Error> {
         return keep(desk, &rotation, &record);
     }
     let wanted = desk.inventory.token_form;
-    match state.and_then(crate::store::State::token_form) {
+    match state.and_then(State::token_form) {
         Some(stored) if stored != wanted => Err(Error::TokenForm { stored, wanted }),
         _ if wanted == TokenForm::Secret => settle_secret(desk),
         _ => settle_row(desk),
@@ -68,6 +68,25 @@ fn settle_secret(desk: &mut Desk) -> Result<Settled, Error> {
     let (nodes, distrusted) = (BTreeMap::new(), BTreeMap::new());
     let record = TokenRecord { fingerprint, user: holder, uid, groups, created, secret, other_rows, nodes, distrusted };
     Ok(Settled { token, node_tokens: BTreeMap::new(), token_csv: None, user, record })
+}
+
+/// As in [`State::token_generations`], with the tokens that `next` has and `before` had not. A rotation brings its own to the
+/// control plane before any node gets them.
+pub(super) fn generations(before: Option<&State>, next: &TokenRecord) -> BTreeMap<String, u64> {
+    let Some((state, token)) = before.and_then(|state| Some((state, state.token.as_ref()?))) else {
+        return BTreeMap::new();
+    };
+    let mut known = state.token_generations.clone();
+    known.retain(|node, _| node.is_empty() || next.nodes.contains_key(node));
+    if state.rotation.is_none() {
+        let is_new = |(node, own): &(&String, &NodeToken)| {
+            token.nodes.get(*node).is_none_or(|earlier| earlier.fingerprint != own.fingerprint)
+        };
+        let of_nodes = next.nodes.iter().filter(is_new).map(|(node, _)| node.clone());
+        let shared = (token.fingerprint != next.fingerprint).then(String::new);
+        known.extend(of_nodes.chain(shared).map(|key| (key, state.generation + 1)));
+    }
+    known
 }
 
 /// A token for a Secret, as the inventory asks for it.

@@ -237,7 +237,7 @@ impl<'a> Arrival<'a> {
             is_ready: node.is_some_and(|node| node.ready),
             request,
             has_rival,
-            is_granted: grants().any(|grant| self.own.is_none_or(|own| own == grant.spki_sha256)),
+            is_granted: grants().any(|grant| self.own.is_none_or(|own| grant.spki_sha256 == Some(own))),
         })
     }
 

@@ -38,6 +38,7 @@ impl Restoring<'_> {
         if has_newer(self.fleet, candidate, &runs)? {
             match self.is_ready(candidate.host.name.as_str()) {
                 Ok(true) => {
+                    node.begun = true;
                     settle(self.fleet, candidate, &runs)?;
                     (node.found_unfinished, node.found_settled) = (runs, true);
                     return Ok(true);
@@ -46,6 +47,7 @@ impl Restoring<'_> {
                 Err(why) => not_checked = Some(why),
             }
         }
+        node.begun = true;
         return_all(self.fleet, candidate)?;
         (node.found_unfinished, node.not_checked) = (runs, not_checked);
         node.restored = Some(Restored::NotRestarted);

@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     cluster::Clusters,
+    foreign::ForeignText,
     inventory::ServerUrl,
     pki,
     remote::{
@@ -69,7 +70,7 @@ pub struct NodeReport {
     /// Why the cluster could not be asked before a backup was put back over a new certificate.
     pub not_checked: Option<String>,
     /// What was set aside, by name.
-    pub set_aside: Vec<String>,
+    pub set_aside: Vec<ForeignText>,
     /// The signing request that was granted.
     pub request: Option<String>,
     /// Requests in the node's name with another key than its kubelet's.
@@ -78,6 +79,9 @@ pub struct NodeReport {
     pub restored: Option<Restored>,
     /// Whether what was set aside is still on the host.
     pub backup_kept: bool,
+    /// Whether anything was sent there that changes something.
+    #[serde(skip)]
+    begun: bool,
 }
 
 /// A signing request of somebody else.
@@ -124,7 +128,7 @@ pub fn run_rebootstrap(
     journal: &Journal,
     observer: &dyn Observer,
 ) -> Result<Rebootstrapped, store::Error> {
-    let order = Order { command: COMMAND, generation, of: None };
+    let order = Order { command: COMMAND, generation, of: None, duty: None };
     let nodes = Mutex::new(HashMap::new());
     let work = |index: usize, breaker: &Breaker| {
         let began = Instant::now();
@@ -155,7 +159,7 @@ pub fn run_restore(
     journal: &Journal,
     observer: &dyn Observer,
 ) -> Result<Rebootstrapped, store::Error> {
-    let order = Order { command: COMMAND, generation, of: None };
+    let order = Order { command: COMMAND, generation, of: None, duty: None };
     let nodes = Mutex::new(HashMap::new());
     let work = |index: usize, breaker: &Breaker| {
         let (began, candidate) = (Instant::now(), &candidates[index]);
@@ -219,10 +223,12 @@ impl Visit<'_> {
         }
         let is_ready = || leftover::is_ready(clusters, servers, candidate.host.name.as_str()).map_err(Trouble::Api);
         if leftover::has_newer(fleet, candidate, &runs)? && is_ready()? {
+            node.begun = true;
             self.note("settle-earlier");
             leftover::settle(fleet, candidate, &runs)?;
             node.found_settled = true;
         } else {
+            node.begun = true;
             self.note("put-back-earlier");
             leftover::return_all(fleet, candidate)?;
         }
@@ -236,6 +242,7 @@ impl Visit<'_> {
         let (host, paths, id) = (self.candidate.host, &self.candidate.paths, self.journal.id().as_str());
         let at = |step| move |error| Trouble::Host { step, error };
         let ready = |step| move |error| Trouble::Ready { step, run: id.to_owned(), error };
+        node.begun = true;
         self.note("set-aside");
         let set_aside = kubelet::set_aside(remote, host, paths, id, entropy);
         node.set_aside = set_aside.map_err(at("setting its credentials aside"))?.files;
@@ -321,10 +328,7 @@ fn host_report(
         message: format!("{trouble}{what}"),
         hint: format!("{}{}", hint.unwrap_or_default(), trouble.hint()),
     };
-    let untouched = node.restored.is_none()
-        && node.found_unfinished.is_empty()
-        && !matches!(&trouble, Trouble::Ready { .. })
-        && !matches!(&trouble, Trouble::Host { error, .. } if !error.leaves_host_untouched());
+    let untouched = !node.begun;
     let report = distribute::host_report(candidate.host, HostStatus::Failed, Vec::new(), Some(error), 1, took);
     HostReport { untouched, ..report }
 }

@@ -76,6 +76,18 @@ impl Bench<'_> {
     pub(super) fn note(&self, entry: &Entry) -> Result<(), Stop> {
         self.journal.record(entry).map_err(|e| Stop::of_store(&e))
     }
+
+    /// Journals that work on a host begins. Where that fails it must not.
+    pub(super) fn begin(&self, host: &Host) -> Result<(), Stop> {
+        let entry = Entry::Begun { at: self.fleet.clock.now(), host: host.name.as_str() };
+        self.journal.begin(&entry).and_then(|()| self.journal.sync()).map_err(|e| Stop::of_store(&e))
+    }
+
+    /// Journals how it ended.
+    pub(super) fn end(&self, host: &HostReport) -> Result<(), Stop> {
+        let entry = Entry::Host { at: self.fleet.clock.now(), host };
+        self.journal.end(&entry).and_then(|()| self.journal.sync()).map_err(|e| Stop::of_store(&e))
+    }
 }
 
 /// A rotation under way in this process.
@@ -159,10 +171,12 @@ impl<'a> Course<'a> {
         }
         bench.note(&Entry::Started {
             at: self.began,
+            number: bench.journal.number(),
             command: ROTATION,
             generation: self.snapshot.state.as_ref().map_or(0, |state| state.generation),
             pid: std::process::id(),
             of: Some(self.record.id.as_str()).filter(|id| *id != bench.journal.id().as_str()),
+            owed: None,
             hosts,
         })
     }

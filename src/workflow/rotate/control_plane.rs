@@ -11,15 +11,15 @@ use crate::{
     cluster::Cluster,
     inventory::{Host, HostName},
     remote::{
-        self,
-        installer::{self, Action, FileState, ForeignPolicy},
+        self, Effect,
+        installer::{self, Action, FileState, ForeignPolicy, in_use::Service},
         service,
     },
     rotation::{Carrier, Mode},
     workflow::{
         distribute,
-        journal::Entry,
-        report::{HostReport, HostStatus},
+        report::{HostReport, HostStatus, SeenService},
+        upkeep::ServiceState,
     },
 };
 use std::{
@@ -49,7 +49,7 @@ pub(super) fn bring(course: &mut Course) -> Result<(), Stop> {
     hosts.sort_by_key(|host| down.contains(&host.name) == revokes);
     for bundle in course.bundles(&hosts, FileKind::TokenCsv)? {
         course.stop_if_interrupted()?;
-        bench.note(&Entry::Begun { at: bench.fleet.clock.now(), host: bundle.host.name.as_str() })?;
+        bench.begin(bundle.host)?;
         let began = Instant::now();
         let (report, stop) = match bring_one(course, &bundle, &tokens, if revokes { &down } else { &[] }) {
             Ok(report) => (report, None),
@@ -57,7 +57,7 @@ pub(super) fn bring(course: &mut Course) -> Result<(), Stop> {
         };
         let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let report = HostReport { duration_ms: took, ..report };
-        bench.note(&Entry::Host { at: bench.fleet.clock.now(), host: &report })?;
+        let journaled = bench.end(&report);
         course.control_plane.retain(|other| other.name != report.name);
         let is_untouched = report.untouched;
         course.control_plane.push(report);
@@ -69,6 +69,8 @@ pub(super) fn bring(course: &mut Course) -> Result<(), Stop> {
             }
             Some(stop) => return Err(stop),
         }
+        // After what stands in the way on the host: that tells more.
+        journaled?;
     }
     Ok(())
 }
@@ -89,8 +91,8 @@ fn bring_one(
         let error = Some(stop.why.clone());
         Box::new((HostReport { status: HostStatus::Failed, error, ..report }, stop.at(host)))
     };
-    let of_remote = |error: &remote::Error| {
-        let untouched = error.leaves_host_untouched();
+    let of_remote = |error: &remote::Error, effect: Effect| {
+        let untouched = effect == Effect::Untouched;
         fail(HostReport { untouched, ..plain(HostStatus::Failed) }, Stop::of_remote(error))
     };
     let cluster = bench.cluster(host).map_err(|stop| fail(plain(HostStatus::Failed), stop))?;
@@ -98,18 +100,20 @@ fn bring_one(
     // Without our row the file on the host looks like somebody else's; whether it is shows below.
     let is_migration = course.record.carrier() == Carrier::Migration;
     let looked_at = if is_migration { ForeignPolicy::Replace } else { fleet.foreign };
+    // A probe changes nothing, however it ends.
     let view = installer::probe_host(fleet.remote, host, &bundle.files, looked_at, fleet.entropy)
-        .map_err(|e| of_remote(&e))?;
+        .map_err(|e| of_remote(&e, Effect::Untouched))?;
     let is_right = view.files.iter().all(|file| file.state == FileState::Matches);
     if is_right && tokens.check(cluster.as_ref(), wanted).is_ok() {
         say("has it already");
-        return Ok(plain(HostStatus::Unchanged));
+        return Ok(HostReport { services: up_to_date(), ..plain(HostStatus::Unchanged) });
     }
     let foreign = if is_right { Ok(looked_at) } else { policy(course, bundle) };
     let foreign = foreign.map_err(|stop| fail(plain(HostStatus::Failed), stop))?;
     others_are_ready(course, host, given_up).map_err(|stop| fail(plain(HostStatus::Failed), stop))?;
-    let outcome = installer::install_host(fleet.remote, host, &bundle.files, foreign, fleet.entropy)
-        .map_err(|e| of_remote(&e))?;
+    let alone = |_: &remote::Peer| Ok(Vec::new());
+    let outcome = installer::install_once(fleet.remote, host, &bundle.files, foreign, fleet.entropy, &alone)
+        .map_err(|failure| of_remote(&failure, failure.effect))?;
     let report = distribute::installed(bundle, &outcome, Duration::ZERO);
     let has_new_content = |action| matches!(action, Action::Created | Action::Updated);
     if outcome.files.iter().any(|file| has_new_content(file.action)) {
@@ -123,10 +127,15 @@ fn bring_one(
     match wait_until_well(cluster.as_ref(), tokens, course, until.max(Instant::now() + AT_LEAST)) {
         Ok(()) => {
             say("ready, tokens as they should be");
-            Ok(HostReport { status: HostStatus::Changed, ..report })
+            Ok(HostReport { status: HostStatus::Changed, services: up_to_date(), ..report })
         }
         Err(ailment) => Err(fail(report, ailment.stop(restart.as_deref()))),
     }
+}
+
+/// The apiserver was asked for the tokens of its file: no earlier run owes it a restart.
+fn up_to_date() -> Vec<SeenService> {
+    vec![SeenService::new(Service::KubeApiserver.name(), Some(ServiceState::Current))]
 }
 
 /// A file that loses our row and keeps the others has no row of ours any more: it is put in the place of the very file

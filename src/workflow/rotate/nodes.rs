@@ -36,7 +36,7 @@ pub(super) fn switch(course: &mut Course) -> Result<(), Stop> {
         nodes.iter().map(|host| host.name.as_str()).filter(|name| is_restart_due(course, &readiness, name)).collect();
     let (fleet, services) = (bench.fleet, &bench.inventory.services);
     let restarted = Mutex::new(BTreeSet::new());
-    work(course, &nodes, |bundle, report, breaker| {
+    let (reports, journaled) = work(course, &nodes, |bundle, report, breaker| {
         let name = bundle.host.name.as_str();
         if !due.contains(name) || !matches!(report.status, HostStatus::Changed | HostStatus::Unchanged) {
             return report;
@@ -51,17 +51,16 @@ pub(super) fn switch(course: &mut Course) -> Result<(), Stop> {
                 HostReport { status: HostStatus::Failed, error: Some(error), ..report }
             }
         }
-    })
-    .and_then(|reports| {
-        let restarted = restarted.into_inner().unwrap_or_else(PoisonError::into_inner);
-        keep(course, reports, &restarted);
-        if restarted.is_subset(&course.record.restarted) {
-            return course.stop_if_interrupted();
-        }
+    })?;
+    let restarted = restarted.into_inner().unwrap_or_else(PoisonError::into_inner);
+    keep(course, reports, &restarted);
+    // What was done is told and stored, whatever became of the journal.
+    if !restarted.is_subset(&course.record.restarted) {
         let all = course.record.restarted.union(&restarted).cloned().collect();
         course.commit(Record { restarted: all, ..course.record.clone() })?;
-        course.stop_if_interrupted()
-    })
+    }
+    journaled?;
+    course.stop_if_interrupted()
 }
 
 /// token.csv once more, without the retired token, for nodes that have a copy of it: nobody reads it there.
@@ -74,21 +73,21 @@ pub(super) fn spread_token_file(course: &mut Course) -> Result<(), Stop> {
     if nodes.is_empty() {
         return Ok(());
     }
-    let reports = work(course, &nodes, |_, report, _| report)?;
+    let (reports, journaled) = work(course, &nodes, |_, report, _| report)?;
     for report in &reports {
         if let Some(error) = &report.error {
             course.remarks.push(format!("{}: token.csv is not up to date there: {}", report.name, error.message));
         }
     }
-    Ok(())
+    journaled
 }
 
-/// Installs, does what is to be done after that, and journals.
+/// Installs, does what is to be done after that, and journals; also gives what became of the journal.
 fn work<'h>(
     course: &Course,
     nodes: &[&'h Host],
     after: impl Fn(&Bundle<'h>, HostReport, &Breaker) -> HostReport + Sync,
-) -> Result<Vec<HostReport>, Stop> {
+) -> Result<(Vec<HostReport>, Result<(), Stop>), Stop> {
     let bench = course.bench;
     let bundles = course.bundles(nodes, FileKind::BootstrapKubeconfig)?;
     let twins = Twins::new(&bundles);
@@ -100,8 +99,7 @@ fn work<'h>(
             after(bundle, report, breaker)
         });
     bench.observer.nodes_ended();
-    journaled.map_err(|e| Stop::of_store(&e))?;
-    Ok(reports)
+    Ok((reports, journaled.map_err(|e| Stop::of_store(&e))))
 }
 
 fn keep(course: &mut Course, reports: Vec<HostReport>, restarted: &BTreeSet<String>) {

@@ -170,11 +170,13 @@ fn record_end(course: &Course) -> Result<(), crate::store::Error> {
         }
     }
     let (finished, summary) = (course.bench.fleet.clock.now(), Summary::of(&hosts));
-    journal.record(&Entry::Finished { at: finished, summary })?;
-    journal.write_report(&RunReport {
+    let ended = journal.record(&Entry::Finished { at: finished, summary });
+    // It stands for a last line that could not be written.
+    let reported = journal.write_report(&RunReport {
         schema: RunReport::SCHEMA,
         version: RunReport::VERSION,
         run_id: journal.id().as_str().to_owned(),
+        number: journal.number(),
         command: ROTATION,
         of: (course.record.id != journal.id().as_str()).then(|| course.record.id.clone()),
         started: course.began,
@@ -182,7 +184,10 @@ fn record_end(course: &Course) -> Result<(), crate::store::Error> {
         generation: course.snapshot.state.as_ref().map_or(0, |state| state.generation),
         hosts,
         summary,
-    })
+        unrecorded: None,
+        next_steps: Vec::new(),
+    });
+    ended.and(reported)
 }
 
 /// A host that is control plane and node was worked on twice.
@@ -198,5 +203,6 @@ fn join(host: &mut HostReport, other: &HostReport) {
     }
     host.error = host.error.take().or_else(|| other.error.clone());
     host.files.extend(other.files.iter().cloned());
+    host.services.extend(other.services.iter().cloned());
     host.duration_ms += other.duration_ms;
 }

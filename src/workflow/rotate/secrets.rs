@@ -14,7 +14,6 @@ use crate::{
     token::{BootstrapTokenSecret, SecretTerms},
     workflow::{
         distribute,
-        journal::Entry,
         report::{HostReport, HostStatus},
     },
 };
@@ -109,19 +108,20 @@ pub(super) fn show(course: &mut Course) -> Result<(), Stop> {
     let bench = course.bench;
     for host in bench.control_plane() {
         course.stop_if_interrupted()?;
-        bench.note(&Entry::Begun { at: bench.fleet.clock.now(), host: host.name.as_str() })?;
+        bench.begin(host)?;
         let began = Instant::now();
         let stop = show_one(course, host, &tokens).err();
         let status = if stop.is_some() { HostStatus::Failed } else { HostStatus::Unchanged };
         let error = stop.as_ref().map(|stop| stop.why.clone());
         let report = distribute::host_report(host, status, Vec::new(), error, 1, began.elapsed());
         let report = HostReport { untouched: true, ..report };
-        bench.note(&Entry::Host { at: bench.fleet.clock.now(), host: &report })?;
+        let journaled = bench.end(&report);
         course.control_plane.retain(|other| other.name != report.name);
         course.control_plane.push(report);
         if let Some(stop) = stop {
             return Err(stop);
         }
+        journaled?;
         bench.observer.step(host.name.as_str(), "ready, tokens as they should be");
     }
     Ok(())

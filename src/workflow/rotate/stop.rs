@@ -31,7 +31,7 @@ impl Stop {
     }
 
     pub fn of_store(error: &store::Error) -> Self {
-        Self::new("state_io", error.to_string(), format!("{}; {RESUME}", error.hint()))
+        Self::new("state_io", error.to_string(), format!("{}; {RESUME}", error.hint_midway()))
     }
 
     pub fn interrupted() -> Self {

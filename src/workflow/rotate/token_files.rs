@@ -56,8 +56,13 @@ fn difference(host: &Host, file: &FileView, set: &CredentialSet) -> Option<Strin
         FileState::Blocked(error) => error.to_string(),
         FileState::Differs => match &file.found {
             Found::Regular(regular) => {
-                let there: Vec<_> =
-                    regular.facts.token_rows.iter().map(|row| format!("{}={}", row.user, row.token)).collect();
+                let rows = regular.facts.token_rows.iter();
+                let there: Vec<_> = rows
+                    .map(|row| match row.token {
+                        Some(token) => format!("{}={token}", row.user),
+                        None => format!("{}=another token", row.user),
+                    })
+                    .collect();
                 let ours: Vec<_> =
                     set.token_rows().into_iter().map(|(user, token)| format!("{user}={token}")).collect();
                 format!("it has {}; ours has {}", listed(&there, &ours), listed(&ours, &there))

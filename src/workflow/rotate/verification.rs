@@ -4,7 +4,10 @@ use super::{bench::Course, nodes, secrets::stop_of, stop::Stop};
 use crate::{
     bundle::FileKind,
     inventory::{Host, KubeletRestart},
-    remote::installer::{self, FileState},
+    remote::{
+        self,
+        installer::{self, FileState},
+    },
     workflow::{
         fanout::{self, Progress},
         report::ErrorReport,
@@ -38,7 +41,9 @@ fn look_at_nodes(course: &mut Course) -> Result<(), Stop> {
             hint: "somebody else writes there: find out who, then `kubemint rotate token --resume`".into(),
         }),
     };
-    let found = fanout::run_on_each(&bundles, fleet.concurrency, fleet.interrupt, probe, |progress| {
+    let lost = || Some(ErrorReport::of_host(&remote::Error::Bug));
+    let guarded = |bundle: &crate::bundle::Bundle| fanout::guarded(|| probe(bundle), lost);
+    let found = fanout::run_on_each(&bundles, fleet.concurrency, fleet.interrupt, guarded, |progress| {
         if let Progress::Interrupted(in_flight) = progress {
             bench.observer.interrupted(*in_flight);
         }

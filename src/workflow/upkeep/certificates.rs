@@ -111,7 +111,7 @@ impl HostCertificate {
         };
         Self {
             certificate: CertificateKind::KubeletClient,
-            path: found.path.clone(),
+            path: found.path.to_string(),
             state,
             subject: None,
             common_name: None,

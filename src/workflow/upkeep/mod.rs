@@ -8,7 +8,7 @@ mod tokens;
 
 pub use certificates::{CertificateKind, CertificateState, HostCertificate};
 pub use exchange::{Exchange, Exchanges};
-pub use services::{HostService, ServiceState};
+pub use services::{HostService, ServiceState, service_state};
 pub use tokens::{Generation, TokenFileState};
 
 use super::survey::FileSurvey;

@@ -21,6 +21,26 @@ pub enum ServiceState {
     Unknown,
 }
 
+impl ServiceState {
+    /// As in documents.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Stale => "stale",
+            Self::Joined => "joined",
+            Self::NotRunning => "not_running",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// How a service that reads its file whatever else it has stands to that file.
+#[must_use]
+pub fn service_state(found: &ServiceUse) -> ServiceState {
+    HostService::of(found, "", Joined::No).state
+}
+
 /// A service on a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HostService {

@@ -39,7 +39,7 @@ pub(super) fn state_of(seen: &Seen<'_>, current: Fingerprint, exchange: Option<E
     let held: Option<Vec<Fingerprint>> = match (seen.is_ours(), seen.facts()) {
         (true, _) if is_list => Some(seen.survey.wanted.rows.iter().filter_map(|row| row.token).collect()),
         (true, _) => Some(seen.survey.wanted.token.into_iter().collect()),
-        (false, Some(facts)) if is_list => Some(facts.token_rows.iter().map(|row| row.token).collect()),
+        (false, Some(facts)) if is_list => Some(facts.token_rows.iter().filter_map(|row| row.token).collect()),
         (false, Some(facts)) => Some(facts.token.into_iter().collect()),
         (false, None) => None,
     };

@@ -1,6 +1,6 @@
 //! The apiservers of a [`ControlPlane`]: who asks them, what goes wrong with them, and when they were down.
 
-use super::super::{Api, eventually};
+use super::super::{Api, eventually, patience};
 use super::{ControlPlane, PORT};
 use serde_json::{Value, json};
 use std::{
@@ -160,8 +160,7 @@ impl ControlPlane {
     }
 
     pub(super) fn wait_serving(&self, host: &str) {
-        // A real one takes its time.
-        let end = Instant::now() + Duration::from_secs(if self.is_real() { 120 } else { 20 });
+        let end = Instant::now() + patience();
         while !self.is_serving(host) {
             let log = || self.service_log(host, "kube-apiserver");
             let has_failed = self.host(host).exists("/run/stand-in/kube-apiserver.exit");

@@ -119,8 +119,7 @@ impl Builder {
     }
 
     pub fn start(mut self) -> ControlPlane {
-        let asks = std::env::var_os("KUBEMINT_TEST_REAL").is_some_and(|value| value == "1");
-        if asks && !self.never_real && self.real.is_none() {
+        if real::are_apiservers_real() && !self.never_real && self.real.is_none() {
             self.real = real::real_binaries();
         }
         assert!(Path::new(PYTHON).exists(), "{PYTHON} is missing: apt-get install python3");
@@ -210,9 +209,11 @@ impl ControlPlane {
         const ENABLED: &str = "[Install]\nWantedBy=multi-user.target\n";
         if self.control_planes.iter().any(|cp| cp == name) {
             let pki = format!("{shared}/pki");
+            let has_file = !self.settings.contains("form = \"secret\"");
             if options.real.is_some() {
+                let token_file = if has_file { "--token-auth-file=/etc/kubernetes/token.csv" } else { "" };
                 let (shared, etcd) = (self.shared.path(), self.fleet.hosts[0].address());
-                unit("kube-apiserver", &real::apiserver_command(shared, host.address(), etcd), ENABLED);
+                unit("kube-apiserver", &real::apiserver_command(shared, host.address(), etcd, token_file), ENABLED);
                 if host.address() == etcd {
                     unit("etcd", &real::etcd_command(shared, etcd), ENABLED);
                     let again = format!("Restart=always\n{ENABLED}");
@@ -220,7 +221,6 @@ impl ControlPlane {
                 }
                 return;
             }
-            let has_file = !self.settings.contains("form = \"secret\"");
             let token_file = if has_file { "--token-file /etc/kubernetes/token.csv" } else { "" };
             let command = format!(
                 "{python} {shared}/bin/apiserver.py --name {name} --address {}:{PORT} --shared {shared} --cert \

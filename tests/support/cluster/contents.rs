@@ -1,6 +1,6 @@
 //! What the API of a [`ControlPlane`] holds, and what its nodes do: requests, nodes, tokens.
 
-use super::super::{Prober, prober, require, within};
+use super::super::{Prober, patience, prober, require, within};
 use super::ControlPlane;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
@@ -58,7 +58,7 @@ impl ControlPlane {
 
     /// Approves whatever these nodes ask for until all of them are Ready.
     pub fn join(&self, nodes: &[&str]) {
-        within(Duration::from_secs(60), &format!("{nodes:?} to join"), || {
+        within(patience().max(Duration::from_secs(60)), &format!("{nodes:?} to join"), || {
             let all = self.nodes();
             let is_in = |name: &str| all.iter().any(|node| node["metadata"]["name"] == name && is_ready(node));
             let missing: Vec<&&str> = nodes.iter().filter(|name| !is_in(name)).collect();

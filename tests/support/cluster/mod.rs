@@ -14,7 +14,7 @@ mod real;
 
 pub use apiserver::{Downtime, Fault, overlaps};
 pub use builder::Builder;
-pub use real::real_binaries;
+pub use real::{are_apiservers_real, real_binaries};
 
 use super::{Fleet, Ran, TestEnv, TestHost, balancer::Balancer, eventually};
 use std::{

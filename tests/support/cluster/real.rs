@@ -37,6 +37,11 @@ pub fn real_binaries() -> Option<PathBuf> {
     Some(folder)
 }
 
+/// Whether the tests that can were asked to run against real apiservers.
+pub fn are_apiservers_real() -> bool {
+    env::var_os("KUBEMINT_TEST_REAL").is_some_and(|value| value == "1") && env::var_os("KUBEBUILDER_ASSETS").is_some()
+}
+
 /// Puts the binaries where hosts see them.
 pub(super) fn share_binaries(folder: &Path, bin: &Path) {
     for name in BINARIES {
@@ -46,14 +51,14 @@ pub(super) fn share_binaries(folder: &Path, bin: &Path) {
 }
 
 /// The command of the real apiserver on a host.
-pub(super) fn apiserver_command(shared: &Path, address: &str, etcd: &str) -> String {
+pub(super) fn apiserver_command(shared: &Path, address: &str, etcd: &str, token_file: &str) -> String {
     let (shared, pki) = (shared.display(), shared.join("pki"));
     let pki = pki.display();
     format!(
         "{shared}/bin/kube-apiserver --etcd-servers=http://{etcd}:2379 --bind-address={address} --secure-port={PORT} \
          --advertise-address={address} --endpoint-reconciler-type=none --service-cluster-ip-range=10.0.0.0/24 \
          --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --enable-bootstrap-token-auth \
-         --token-auth-file=/etc/kubernetes/token.csv --client-ca-file={pki}/ca.pem --tls-cert-file={pki}/server.pem \
+         {token_file} --client-ca-file={pki}/ca.pem --tls-cert-file={pki}/server.pem \
          --tls-private-key-file={pki}/server-key.pem --service-account-issuer=https://kubernetes \
          --service-account-key-file={pki}/server.pem --service-account-signing-key-file={pki}/server-key.pem \
          --cert-dir=/run/kube-apiserver --shutdown-delay-duration=0s"

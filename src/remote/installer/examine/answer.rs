@@ -1,14 +1,15 @@
 //! Reads the answer: lines that begin with `x` are the examination's, the rest is what an install's look says and is read
-//! as that. The host is not trusted: nothing it says may panic, and what is repeated is scrubbed.
+//! as that. The host is not trusted: nothing it says may panic, and what is repeated is [`ForeignText`].
 
-use super::{Examination, Ground, GroundState, Reach, Systemd, Trust, Unit};
+use super::{Examination, Ground, GroundState, Reach, SudoInput, Systemd, Trust, Unit, sudo_rules};
 use crate::{
+    foreign::ForeignText,
     inventory::Host,
     remote::{
-        Error, Reply,
+        Error,
+        heard::Heard,
         installer::{failure::garbled, reply, script::Layout},
     },
-    secret::scrub,
 };
 use jiff::Timestamp;
 
@@ -17,7 +18,9 @@ use jiff::Timestamp;
 struct Answers {
     uid: Option<u32>,
     clock: Option<Timestamp>,
-    tools: Option<(String, Vec<String>)>,
+    tools: Option<(ForeignText, Vec<ForeignText>)>,
+    /// What sudo lists; `None` where it was not asked.
+    sudo: Option<Vec<String>>,
     grounds: Vec<Ground>,
     systemd: Systemd,
     units: Vec<Unit>,
@@ -25,12 +28,12 @@ struct Answers {
 }
 
 pub(super) fn parse_examination(
-    reply: &Reply,
+    reply: &Heard<'_>,
     nonce: &str,
     host: &Host,
     layout: &Layout<'_>,
 ) -> Result<Examination, Error> {
-    let text = String::from_utf8_lossy(&reply.output);
+    let text = &reply.text;
     let mark = format!("{nonce} x ");
     let mut answers = Answers { grounds: grounds_of(layout), ..Answers::default() };
     let mut rest = String::with_capacity(text.len());
@@ -43,7 +46,7 @@ pub(super) fn parse_examination(
         let words: Vec<&str> = answer.trim_end().split(' ').collect();
         take(&words, &mut answers).ok_or_else(|| garbled("a line of it makes no sense", reply, nonce))?;
     }
-    let rest = Reply::new(rest.into_bytes(), reply.exit.clone());
+    let rest = reply.with_text(rest);
     let view = match reply::parse_view(&rest, nonce, host, layout) {
         // Of what stands in the way of the files, the rest of the examination may be told all the same.
         Err(error) if !matches!(error, Error::Files(_)) => return Err(error),
@@ -52,12 +55,13 @@ pub(super) fn parse_examination(
     let (Some(uid), Some((hasher, missing_tools))) = (answers.uid, answers.tools) else {
         return Err(garbled("an answer is missing from it", reply, nonce));
     };
-    let Answers { clock, grounds, systemd, units, reach, .. } = answers;
+    let Answers { clock, sudo, grounds, systemd, units, reach, .. } = answers;
     Ok(Examination {
         uid,
         clock,
         hasher,
         missing_tools,
+        sudo_input: sudo.map_or(SudoInput::NotAsked, |lines| sudo_rules::judge(&lines)),
         grounds,
         systemd,
         units,
@@ -84,8 +88,10 @@ fn take(words: &[&str], answers: &mut Answers) -> Option<()> {
         ["clock", seconds] => answers.clock = seconds.parse().ok().and_then(|s| Timestamp::from_second(s).ok()),
         ["clock"] => {}
         ["tools", hasher, missing @ ..] => {
-            answers.tools = Some((scrub(hasher), missing.iter().map(|tool| scrub(tool)).collect()));
+            answers.tools =
+                Some((ForeignText::message(hasher), missing.iter().map(|tool| ForeignText::message(tool)).collect()));
         }
+        ["sudo", line @ ..] => answers.sudo.get_or_insert_default().push(line.join(" ")),
         ["systemd", state] => {
             answers.systemd = match *state {
                 "absent" => Systemd::Absent,
@@ -95,7 +101,7 @@ fn take(words: &[&str], answers: &mut Answers) -> Option<()> {
             }
         }
         ["unit", name, load, active, file] => {
-            let [name, load, active, file] = [name, load, active, file].map(|word| scrub(word));
+            let [name, load, active, file] = [name, load, active, file].map(|word| ForeignText::message(word));
             answers.units.push(Unit { name, load, active, file });
         }
         ["api", result, ..] => answers.reach = Some(parse_reach(result)?),
@@ -117,17 +123,17 @@ fn take_ground(what: &str, ground: &mut Ground, rest: &[&str]) -> Option<()> {
                 "missing" => GroundState::Missing,
                 _ => return None,
             };
-            ground.at = scrub(&path.join(" "));
+            ground.at = ForeignText::message(&path.join(" "));
         }
         ("shut", []) => ground.closed = true,
         ("mount", [options, path @ ..]) => {
             ground.read_only = options.split(',').any(|option| option == "ro");
-            ground.mount_point = Some(scrub(&path.join(" ")));
+            ground.mount_point = Some(ForeignText::message(&path.join(" ")));
         }
         ("blocks", [free]) => ground.free_bytes = free.parse::<u64>().ok().map(|k| k.saturating_mul(1024)),
         ("inodes", [free]) => ground.free_inodes = free.parse().ok(),
-        ("fixed", [name]) => ground.fixed.push(scrub(name.trim_start_matches("./"))),
-        ("unkept", [name]) => ground.unkept.push(scrub(name.trim_start_matches("./"))),
+        ("fixed", [name]) => ground.fixed.push(ForeignText::message(name.trim_start_matches("./"))),
+        ("unkept", [name]) => ground.unkept.push(ForeignText::message(name.trim_start_matches("./"))),
         ("leftovers", [number]) => ground.leftovers = number.parse().ok()?,
         _ => return None,
     }

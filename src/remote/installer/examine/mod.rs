@@ -4,13 +4,17 @@
 
 mod answer;
 mod question;
+mod sudo_rules;
 
-use super::{ForeignPolicy, HostView, MachineId, machine::Told, script::Layout, withhold::withhold_secrets};
+pub use sudo_rules::SudoInput;
+
+use super::{ForeignPolicy, HostView, MachineId, machine::Told, script::Layout};
 use crate::{
     bundle::HostFile,
     entropy::Entropy,
+    foreign::ForeignText,
     inventory::{Host, ServerUrl},
-    remote::{Error, Remote},
+    remote::{Error, Remote, heard::hear},
 };
 use jiff::Timestamp;
 use std::cell::RefCell;
@@ -32,9 +36,10 @@ pub struct Examination {
     pub uid: u32,
     pub clock: Option<Timestamp>,
     /// The program that makes digests there.
-    pub hasher: String,
+    pub hasher: ForeignText,
     /// Programs an install calls that are not there.
-    pub missing_tools: Vec<String>,
+    pub missing_tools: Vec<ForeignText>,
+    pub sudo_input: SudoInput,
     /// One per directory.
     pub grounds: Vec<Ground>,
     pub systemd: Systemd,
@@ -56,18 +61,18 @@ pub struct Ground {
     pub files: Vec<usize>,
     pub state: GroundState,
     /// Where the figures below were taken; empty where the directory could not be entered.
-    pub at: String,
+    pub at: ForeignText,
     /// The user may not write there.
     pub closed: bool,
-    pub mount_point: Option<String>,
+    pub mount_point: Option<ForeignText>,
     pub read_only: bool,
     pub free_bytes: Option<u64>,
     /// `None` too where the file system does not count them.
     pub free_inodes: Option<u64>,
     /// What is immutable or append-only: `.` is the directory, the others are names in it, kept versions too.
-    pub fixed: Vec<String>,
+    pub fixed: Vec<ForeignText>,
     /// Names of files in it that could not be kept if they were replaced: a directory has the name for that.
-    pub unkept: Vec<String>,
+    pub unkept: Vec<ForeignText>,
     /// Temporary files of a run that was killed, or is under way.
     pub leftovers: u64,
 }
@@ -93,11 +98,11 @@ pub enum Systemd {
 /// A unit as systemd tells of it (systemd(1), `LoadState` and others).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
-    pub name: String,
+    pub name: ForeignText,
     /// `loaded`, `not-found`, `masked`, …
-    pub load: String,
-    pub active: String,
-    pub file: String,
+    pub load: ForeignText,
+    pub active: ForeignText,
+    pub file: ForeignText,
 }
 
 /// How an apiserver answers a host.
@@ -146,9 +151,9 @@ pub fn examine_host(
     let host_key = RefCell::default();
     let reply = remote.run_script(host, &|peer| {
         host_key.replace(peer.host_key.clone());
-        Ok(question::render_examination(&layout, &nonce, questions))
-    })?;
-    let told = Told::by(withhold_secrets(reply, &nonce, files), &nonce);
+        Ok(question::render_examination(&layout, &nonce, host.privilege, questions))
+    });
+    let told = Told::by(&hear(reply, &nonce, (remote, host), files)?, &nonce);
     let examination = answer::parse_examination(&told.reply, &nonce, host, &layout)?;
     Ok(Examination { host_key: host_key.into_inner(), machine: told.machine, ..examination })
 }

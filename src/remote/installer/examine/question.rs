@@ -1,6 +1,7 @@
 //! Renders the examination: the functions of both templates, and the calls with what this host is asked.
 
 use super::Questions;
+use crate::inventory::Privilege;
 use crate::remote::{
     Input,
     installer::{
@@ -15,9 +16,17 @@ static FUNCTIONS: LazyLock<String> = LazyLock::new(|| without_remarks(include_st
 /// What an install calls. `dd` and `setfacl` only help it to say why something failed.
 const TOOLS: &str = "cat chgrp chmod chown date df ln ls mkdir mv rm sync";
 
-pub(super) fn render_examination(layout: &Layout<'_>, nonce: &str, questions: Questions<'_>) -> Input {
+pub(super) fn render_examination(
+    layout: &Layout<'_>,
+    nonce: &str,
+    privilege: Privilege,
+    questions: Questions<'_>,
+) -> Input {
     let mut calls = machine::render_call(&[]);
     let _ = write!(calls, "km_tell uid \"$km_uid\"\nkm_tell clock \"$(date +%s)\"\nkm_tools {TOOLS}\n");
+    if privilege == Privilege::Sudo {
+        calls.push_str("km_sudo\n");
+    }
     if !questions.units.is_empty() {
         calls.push_str("km_units");
         for unit in questions.units {

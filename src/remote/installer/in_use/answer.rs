@@ -6,12 +6,13 @@ use super::{
     moment::{Boot, Moment},
 };
 use crate::{
+    foreign::ForeignText,
     inventory::Host,
     remote::{
-        Error, Reply,
-        installer::{HostView, failure::garbled, reply, script::Layout},
+        Error,
+        heard::Heard,
+        installer::{HostView, fact::repeats_secret, failure::garbled, reply, script::Layout},
     },
-    secret::printable,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 
@@ -30,13 +31,13 @@ struct Answers<'a> {
 }
 
 pub(super) fn parse_view_in_use(
-    reply: &Reply,
+    reply: &Heard<'_>,
     nonce: &str,
     host: &Host,
     layout: &Layout<'_>,
     services: &[(Service, usize)],
 ) -> Result<HostView, Error> {
-    let text = String::from_utf8_lossy(&reply.output);
+    let text = &reply.text;
     let mark = format!("{nonce} x ");
     let mut answers = Answers::default();
     let mut rest = String::with_capacity(text.len());
@@ -49,8 +50,15 @@ pub(super) fn parse_view_in_use(
         let words: Vec<&str> = answer.trim_end().split(' ').collect();
         take(&words, &layout.root, &mut answers).ok_or_else(|| garbled("a line of it makes no sense", reply, nonce))?;
     }
-    let rest = Reply { output: rest.into_bytes(), exit: reply.exit.clone(), passwords: Vec::new(), attempts: 1 };
+    let rest = reply.with_text(rest);
     let view = reply::parse_view(&rest, nonce, host, layout)?;
+    // The subject of a certificate is foreign, too.
+    if let Some(KubeletCertificate { content, .. }) = &mut answers.kubelet
+        && let KubeletContent::Pem(pem) = content
+        && repeats_secret(reply, pem)
+    {
+        *content = KubeletContent::Unusable;
+    }
     Ok(HostView { in_use: Some(in_use(answers, layout, services)), ..view })
 }
 
@@ -109,7 +117,7 @@ fn take<'a>(words: &[&'a str], root: &str, answers: &mut Answers<'a>) -> Option<
                 "absent" => KubeletContent::Absent,
                 _ => return None,
             };
-            let path = format!("{root}{}", printable(&path.join(" ")));
+            let path = ForeignText::name(format!("{root}{}", path.join(" ")));
             answers.kubelet = Some(KubeletCertificate { path, content });
         }
         _ => return None,

@@ -8,12 +8,13 @@ mod question;
 
 pub use moment::Moment;
 
-use super::{ForeignPolicy, HostView, machine::Told, script::Layout, withhold::withhold_secrets};
+use super::{ForeignPolicy, HostView, machine::Told, script::Layout};
 use crate::{
     bundle::{FileKind, HostFile},
     entropy::Entropy,
+    foreign::ForeignText,
     inventory::{Connection, Host, Role},
-    remote::{Error, Remote},
+    remote::{Error, Remote, heard::hear},
 };
 use std::cell::RefCell;
 
@@ -124,8 +125,8 @@ pub enum Place {
 /// The kubelet's own client certificate.
 #[derive(Debug, PartialEq, Eq)]
 pub struct KubeletCertificate {
-    /// Where it was looked for, on the host, root included; foreign text, made printable.
-    pub path: String,
+    /// Where it was looked for, on the host, root included.
+    pub path: ForeignText,
     pub content: KubeletContent,
 }
 
@@ -163,8 +164,8 @@ pub fn probe_host_in_use(
     let reply = remote.run_script(host, &|peer| {
         host_key.replace(peer.host_key.clone());
         Ok(question::render_probe_in_use(&layout, host, &services, &nonce))
-    })?;
-    let told = Told::by(withhold_secrets(reply, &nonce, files), &nonce);
+    });
+    let told = Told::by(&hear(reply, &nonce, (remote, host), files)?, &nonce);
     let view = answer::parse_view_in_use(&told.reply, &nonce, host, &layout, &services)?;
     Ok(HostView { host_key: host_key.into_inner(), machine: told.machine, ..view })
 }

@@ -13,7 +13,7 @@ use super::{
     line::Line,
     retry::with_retries,
 };
-use crate::remote::Error;
+use crate::{foreign::ForeignText, remote::Error};
 use opening::{Opening, Refusal};
 use pump::{Pump, PumpHandle};
 use std::{
@@ -114,7 +114,7 @@ impl Door {
                 Ok(Err(Refusal::NoConnection(reason))) => Error::UnreachableFromJump {
                     jump: self.name.clone(),
                     endpoint: display_endpoint(address, port),
-                    reason,
+                    reason: ForeignText::message(&reason),
                 },
                 Ok(Err(Refusal::NoAnswer)) => Error::ConnectTimeout { endpoint: endpoint(), seconds: limit.as_secs() },
                 // The jump host went away before it answered; whether there is another try is for the door to say.
@@ -130,7 +130,10 @@ impl Door {
 
     fn not_in_time(&self, access: &Access) -> Error {
         let seconds = access.deadlines().host.as_secs();
-        Error::TimedOut { during: REACHING, reason: format!("{}: not done after {seconds} s", self.name) }
+        Error::TimedOut {
+            during: REACHING,
+            reason: ForeignText::name(format!("{}: not done after {seconds} s", self.name)),
+        }
     }
 
     fn failed(&self, cause: &Arc<Error>) -> Failure {
@@ -169,8 +172,10 @@ impl Door {
             let (this, access) = (Arc::downgrade(self), Arc::clone(access));
             let thread = thread::Builder::new().name("ssh-jump".into()).stack_size(STACK_BYTES);
             if let Err(e) = thread.spawn(move || serve(&this, &access, losses)) {
-                let reason = format!("no thread could be started: {e}");
-                *state = State::Failed(Arc::new(Error::HandshakeFailed { endpoint: self.name.clone(), reason }));
+                let reason = ForeignText::message(&format!("no thread could be started: {e}"));
+                let error = Error::exhausted(&e, "to reach the jump host with");
+                let error = error.unwrap_or_else(|| Error::HandshakeFailed { endpoint: self.name.clone(), reason });
+                *state = State::Failed(Arc::new(error));
             }
         }
     }
@@ -181,11 +186,12 @@ impl Door {
         if let State::Open(pump, losses) = &*state
             && pump.has_ended()
         {
-            *state = self.lost(*losses, "it went away".to_owned());
+            *state = self.lost(*losses, "it went away");
         }
     }
 
-    fn lost(&self, losses: u32, reason: String) -> State {
+    fn lost(&self, losses: u32, reason: &str) -> State {
+        let reason = ForeignText::message(reason);
         let why = Arc::new(Error::ConnectionLost { during: "while hosts were reached through it", reason });
         tracing::info!("jump host {}: {why}", self.name);
         match losses + 1 {
@@ -210,7 +216,8 @@ fn serve(door: &Weak<Door>, access: &Arc<Access>, losses: u32) {
     });
     let started = login.and_then(|((link, _), _)| {
         let endpoint = link.endpoint.clone();
-        Pump::start(link, deadlines).map_err(|reason| Error::HandshakeFailed { endpoint, reason })
+        let refused = |reason: String| Error::HandshakeFailed { endpoint, reason: ForeignText::message(&reason) };
+        Pump::start(link, deadlines).map_err(refused)
     });
     let (mut pump, handle) = match started {
         Ok(both) => both,
@@ -228,7 +235,7 @@ fn serve(door: &Weak<Door>, access: &Arc<Access>, losses: u32) {
     if let (Err(reason), Some(this)) = (ended, door.upgrade()) {
         let mut state = lock(&this.state);
         if matches!(*state, State::Open(..)) {
-            *state = this.lost(losses, reason);
+            *state = this.lost(losses, &reason);
         }
     }
 }
