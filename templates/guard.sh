@@ -13,12 +13,13 @@ km_guard=
 
 km_guard() { # SECONDS
   {
-    trap 'kill "${!-}"; exit' TERM
+    # A login may ignore the first, and the sleep with it.
+    trap 'kill -s KILL "${!-}"; exit' TERM ALRM
     sleep "$1" &
     km_find_ourselves
     # Where there is no sleep there is no limit.
     wait "$!" || exit
-    trap '' HUP INT TERM
+    trap '' HUP INT TERM ALRM
     km_end_late
     exit
   } </dev/null >/dev/null 2>&1 &
@@ -42,6 +43,7 @@ km_find_ourselves() {
 
 km_unguard() {
   [ -z "$km_guard" ] || kill "$km_guard" 2>/dev/null
+  [ -z "$km_guard" ] || kill -s ALRM "$km_guard" 2>/dev/null
   km_guard=
 }
 
@@ -113,8 +115,11 @@ km_inner() { # PID: into km_number
   [ -n "$km_number" ]
 }
 
-# The script and all that is below it but this guard, as PID:BORN, into km_tree: the script comes first.
+# The script and all that is below it but this guard, as PID:BORN, into km_tree: the script comes first. Empty when the script
+# has ended: its number may be another's by then.
 km_climb() {
+  km_tree=
+  km_born "$km_main" && [ "$km_born" = "$km_started" ] || return 0
   km_tree=$km_main:$km_started
   km_seen=
   for km_process in /proc/[0-9]*; do

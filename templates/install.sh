@@ -31,7 +31,6 @@ km_dirs=0
 km_changed=
 km_ended=
 km_restoring=
-# A kept version that is larger is not copied.
 km_newline='
 '
 
@@ -88,7 +87,7 @@ km_begin() { # NUMBER-OF-FILES
   km_count=$1
   km_forget $((km_count * 2))
   # Found without any program: it is the shell's own.
-  PATH='' printf '' 2>/dev/null || km_missing 'printf builtin in sh'
+  PATH=/dev/null printf '' 2>/dev/null || km_missing 'printf builtin in sh'
   km_uid=
   # Not by number: where /proc is another PID namespace's, that is somebody else's.
   [ ! -r /proc/self/status ] || km_own_ids </proc/self/status
@@ -108,7 +107,7 @@ km_forget() { # NUMBER
   km_i=0
   while [ "$km_i" -le "$1" ]; do
     unset "km_temp_$km_i" "km_state_$km_i" "km_loose_$km_i" "km_shared_$km_i" "km_sure_$km_i" "km_sum_$km_i" "km_do_$km_i" \
-      "km_now_$km_i" "km_work_$km_i"
+      "km_now_$km_i" "km_work_$km_i" "km_kept_$km_i" "km_older_$km_i" "km_how_$km_i" "km_how_back_$km_i" "km_size_$km_i"
     km_i=$((km_i + 1))
   done
 }
@@ -807,20 +806,14 @@ km_check_clock() { # NOT-BEFORE NOT-AFTER INDEX...
   fi
 }
 
-# A larger file would be cut off by the limit of whoever runs this shell. Told in whole units of 512 bytes (POSIX, ulimit), but
-# in bash of 1024.
+# A larger file would be cut off by the limit of whoever runs this shell. Told in whole units of 512 bytes (POSIX, ulimit), by
+# bash too: it is in POSIX mode.
 km_check_limit() { # for each file: INDEX SIZE
   km_ceiling=$(ulimit -f 2>/dev/null)
   case $km_ceiling in
     '' | *[!0-9]* | ????????*) return 0 ;;
   esac
-  km_unit=512
-  # shellcheck disable=SC3028 # only bash is asked
-  case ${BASH_VERSION:+bash}:${SHELLOPTS:-} in
-    bash:*posix*) ;;
-    bash:*) km_unit=1024 ;;
-  esac
-  km_ceiling=$((km_ceiling * km_unit + km_unit - 1))
+  km_ceiling=$((km_ceiling * 512 + 511))
   while [ $# -gt 0 ]; do
     eval "km_state=\${km_state_$1:-}\${km_shared_$1:-} km_copied=\${km_loose_$1:+copy} km_size=\${km_size_$1:-0}"
     case $km_state/$km_copied in
@@ -909,7 +902,10 @@ km_make() { # DIRECTORY-INDEX ROOT DIR
         if mkdir -m 700 "./$km_part"; then
           eval "km_dir_$km_dirs=\${PWD%/}/\$km_part"
           km_dirs=$((km_dirs + 1))
-        elif ! [ -d "./$km_part" ]; then
+        elif [ -d "./$km_part" ]; then
+          # Whose it is cannot be told: a mkdir that may not set the mode fails after it has made it.
+          km_changed=yes
+        else
           km_fail_dir "$1" mkdir
         fi
         sync . || km_fail_dir "$1" sync
@@ -1046,6 +1042,7 @@ km_keep() { # INDEX NAME
   km_double "$1" "./$2" "./.kubemint-$km_nonce-$1-kept.tmp" "$km_how"
   if [ -f "$km_previous" ] && [ ! -L "$km_previous" ]; then
     km_double "$1" "$km_previous" "./.kubemint-$km_nonce-$1-older.tmp" link
+    eval "km_older_$1=yes"
   fi
 }
 
@@ -1075,6 +1072,7 @@ km_swap() { # INDEX NAME
 # The swap of this file did not happen. A mv that fails may have renamed all the same, as when it was killed right after it.
 km_keep_older() { # INDEX
   km_older=./.kubemint-$km_nonce-$1-older.tmp
+  eval "km_had=\${km_older_$1:-}"
   if [ -z "$km_kept" ]; then
     :
   elif [ -n "$km_odd" ]; then
@@ -1082,6 +1080,9 @@ km_keep_older() { # INDEX
   elif [ -f "$km_older" ]; then
     # shellcheck disable=SC3013 # dash, bash and busybox have -ef
     [ "$km_older" -ef "$km_previous" ] || mv -f "$km_older" "$km_previous" || return 0
+  elif [ -n "$km_had" ]; then
+    # Another run has swept it: what has the name now stays.
+    return 0
   else
     [ ! -e "$km_previous" ] || rm -f "$km_previous" || return 0
   fi

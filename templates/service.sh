@@ -30,7 +30,8 @@ km_start() { # COMMAND
     return
   fi
   # A process group of its own will do, where the shell makes one without a terminal. dash and busybox do not.
-  if [ -n "${BASH_VERSION:-}${KSH_VERSION:-}${ZSH_VERSION:-}" ]; then
+  # Told by a builtin that they lack: a variable may be anybody's.
+  if PATH=/dev/null command -v typeset >/dev/null; then
     set -m
     "$@" </dev/null 2>&1 &
     wait "$!"

@@ -34,7 +34,7 @@ unset OPENSSL_CONF OPENSSL_CONF_INCLUDE OPENSSL_ENGINES OPENSSL_MODULES OPENSSL_
   SYSTEMD_IGNORE_CHROOT SYSTEMD_BUS_TIMEOUT SYSTEMCTL_FORCE_BUS SYSTEMCTL_SKIP_SYSV DBUS_SYSTEM_BUS_ADDRESS PAGER LESS
 # In bash it is the switch of POSIX mode, too.
 unset POSIXLY_CORRECT
-PATH='' shopt -so posix 2>/dev/null || :
+PATH=/dev/null shopt -so posix 2>/dev/null || :
 umask 077
 # A relative directory in it would be one of those we go to.
 case :${PATH:-}: in

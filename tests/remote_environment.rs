@@ -10,7 +10,7 @@ use kubemint::{
     remote::kubelet::{KubeletPaths, probe_kubelet, put_back, set_aside},
 };
 use serde_json::Value;
-use std::fmt::Write;
+use std::{collections::BTreeSet, fmt::Write};
 use support::{Fleet, Member, TestHost, require};
 
 const ENVIRONMENT: &str = include_str!("../templates/environment.sh");
@@ -20,24 +20,29 @@ const VARIABLES: &str = include_str!("../templates/variables.sh");
 const NO_PROGRAM_RUNS: &str = "LD_TRACE_LOADED_OBJECTS";
 /// What the login shell itself calls before ours is there, and a function of whose name no bash starts as `sh`.
 const CALLED_BY_THE_LOGIN: [&str; 3] = ["sh", "sudo", "export"];
-/// Variables of ours that a script reads by a number, or before it sets them.
-const OURS: [&str; 14] = [
-    "km_temp_0",
-    "km_temp_1",
-    "km_state_0",
-    "km_state_1",
-    "km_loose_0",
-    "km_shared_0",
-    "km_sure_0",
-    "km_sum_0",
-    "km_do_0",
-    "km_now_0",
-    "km_work_0",
-    "km_sums",
-    "km_copy",
-    "km_guard",
+/// The scripts that keep something by the number of a file or directory.
+const NUMBERING: [&str; 4] = [
+    include_str!("../templates/install.sh"),
+    include_str!("../templates/restore.sh"),
+    include_str!("../templates/doctor.sh"),
+    include_str!("../templates/status.sh"),
 ];
 const SENTINEL: &str = "/root/sentinel";
+
+/// Variables of ours that a script reads by a number, or before it sets them.
+fn ours() -> Vec<String> {
+    let mut stems = BTreeSet::new();
+    for script in NUMBERING {
+        let names = script.split(|c: char| !(c.is_ascii_lowercase() || c == '_' || c == '$'));
+        stems.extend(names.filter_map(|name| name.split_once("_$")).map(|(stem, _)| stem.trim_start_matches('$')));
+    }
+    stems.retain(|stem| stem.starts_with("km_"));
+    for named in ["km_temp", "km_state", "km_kept", "km_how", "km_how_back", "km_size", "km_do", "km_older"] {
+        assert!(stems.contains(named), "{named}: {stems:?}");
+    }
+    let numbered = stems.iter().flat_map(|stem| (0..4).map(move |n| format!("{stem}_{n}")));
+    numbered.chain(["km_sums", "km_guard"].map(str::to_owned)).collect()
+}
 
 /// The words after each `unset` of a script.
 fn cleared(script: &str, unset: &str) -> Vec<String> {
@@ -83,7 +88,7 @@ fn startup_file(value: &str) -> String {
     }
     text += "builtin shopt -s nullglob failglob dotglob nocaseglob nocasematch extglob lastpipe xpg_echo\n";
     text += "builtin set -C -f -o physical -o pipefail\nbuiltin export BASHOPTS SHELLOPTS\n";
-    for name in OURS {
+    for name in ours() {
         writeln!(text, "builtin export {name}={SENTINEL}").unwrap();
     }
     text += "builtin export PATH=\":.:relative:$PATH:\"\n";

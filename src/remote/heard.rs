@@ -22,7 +22,7 @@ const INSTEAD_OF_ALL: &str = "[not shown: it repeats what was sent]";
 /// What every name in our script begins with.
 const SCRIPT_MARK: &str = "km_";
 
-/// Every script that hosts are sent.
+/// Every script that says something; what goes in front of them (environment.sh, variables.sh, guard.sh) says nothing.
 pub(super) const SCRIPTS: [&str; 6] = [
     include_str!("../../templates/install.sh"),
     include_str!("../../templates/restore.sh"),

@@ -2,8 +2,8 @@
 //! that nothing of the caller's session changes what it does.
 
 use super::{
-    Deadlines, Error, Exit, Input, LARGEST_REPLY, Password, Peer, Remote, Reply, Script, Signal as RemoteSignal,
-    lengthened, preamble,
+    Deadlines, Effect, Error, Exit, Input, LARGEST_REPLY, Password, Peer, Remote, Reply, Script,
+    Signal as RemoteSignal, lengthened, preamble,
     sudo::{Dialogue, Step},
 };
 use crate::{
@@ -127,7 +127,10 @@ impl Remote for LocalRemote {
                 Ok(Reply { output, exit: exit_of(child.wait().map_err(failed)?), attempts: 1, passwords })
             }
             Err(error) => {
-                kill_group(&child);
+                // Once it has the script, its own time limit ends it without breaking off between two renames.
+                if input.sent.effect() == Effect::Untouched {
+                    kill_group(&child);
+                }
                 // Without a thread it is left to the system, once this process ends.
                 let _ = spawn_thread("local-reaper", move || drop(child.wait()));
                 Err(error)
