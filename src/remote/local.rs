@@ -11,7 +11,7 @@ use crate::{
     inventory::{Host, Privilege},
     secret::{ExposeSecret, Secret},
 };
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 use std::{
     borrow::Cow,
     io::{self, Read, Write, pipe},
@@ -24,6 +24,9 @@ use std::{
 
 /// Enough for the threads that read and write, which hold a buffer.
 const STACK_BYTES: usize = 128 * 1024;
+/// Longer than a script that is over its limit takes to end (templates/guard.sh).
+const GRACE: Duration = Duration::from_secs(12);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// Runs scripts on this machine.
 #[derive(Debug, Clone)]
@@ -127,12 +130,7 @@ impl Remote for LocalRemote {
                 Ok(Reply { output, exit: exit_of(child.wait().map_err(failed)?), attempts: 1, passwords })
             }
             Err(error) => {
-                // Once it has the script, its own time limit ends it without breaking off between two renames.
-                if input.sent.effect() == Effect::Untouched {
-                    kill_group(&child);
-                }
-                // Without a thread it is left to the system, once this process ends.
-                let _ = spawn_thread("local-reaper", move || drop(child.wait()));
+                end_group(child, input.sent.effect());
                 Err(error)
             }
         }
@@ -226,11 +224,25 @@ impl LocalRemote {
     }
 }
 
-/// The shell and what it called, in so far as they are ours to kill.
-fn kill_group(leader: &Child) {
-    if let Some(group) = i32::try_from(leader.id()).ok().and_then(Pid::from_raw) {
-        let _ = kill_process_group(group, Signal::KILL);
-    }
+/// Ends a shell that nobody waits for any more, and what it called. One that has the script is asked first: between two
+/// renames it goes on, up to its own time limit.
+fn end_group(mut child: Child, effect: Effect) {
+    let leader = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let Some(leader) = leader else { return };
+    let has_script = effect == Effect::Unknown;
+    // A shell with root's rights answers to root alone: it is left to its own limit.
+    let _ = if has_script { kill_process(leader, Signal::TERM) } else { kill_process_group(leader, Signal::KILL) };
+    // Without a thread it is left to the system, once this process ends.
+    let _ = spawn_thread("local-reaper", move || {
+        let end = Instant::now() + GRACE;
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        while has_script && Instant::now() < end && matches!(waitid(WaitId::Pid(leader), options), Ok(None)) {
+            thread::sleep(BETWEEN_LOOKS);
+        }
+        // The leader is not reaped yet, so that the number is still its group's.
+        let _ = kill_process_group(leader, Signal::KILL);
+        let _ = child.wait();
+    });
 }
 
 fn timed_out(left: Duration, deadlines: Deadlines) -> Error {
