@@ -234,7 +234,7 @@ fn authorities() -> Vec<Row> {
     };
     let mut rows = vec![
         ca("two keys", &ours.certificate, &two(&ours.key, &other.key), "ca-key.pem): 2 private keys", "keep only the key"),
-        ca("two certificates", &two(&ours.certificate, &other.certificate), &ours.key, "ca.pem): 2 certificates", "keep the one"),
+        ca("two certificates, none of the key", &two(&other.certificate, &early.certificate), &ours.key, "belongs to none of the 2 certificates", "made for this key"),
         ca("the key of another CA", &ours.certificate, &other.key, "ca-key.pem)", "made together"),
         ca("trailing bytes", &trailing, &ours.key, "ca.pem): 4 bytes after", "fresh copy"),
         ca("an encrypted key", &ours.certificate, &encrypted, "ca-key.pem): the private key is encrypted", "openssl pkey"),

@@ -3,7 +3,7 @@
 /// The floors from the ground up. An import may go to a lower floor; between rooms of one floor only where
 /// [`DOMAIN_DOORS`] has a door.
 pub const FLOORS: [(&str, &[&str]); 5] = [
-    ("ground", &["clock", "digest", "entropy", "foreign", "inherited", "json", "secret", "template"]),
+    ("ground", &["clock", "digest", "entropy", "inherited", "secret", "template", "foreign", "json"]),
     ("domain", &["pki", "inventory", "token", "kubeconfig", "bundle", "rotation"]),
     ("adapters", &["store", "remote", "cluster"]),
     ("use cases", &["workflow", "share"]),

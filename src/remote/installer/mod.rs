@@ -11,6 +11,7 @@ mod foreign;
 pub mod in_use;
 mod last_word;
 mod machine;
+mod mode;
 mod outcome;
 mod reply;
 mod restore;

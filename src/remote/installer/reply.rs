@@ -5,6 +5,7 @@ use super::{
     fact::take_fact,
     failure::{ended_early, failed_step, garbled, no_reply},
     foreign::pin_of,
+    mode::parse_mode,
     outcome::{Action, Facts, FileOutcome, FileState, FileView, Found, HostOutcome, HostView, Regular, refuse_blocked},
     restore::fault_of,
     script::Layout,
@@ -251,23 +252,6 @@ fn take_found(view: &mut FileView, path: &str, kind: &str, rest: &[&str]) -> Opt
     Some(())
 }
 
-/// `-rw-r--r--.` -> 0o644, as `ls -l` writes it (POSIX, ls, "STDOUT").
-fn parse_mode(permissions: &str) -> Option<u32> {
-    let bits = permissions.as_bytes().get(1..10)?;
-    let mut mode = 0;
-    for (n, (bit, letter)) in bits.iter().zip(b"rwxrwxrwx").enumerate() {
-        let special = [0o4000, 0o2000, 0o1000][n / 3];
-        match bit {
-            b'-' => {}
-            b's' | b't' => mode |= (1 << (8 - n)) | special,
-            b'S' | b'T' => mode |= special,
-            _ if bit == letter => mode |= 1 << (8 - n),
-            _ => return None,
-        }
-    }
-    Some(mode)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -386,16 +370,5 @@ mod tests {
         let secret = "0123456789abcdef0123456789abcdef";
         let error = outcome(&format!("@ begin\nsh: {secret}: not found\n@ fail 0 write\n@ end\n")).unwrap_err();
         assert!(error.to_string().contains("not found") && !error.to_string().contains(secret), "{error}");
-    }
-
-    #[test]
-    fn permission_strings_become_bits() {
-        for (text, mode) in [("-rw-------", 0o600), ("-rwxr-xr-x.", 0o755), ("-rwsr-Sr-t+", 0o7745), ("----------", 0)]
-        {
-            assert_eq!(parse_mode(text), Some(mode), "{text}");
-        }
-        for bad in ["", "-rw", "-rwxrwxrwz", "-wr-------"] {
-            assert_eq!(parse_mode(bad), None, "{bad}");
-        }
     }
 }

@@ -3,6 +3,7 @@
 
 mod access;
 mod agent;
+mod algorithms;
 mod auth;
 mod certificate;
 mod connect;
