@@ -24,6 +24,7 @@ use crate::{
 use std::{
     env,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use zeroize::Zeroizing;
 
@@ -197,8 +198,11 @@ impl<'a> Context<'a> {
             sudo_password: passwords.sudo.clone(),
         };
         let local = LocalRemote::new(deadlines).with_sudo_password(passwords.sudo.clone());
-        let sent = SentFiles::new(self.store(inventory), inventory.clone());
-        let remote = HostRemote::new(SshRemote::new(ssh), local).remembering(move |host| sent.to(host));
+        let sent = Arc::new(SentFiles::new(self.store(inventory), inventory.clone()));
+        let all = Arc::clone(&sent);
+        let remote = HostRemote::new(SshRemote::new(ssh), local)
+            .remembering(move |host| sent.to(host))
+            .guarding(move || all.secrets_of_all());
         remote.ssh().known_hosts_files(hosts.iter().copied()).iter().try_for_each(|path| self.judge(path))?;
         passwords.unlock(&remote, hosts, self)?;
         Ok(remote)
