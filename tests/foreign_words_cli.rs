@@ -170,7 +170,7 @@ fn a_jump_host_that_greets_with_a_token_is_shown_harmless_everywhere() {
     let pieces: Vec<&str> = (0..4).map(|n| &token[n * 8..][..8]).collect();
     let greeting = format!("hello {}\r\n", pieces.join("-"));
     thread::spawn(move || {
-        socket.incoming().flatten().for_each(|mut stream| drop(stream.write_all(greeting.as_bytes())))
+        socket.incoming().flatten().for_each(|mut stream| drop(stream.write_all(greeting.as_bytes())));
     });
     for command in [&["doctor", "--scan-host-keys"][..], &["doctor"], &["plan"], &["status"], &["distribute", "--yes"]]
     {
