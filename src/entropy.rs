@@ -5,7 +5,7 @@ use rand::{SeedableRng, TryRng, rngs::StdRng, rngs::SysRng};
 use std::sync::{Mutex, PoisonError};
 
 /// The operating system refused to give random bytes.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("the operating system's random source failed: {0}")]
 pub struct Error(String);
 

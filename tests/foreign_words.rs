@@ -40,7 +40,7 @@ use kubemint::{
 };
 use payloads::{Secrets, is_raw};
 use peer::{Hostile, MARK, Saying};
-use std::{fmt::Write, path::Path, time::Duration};
+use std::{fmt::Write, path::Path, sync::Arc, time::Duration};
 use support::TestEnv;
 
 /// An error of a host that says something.
@@ -176,7 +176,7 @@ fn noise(payloads: &[Vec<u8>], begin: &str) -> Vec<Attack> {
         ] {
             attacks.push(Attack { name: format!("{name:?} as {kind}"), saying });
         }
-        let fails: [(&str, MakeError); 6] = [
+        let fails: [(&str, MakeError); 9] = [
             ("a lost connection", |said| Error::ConnectionLost { during: "x", reason: ForeignText::message(said) }),
             ("a greeting", |said| Error::HandshakeFailed { endpoint: "x".into(), reason: ForeignText::name(said) }),
             ("login methods", |said| Error::AuthFailed {
@@ -189,6 +189,26 @@ fn noise(payloads: &[Vec<u8>], begin: &str) -> Vec<Attack> {
             ("why a shell did not start", |said| Error::ShellUnusable {
                 exit: "no command was started".into(),
                 said: ForeignText::message(said),
+            }),
+            ("why a jump host is not used", |said| Error::JumpFailed {
+                jump: "bastion".into(),
+                cause: Arc::new(Error::AuthFailed {
+                    endpoint: "x".into(),
+                    user: "u".into(),
+                    tried: ForeignText::name(said),
+                    password: kubemint::remote::PasswordFate::NotGiven,
+                }),
+            }),
+            ("why a jump host was lost, after retries", |said| {
+                let reason = ForeignText::message(said);
+                let last = Box::new(Error::ConnectionLost { during: "x", reason });
+                let cause = Arc::new(Error::Retried { attempts: 3, last });
+                Error::JumpFailed { jump: "bastion".into(), cause }
+            }),
+            ("why a jump host does not connect", |said| Error::UnreachableFromJump {
+                jump: "bastion".into(),
+                endpoint: "x".into(),
+                reason: ForeignText::message(said),
             }),
             ("after retries", |said| Error::Retried {
                 attempts: 2,
@@ -441,6 +461,36 @@ fn what_a_host_was_sent_is_known_where_no_file_is_sent() {
     world.env.write("more.csv", "fedcba9876543210fedcba9876543210,somebody,1\n");
     world.env.ok(&["token", "merge", "more.csv"]);
     assert!(!before.contains("somebody") && known(&remote).contains("fedcba9876543210,somebody"));
+}
+
+#[test]
+fn a_jump_host_that_is_a_node_repeats_no_token_to_a_host_that_was_sent_none() {
+    let text = "state_dir = \"state\"\n[cluster]\nserver = \"https://172.20.0.113:6443\"\n[token]\nper_node = true\n\
+                [[hosts]]\nname = \"bastion\"\nroles = [\"node\"]\n[[hosts]]\nname = \"behind\"\nroles = [\"node\"]\n\
+                jump = \"198.51.100.7\"\n[[hosts]]\nname = \"direct\"\nroles = [\"node\"]\n";
+    let env = TestEnv::with_inventory(text);
+    env.ok(&["generate"]);
+    let location = Location { path: "i".into(), folder: env.dir().to_owned(), home: Some(env.path("home")) };
+    let inventory = parse_inventory(text, &location).unwrap();
+    let all = SentFiles::new(Store::at(&env.path("state")), inventory.clone()).secrets_of_all();
+    let tokens: Vec<String> = env.read("state/token.csv").lines().map(|line| line[..32].to_owned()).collect();
+    assert!(tokens.len() >= 4, "the shared one and one for each node: {}", tokens.len());
+    for token in tokens {
+        let cause = |said: &str| {
+            let reason = ForeignText::name(said);
+            let cause = Arc::new(Error::HandshakeFailed { endpoint: "198.51.100.7:22".into(), reason });
+            Error::JumpFailed { jump: "198.51.100.7".into(), cause }
+        };
+        // As a banner cut in pieces, which looks like no secret.
+        let said = token.as_bytes().chunks(8).map(|piece| String::from_utf8_lossy(piece)).collect::<Vec<_>>().join(" ");
+        for (host, is_shown) in [(&inventory.hosts[1], false), (&inventory.hosts[2], true)] {
+            let peer = Hostile { all: all.clone(), ..Hostile::default() };
+            peer.sayings.lock().unwrap().insert(host.name.as_str().to_owned(), Saying::Fails(cause, said.clone()));
+            let error = kubelet::probe_kubelet(&peer, host, &paths(), &OsEntropy).unwrap_err();
+            assert_eq!(error.code(), "jump_failed");
+            assert_eq!(error.to_string().contains(&token[..8]), is_shown, "of {}", host.name);
+        }
+    }
 }
 
 /// As the three before, of hosts that hold a private key, too, with fewer words.

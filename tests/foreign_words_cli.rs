@@ -5,7 +5,7 @@
 mod support;
 
 use kubemint::secret::is_unprintable;
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, io::Write, net::TcpListener, os::unix::fs::PermissionsExt, thread};
 use support::{Fleet, Member, Ran, TestEnv, TestHost};
 
 const ODD: &str = "a\x1b[2J\x1b[31m\x07\u{9b}31m\u{85}\u{202e}b\nnode-99  changed";
@@ -153,4 +153,41 @@ fn a_host_that_answers_with_our_token_and_escapes_is_shown_harmless_by_every_com
         assert!(!(0..4).any(|n| text.contains(&token[n * 8..n * 8 + 8])), "{}: {text}", file.display());
         assert!(!text.chars().any(|c| c != '\n' && is_unprintable(c)), "{}: {text:?}", file.display());
     }
+}
+
+/// The bastion greets with a node's token: as a jump host, as a host itself, and to whoever asks for its keys.
+#[test]
+fn a_jump_host_that_greets_with_a_token_is_shown_harmless_everywhere() {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = socket.local_addr().unwrap().port();
+    let env = TestEnv::with_inventory(&format!(
+        "state_dir = \"state\"\n[cluster]\nserver = \"https://172.20.0.113:6443\"\n[distribute]\nretries = 0\n[[hosts]]\n\
+         name = \"direct\"\naddress = \"127.0.0.1\"\nport = {port}\n[[hosts]]\nname = \"behind\"\naddress = \"198.51.100.9\"\n\
+         jump = \"127.0.0.1:{port}\"\n"
+    ));
+    env.ok(&["generate"]);
+    let token = env.read("state/token.csv")[..32].to_owned();
+    let pieces: Vec<&str> = (0..4).map(|n| &token[n * 8..][..8]).collect();
+    let greeting = format!("hello {}\r\n", pieces.join("-"));
+    thread::spawn(move || {
+        socket.incoming().flatten().for_each(|mut stream| drop(stream.write_all(greeting.as_bytes())));
+    });
+    for command in [&["doctor", "--scan-host-keys"][..], &["doctor"], &["plan"], &["status"], &["distribute", "--yes"]]
+    {
+        for more in [&["-vv"][..], &["-vv", "-o", "json"]] {
+            let ran = env.run(&[command, more].concat());
+            let all = format!("{}{}", ran.stdout, ran.stderr);
+            assert!(all.contains("it repeats a credential"), "{command:?}: {all}");
+            assert!(!pieces.iter().any(|piece| all.contains(piece)), "{command:?}: {all}");
+        }
+    }
+    let mut kept = 0;
+    for run in fs::read_dir(env.path("state/runs")).unwrap().flatten().filter(|run| run.path().is_dir()) {
+        for file in fs::read_dir(run.path()).unwrap().flatten() {
+            let text = fs::read_to_string(file.path()).unwrap();
+            assert!(!pieces.iter().any(|piece| text.contains(piece)), "{}", file.path().display());
+            kept += 1;
+        }
+    }
+    assert!(kept >= 4, "report and journal of two runs: {kept}");
 }

@@ -43,7 +43,8 @@ fn an_inventory_that_others_may_change_is_told_however_they_may() {
         [("inventory.toml", 0o666, 0o644), ("inventory.toml", 0o646, 0o640), (".", 0o777, 0o700), (".", 0o733, 0o755)]
     {
         env.set_mode(path, mode);
-        assert_told(env.run(&["plan"]), &["can be written by others", &format!("{mode:04o}"), "chmod go-w"]);
+        let fix = if path == "." { "directory of your own" } else { "chmod go-w" };
+        assert_told(env.run(&["plan"]), &["can be written by others", &format!("{mode:04o}"), fix]);
         env.set_mode(path, closed);
         assert_silent(env.run(&["plan"]));
     }
@@ -198,6 +199,35 @@ fn doctor_tells_it_as_a_check_of_its_own_and_reaches_no_host() {
     let (code, document) = env.json(&[&arguments[..], &["--trust-inventory"]].concat());
     assert_eq!((code, check(&document)["status"].as_str().unwrap()), (0, "warn"), "{document:#}");
     assert_eq!(document["hosts"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn doctor_says_that_no_host_was_looked_at() {
+    need_root!();
+    let env = applied();
+    let arguments = ["doctor", "--skip", "apiserver"];
+    let ran = env.run(&arguments).expect(0);
+    assert!(ran.stdout.contains("3 hosts: 3 ok"), "{}", ran.stdout);
+    env.set_mode("inventory.toml", 0o666);
+    let ran = env.run(&arguments).expect(6);
+    assert!(ran.stdout.contains("hosts were not looked at (untrusted_file)"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("0 hosts") && !ran.stdout.contains("0 ok"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_file_that_others_may_make_is_refused_and_one_that_is_not_there_is_said_to_be_missing() {
+    need_root!();
+    let env = applied();
+    fs::create_dir(env.path("shared")).unwrap();
+    env.set_mode("shared", 0o1777);
+    for arguments in [&["-i", "shared/none.toml", "plan"][..], &["plan", "--limit", "@shared/none"]] {
+        let ran = env.run(arguments).expect(2);
+        assert!(!ran.stderr.contains("--trust-inventory"), "{}", ran.stderr);
+    }
+    // A template is used where it is there, and known_hosts are read when a host is reached.
+    env.run(&["--templates", "shared", "token", "manifest", "--rbac-only"]).expect(4).says(&["others may make it"]);
+    env.set_mode("shared", 0o755);
+    assert_silent(env.run(&["--templates", "shared", "token", "manifest", "--rbac-only"]));
 }
 
 /// An ordinary user is warned, and goes on.

@@ -120,7 +120,14 @@ fn what_is_too_large_or_not_open_is_said_and_nothing_is_waited_for() {
     by_shell(&env, endless, "", &["kubeconfig", "inspect", "/dev/fd/9"]).expect(2).says(&["larger than 4 MiB"]);
     by_shell(&env, endless, "", &["-i", "/proc/self/fd/9", "plan"]).expect(2).says(&["larger than 16 MiB"]);
     for path in ["/dev/fd/9", "/proc/self/fd/9"] {
-        by_shell(&env, "\"$@\" 9<&-", "", &["-i", path, "plan"]).expect(2).says(&["cannot read", path]);
+        by_shell(&env, "\"$@\" 9<&-", "", &["-i", path, "plan"]).expect(2).says(&[
+            "cannot read",
+            path,
+            "file descriptor 9 is not open",
+            "-i - <FILE",
+        ]);
+        let lint = by_shell(&env, "\"$@\" 9<&-", "", &["token", "lint", path]).expect(2);
+        lint.says(&["file descriptor 9 is not open", "9<FILE"]);
     }
     by_shell(&env, "\"$@\" 9<.", "", &["-i", "/dev/fd/9", "plan"]).expect(2).says(&["directory"]);
     // A FIFO by its own name is no file of the caller's: nobody may ever write to it.
@@ -300,4 +307,29 @@ fn an_ordinary_user_has_descriptors_too() {
         let output = command.env("FILE", env.path("inventory.toml")).stdin(Stdio::null()).output().unwrap();
         Ran::from(output).expect(0);
     }
+}
+
+#[test]
+fn two_flags_that_name_one_standard_input_are_refused_before_anything_is_done() {
+    let env = TestEnv::with_local_hosts();
+    env.write("patterns", "node-1\n");
+    let refused = |arguments: &[&str]| {
+        let ran = by_shell(&env, "\"$@\" <\"$FILE\"", "inventory.toml", arguments).expect(2);
+        ran.says(&["both name standard input"]);
+        assert!(!env.path("state").exists(), "{arguments:?}");
+        let json = by_shell(&env, "\"$@\" <\"$FILE\"", "inventory.toml", &[arguments, &["-o", "json"]].concat());
+        let document: serde_json::Value = serde_json::from_str(&json.expect(2).stdout).unwrap();
+        assert_eq!(document["error"]["code"], "usage", "{arguments:?}");
+    };
+    for one in ["-", "/dev/stdin", "/proc/self/fd/0"] {
+        for other in ["@-", "@/dev/stdin", "!@/dev/fd/0"] {
+            refused(&["-i", one, "apply", "--yes", "--limit", other]);
+        }
+        refused(&["-i", one, "apply", "--yes", "--password-file", "-"]);
+        refused(&["-i", one, "apply", "--yes", "--become-password-fd", "0"]);
+    }
+    // One flag may have it, however often it is read.
+    let script = "\"$@\" <\"$FILE\"";
+    by_shell(&env, script, "inventory.toml", &["-i", "-", "apply", "--yes"]).expect(0);
+    by_shell(&env, script, "patterns", &["plan", "--limit", "@-", "--limit", "@/dev/stdin"]).expect(0);
 }

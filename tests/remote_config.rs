@@ -5,7 +5,7 @@ mod support;
 
 use kubemint::{
     entropy::OsEntropy,
-    inventory::{Connection, Host, LeftToConfig, SshTarget},
+    inventory::{Connection, Host, Inventory, LeftToConfig, Location, SshTarget, parse_inventory},
     remote::{
         Deadlines, Error, RetryClass, SshConfig, SshRemote,
         installer::{ForeignPolicy, HostOutcome, install_host},
@@ -333,4 +333,28 @@ fn use_config_in_an_inventory_reaches_hosts_by_their_names_alone() {
     let known_hosts = found(&document["machine"], "known-hosts");
     assert_eq!(known_hosts["status"], "ok", "{known_hosts:#}");
     assert_eq!(known_hosts["detail"], client.known_hosts.display().to_string());
+}
+
+#[test]
+fn known_hosts_of_every_host_are_named_though_their_settings_are_shared() {
+    let config =
+        "Host a\n UserKnownHostsFile /k/a\nHost b\n UserKnownHostsFile /k/b\nHost *\n GlobalKnownHostsFile /k/all\n";
+    let configured = Configured::new(config);
+    let remote = configured.remote();
+    let inventory = |more: &str| {
+        let text = format!(
+            "[cluster]\nserver = \"https://172.20.0.113:6443\"\n[ssh]\nuse_config = true\n{more}\n[[hosts]]\nname = \"a\"\n\
+             [[hosts]]\nname = \"b\"\n[[hosts]]\nname = \"c\"\nknown_hosts = [\"/k/own\"]\n"
+        );
+        let location = Location { path: "i".into(), folder: "/x".into(), home: Some("/home/x".into()) };
+        parse_inventory(&text, &location).unwrap()
+    };
+    let named = |inventory: &Inventory| -> Vec<String> {
+        let files = remote.known_hosts_files(&inventory.hosts);
+        files.iter().map(|path| path.display().to_string()).collect()
+    };
+    assert_eq!(named(&inventory("")), ["/k/a", "/k/all", "/k/b", "/k/own"]);
+    let calls = configured.calls().len();
+    assert_eq!(named(&inventory("known_hosts = [\"/k/set\"]")), ["/k/own", "/k/set"]);
+    assert_eq!(configured.calls().len(), calls, "nothing is asked where the inventory says it");
 }

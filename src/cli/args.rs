@@ -20,7 +20,7 @@ Examples:
 
 Exit codes:
   0 done   1 unexpected   2 bad input or usage, nothing changed   3 some hosts failed, the others are done
-  4 refused, nothing changed   6 drift found or something due   129/130/143 interrupted";
+  4 refused, nothing changed   5 a rotation is paused: resume it   6 drift found or something due   129/130/143 interrupted";
 
 /// Mints Kubernetes node credentials and puts them where they belong.
 ///

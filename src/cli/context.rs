@@ -9,6 +9,7 @@ use super::{
     passwords::PasswordArgs,
     shard::chosen_shard,
     signals::Signals,
+    standard_input::StandardInput,
     steering::Steering,
 };
 use crate::{
@@ -24,6 +25,7 @@ use crate::{
 use std::{
     env,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use zeroize::Zeroizing;
 
@@ -41,6 +43,7 @@ pub(super) struct Context<'a> {
     pub(super) entropy: OsEntropy,
     pub(super) signals: Signals,
     pub(super) steering: Steering,
+    stdin: StandardInput,
     folder: PathBuf,
     home: Option<PathBuf>,
 }
@@ -67,7 +70,8 @@ impl<'a> Context<'a> {
         let home = env::home_dir().filter(|home| home.is_absolute());
         let steering = Steering::new(env::var("SUDO_UID").ok().as_deref(), global.trust_inventory);
         let (clock, entropy, signals) = (SystemClock, OsEntropy, Signals::default());
-        Ok(Self { output, global, clock, entropy, signals, steering, folder, home })
+        let stdin = StandardInput::default();
+        Ok(Self { output, global, clock, entropy, signals, steering, stdin, folder, home })
     }
 
     pub(super) fn now(&self) -> jiff::Timestamp {
@@ -77,11 +81,17 @@ impl<'a> Context<'a> {
     /// Reads and validates the inventory. It and the CA's files that it names must be closed to other users.
     pub(super) fn inventory(&self) -> Result<Inventory, Failure> {
         let path = &self.global.inventory;
-        self.judge(path)?;
-        let text = self.read_text(path, LARGEST_INVENTORY).map_err(|failure| {
-            let hint = match self.folder.join(path).exists() {
-                true => failure.hint.unwrap_or_default(),
-                false => "name the inventory with -i FILE, or write one with `kubemint init`".to_owned(),
+        let text = self.read_steering(path, "-i").map_err(|failure| {
+            if failure.code != "file_unreadable" {
+                return failure;
+            }
+            let full = self.folder.join(path);
+            let hint = match Descriptor::of_path(&full) {
+                Some(descriptor) if !full.exists() => {
+                    format!("open it for kubemint, as in `{}<FILE`, or use `-i - <FILE`", descriptor.number())
+                }
+                _ if full.exists() => failure.hint.unwrap_or_default(),
+                _ => "name the inventory with -i FILE, or write one with `kubemint init`".to_owned(),
             };
             Failure::bad_input("inventory_unreadable", failure.message).hint(hint)
         })?;
@@ -110,6 +120,29 @@ impl<'a> Context<'a> {
             Some("-") => Ok(()),
             _ => self.steering.judge(&self.folder.join(path), self.output),
         }
+    }
+
+    /// The text of a file that must be closed to other users. Of one that is not there it is said before all that it is not.
+    fn read_steering(&self, path: &Path, flag: &'static str) -> Result<String, Failure> {
+        if self.is_stdin(path) {
+            self.stdin.claim(flag)?;
+        }
+        match self.judge(path) {
+            Err(refused) if !self.folder.join(path).exists() => {
+                self.read_text(path, LARGEST_INVENTORY).and(Err(refused))
+            }
+            Err(refused) => Err(refused),
+            Ok(()) => self.read_text(path, LARGEST_INVENTORY),
+        }
+    }
+
+    fn is_stdin(&self, path: &Path) -> bool {
+        path == Path::new("-") || Descriptor::of_path(&self.folder.join(path)) == Some(Descriptor::STDIN)
+    }
+
+    /// Refuses standard input to whoever comes second: what one flag has read another cannot read.
+    pub(super) fn claim_stdin(&self, flag: &'static str) -> Result<(), Failure> {
+        self.stdin.claim(flag)
     }
 
     pub(super) fn store(&self, inventory: &Inventory) -> Store {
@@ -163,10 +196,7 @@ impl<'a> Context<'a> {
 
     /// Patterns with those of each `@FILE` in its place.
     fn resolve(&self, patterns: Vec<Pattern>) -> Result<Vec<Pattern>, Failure> {
-        inventory::resolve_files(patterns, |path| {
-            self.judge(path)?;
-            self.read_text(path, LARGEST_INVENTORY)
-        })
+        inventory::resolve_files(patterns, |path| self.read_steering(path, "@FILE"))
     }
 
     /// Asks for what the flags say, and opens encrypted keys: before anything is begun.
@@ -197,8 +227,11 @@ impl<'a> Context<'a> {
             sudo_password: passwords.sudo.clone(),
         };
         let local = LocalRemote::new(deadlines).with_sudo_password(passwords.sudo.clone());
-        let sent = SentFiles::new(self.store(inventory), inventory.clone());
-        let remote = HostRemote::new(SshRemote::new(ssh), local).remembering(move |host| sent.to(host));
+        let sent = Arc::new(SentFiles::new(self.store(inventory), inventory.clone()));
+        let all = Arc::clone(&sent);
+        let remote = HostRemote::new(SshRemote::new(ssh), local)
+            .remembering(move |host| sent.to(host))
+            .guarding(move || all.secrets_of_all());
         remote.ssh().known_hosts_files(hosts.iter().copied()).iter().try_for_each(|path| self.judge(path))?;
         passwords.unlock(&remote, hosts, self)?;
         Ok(remote)
@@ -250,6 +283,14 @@ impl<'a> Context<'a> {
         ["rbac.yaml", "bootstrap-token-secret.yaml"].into_iter().try_for_each(|name| self.template(name).map(drop))
     }
 
+    /// A file that an argument names.
+    fn read_argument(&self, path: &Path, cap: u64) -> Result<String, Failure> {
+        if self.is_stdin(path) {
+            self.stdin.claim("FILE")?;
+        }
+        self.read_text(path, cap)
+    }
+
     fn read_text(&self, path: &Path, cap: u64) -> Result<String, Failure> {
         let bytes = std::mem::take(&mut *self.read_up_to(path, cap).map_err(|e| unreadable(&e))?);
         String::from_utf8(bytes).map_err(|e| {
@@ -262,16 +303,19 @@ impl<'a> Context<'a> {
 
     /// A run's report, which may be one of 100,000 hosts.
     pub(super) fn read_report(&self, path: &Path) -> Result<String, Failure> {
-        self.read_text(path, LARGEST_REPORT)
+        self.read_argument(path, LARGEST_REPORT)
     }
 
     /// A file that the user named and that may hold secrets; `-` is standard input.
     pub(super) fn read_input(&self, path: &Path) -> Result<Secret, Failure> {
-        self.read_text(path, LARGEST_INPUT).map(Secret::from)
+        self.read_argument(path, LARGEST_INPUT).map(Secret::from)
     }
 
     /// The same, before anything is known of its encoding.
     pub(super) fn read_bytes(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        if self.is_stdin(path) {
+            self.stdin.claim("FILE")?;
+        }
         self.read_one_of_many(path).map_err(|e| unreadable(&e))
     }
 

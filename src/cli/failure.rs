@@ -172,8 +172,10 @@ impl From<store::Error> for Failure {
             }
             store::Error::RunDamaged { .. } => "run_damaged",
             store::Error::Exists { .. } => "file_exists",
-            store::Error::ForeignLink { .. } => "untrusted_file",
-            store::Error::Unfit { .. } | store::Error::Io { .. } => "state_io",
+            store::Error::ForeignLink { .. } => {
+                return Self::bad_input("file_unwritable", error.to_string()).hint(error.hint());
+            }
+            store::Error::Unfit { .. } | store::Error::NotOpen { .. } | store::Error::Io { .. } => "state_io",
         };
         Self::refused(code, error.to_string()).hint(error.hint())
     }
@@ -266,3 +268,14 @@ macro_rules! unexpected {
 }
 
 unexpected!(entropy::Error, bundle::Error, kubeconfig::EmitError);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_of_another_user_has_one_code_wherever_it_is_met() {
+        let failure = Failure::from(store::Error::ForeignLink { path: "/tmp/link".into() });
+        assert_eq!((failure.exit, failure.code), (Exit::BadInput, "file_unwritable"));
+    }
+}

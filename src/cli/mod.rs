@@ -10,6 +10,7 @@ mod output;
 mod passwords;
 mod progress;
 mod signals;
+mod standard_input;
 mod steering;
 
 #[cfg(feature = "k8s")]

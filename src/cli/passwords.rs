@@ -267,6 +267,9 @@ impl Reader<'_> {
     }
 
     fn read_descriptor(&mut self, descriptor: Descriptor) -> Result<Secret, Failure> {
+        if descriptor == Descriptor::STDIN {
+            self.context.claim_stdin("a flag for passwords")?;
+        }
         let number = descriptor.number();
         let place = format!("file descriptor {number}");
         let unreadable = |e: io::Error| {

@@ -319,6 +319,14 @@ pub struct SshSettings {
     pub left_to_config: Option<LeftToConfig>,
 }
 
+impl SshSettings {
+    /// Whether there may be jump hosts on the way: of the inventory, or of ~/.ssh/config.
+    #[must_use]
+    pub fn has_jump(&self) -> bool {
+        !self.jump.is_empty() || self.left_to_config.is_some_and(|left| left.jump)
+    }
+}
+
 /// Which settings ~/.ssh/config may decide, because the inventory sets them neither for the host nor in `[ssh]`. Of the
 /// address it may decide where the host has none of its own, and its name stands in for it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]

@@ -28,7 +28,7 @@ pub enum RetryClass {
 }
 
 /// Why a host could not be read or written. One per host.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     #[error("cannot resolve {address}: {reason}")]
     DnsFailed { address: String, reason: ForeignText },

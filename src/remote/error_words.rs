@@ -3,6 +3,7 @@
 
 use super::Error;
 use crate::foreign::ForeignText;
+use std::sync::Arc;
 
 impl Error {
     /// Calls `change` with every part of it that a host has a say in.
@@ -37,9 +38,9 @@ impl Error {
             | Self::HostKeyRevoked { offered, .. }
             | Self::HostCaUnsupported { offered, .. } => change(&mut offered.key_type),
             Self::Files(files) => files.iter_mut().for_each(|file| change(&mut file.detail)),
-            // Shared by all the hosts behind it: a jump host is sent no secret.
-            Self::JumpFailed { .. }
-            | Self::ConnectRefused { .. }
+            // Shared by all the hosts behind it, each of which changes its own.
+            Self::JumpFailed { cause, .. } => Arc::make_mut(cause).for_each_foreign(change),
+            Self::ConnectRefused { .. }
             | Self::ConnectTimeout { .. }
             | Self::PasswordExpired { .. }
             | Self::KeyEncrypted { .. }

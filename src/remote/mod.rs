@@ -30,6 +30,7 @@ pub use file_error::{FileError, FileFault};
 pub use key_evidence::{KnownEntry, OfferedKey};
 pub use local::LocalRemote;
 pub use password::{Password, PasswordFate};
+pub use redact::pieces_of;
 pub use signal::Signal;
 pub use ssh::{SshConfig, SshRemote, UnlockError};
 pub use untouched::{Effect, Failure, Sent};
@@ -38,11 +39,13 @@ pub use crate::inventory::Deadlines;
 
 use crate::{
     bundle::HostFile,
+    foreign::Pieces,
     inventory::{Host, Privilege},
     secret::{ExposeSecret, Secret},
 };
 use std::{
     fmt,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -71,6 +74,12 @@ pub trait Remote: Send + Sync {
     fn sent_to(&self, host: &Host) -> Vec<HostFile> {
         let _ = host;
         Vec::new()
+    }
+
+    /// The secrets of all hosts of this run, which a jump host may repeat: it may be one of them, by whatever address. As
+    /// [`Remote::sent_to`].
+    fn secrets_of_all(&self) -> Option<Arc<Pieces>> {
+        None
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     bundle::{FileKind, HostFile},
     digest::Digest,
     foreign::{Pieces, SHORTEST},
-    inventory::Host,
+    inventory::{Connection, Host},
     kubeconfig::Kubeconfig,
     secret::{ExposeSecret, Secret},
     token::TokenFile,
@@ -83,8 +83,13 @@ impl<'a> Redactor<'a> {
         self.pieces.get().is_some()
     }
 
-    /// An error of the way to the host, with nothing in it that repeats a secret.
-    pub fn error(&self, mut error: Error) -> Error {
+    /// An error of the way to the host, with nothing in it that repeats a secret of the host or, where jump hosts may have
+    /// said it, of any.
+    pub fn error(&self, error: Error) -> Error {
+        let mut error = match &self.host.connection {
+            Connection::Ssh(target) if target.settings.has_jump() => error_of_jump(self.remote, error),
+            _ => error,
+        };
         error.for_each_foreign(&mut |text| {
             if text.len() >= SHORTEST && self.is_repeated_in(text.as_bytes()) {
                 *text = INSTEAD.into();
@@ -92,6 +97,24 @@ impl<'a> Redactor<'a> {
         });
         error
     }
+}
+
+/// An error of the way to a jump host, with nothing in it that repeats a secret of any host.
+pub(super) fn error_of_jump(remote: &dyn Remote, mut error: Error) -> Error {
+    let all = OnceCell::new();
+    error.for_each_foreign(&mut |text| {
+        let all = || all.get_or_init(|| remote.secrets_of_all()).as_ref();
+        if text.len() >= SHORTEST && all().is_some_and(|all| all.stand_in(text.as_bytes())) {
+            *text = INSTEAD.into();
+        }
+    });
+    error
+}
+
+/// The secrets in `files`.
+#[must_use]
+pub fn pieces_of(files: &[HostFile]) -> Pieces {
+    Pieces::of(files.iter().flat_map(secrets_in))
 }
 
 /// Tokens, and private keys in base64 and, line by line, as PEM.

@@ -43,6 +43,8 @@ pub enum Error {
     Exists { path: PathBuf },
     #[error("cannot read {}: {fault}", path.display())]
     Unfit { path: PathBuf, fault: Unfit },
+    #[error("cannot read {}: file descriptor {number} is not open", path.display())]
+    NotOpen { path: PathBuf, number: u32 },
     #[error("cannot {action} {}: {source}", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
 }
@@ -75,6 +77,11 @@ impl Error {
             Self::ForeignLink { .. } => "name the file that it leads to, or one in a directory of your own".into(),
             Self::Exists { .. } => "choose another name, or move the file away first".into(),
             Self::Unfit { fault: Unfit::NotUtf8 { .. }, .. } => "save the file as UTF-8".into(),
+            Self::NotOpen { number, .. } => {
+                format!(
+                    "open it for kubemint, as in `kubemint … {number}<FILE`, or pass the file on standard input: `- <FILE`"
+                )
+            }
             Self::Unfit { .. } => "check that the path names the file you mean".into(),
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

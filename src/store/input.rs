@@ -56,14 +56,21 @@ pub fn read_bytes(path: &Path, cap: u64) -> Result<Zeroizing<Vec<u8>>, Error> {
     if bytes.len() as u64 > cap { Err(too_large(path, cap)) } else { Ok(bytes) }
 }
 
+const BAD_DESCRIPTOR: i32 = rustix::io::Errno::BADF.raw_os_error();
+
 /// Reads a descriptor of at most `cap` bytes to its end, once; `name` is what errors call it.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Unfit`]: larger than `cap`.
+/// [`Error::Io`]; [`Error::NotOpen`]; [`Error::Unfit`]: larger than `cap`.
 pub fn read_descriptor(descriptor: Descriptor, name: &Path, cap: u64) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let number = descriptor.number();
     match descriptor.read_once(cap) {
         Ok(content) => Ok(Zeroizing::clone(&content)),
         Err(e) if e.kind() == io::ErrorKind::FileTooLarge => Err(too_large(name, cap)),
+        // As /dev/fd has it, and as dup(2).
+        Err(e) if e.kind() == io::ErrorKind::NotFound || e.raw_os_error() == Some(BAD_DESCRIPTOR) => {
+            Err(Error::NotOpen { path: name.to_owned(), number })
+        }
         Err(e) => Err(Error::io("read", name, e)),
     }
 }

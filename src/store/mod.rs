@@ -13,6 +13,7 @@ mod journal;
 mod kept_runs;
 mod lock;
 mod output_file;
+mod private_groups;
 mod runs;
 mod snapshot;
 mod space;

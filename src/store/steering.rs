@@ -4,9 +4,9 @@
 //! A file is closed to others when it, every directory on the way to it, and every link there belong to root, to us, or to
 //! who called sudo, and nobody else may write to them. A directory with the sticky bit, such as /tmp, is as good: in it
 //! nobody can rename what belongs to others. Descriptors that the caller opened are not judged by path. What is done about
-//! a file that is open to others is not known here.
+//! a file that is open to others is not known here. Where the file is missing, everybody who may make it counts.
 
-use super::Distrust;
+use super::{Distrust, private_groups::private_groups};
 use crate::inherited::Descriptor;
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -26,7 +26,7 @@ const ACCESS_LIST: &str = "system.posix_acl_access";
 #[derive(Debug, Clone)]
 pub struct TrustedUsers {
     uids: BTreeSet<u32>,
-    /// Groups of which this machine's own files name no other member.
+    /// Trusted users' own groups.
     private_groups: BTreeSet<u32>,
 }
 
@@ -38,26 +38,62 @@ pub struct Exposed {
     /// The file itself, or what leads to it.
     pub at: PathBuf,
     pub why: Distrust,
-    is_file: bool,
+    place: Place,
+}
+
+/// What it is that others may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// A regular file, named without a link.
+    File,
+    /// What the path names, otherwise.
+    Named,
+    /// Something on the way there.
+    Way,
+    /// The directory in which the file is missing, so that others may make it.
+    Missing,
 }
 
 impl fmt::Display for Exposed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (file, at, why) = (self.file.display(), self.at.display(), self.why);
-        if self.is_file { write!(f, "{file} {why}") } else { write!(f, "others may replace {file}: {at} {why}") }
+        match self.place {
+            Place::File | Place::Named => write!(f, "{file} {why}"),
+            Place::Way => write!(f, "others may replace {file}: {at} {why}"),
+            Place::Missing => write!(f, "there is no {file}, and others may make it: {at} {why}"),
+        }
     }
 }
 
 impl Exposed {
-    /// How to close it to others.
+    /// How to close it to others. What other files or users depend on, a directory or the target of a link, is left as it is.
     #[must_use]
     pub fn hint(&self) -> String {
-        let at = self.at.display();
-        let fix = match self.why {
-            Distrust::Writable { .. } => format!("chmod go-w {at}"),
-            _ => format!("chown {} {at}", rustix::process::geteuid().as_raw()),
+        let (file, at) = (self.file.display(), quoted(&self.at.to_string_lossy()));
+        let fix = match (self.place, self.why) {
+            (Place::File, Distrust::Writable { .. }) => format!("run `chmod go-w {at}`"),
+            (Place::File, _) => format!("run `chown {} {at}`", rustix::process::geteuid().as_raw()),
+            (Place::Named | Place::Way, _) => "copy the file to a directory of your own and name that copy".to_owned(),
+            (Place::Missing, _) => {
+                return "name a file in a directory of your own, or pass `--trust-inventory`".to_owned();
+            }
         };
-        format!("check what {} says, then run `{fix}`, or pass `--trust-inventory`", self.file.display())
+        format!("check what {file} says, then {fix}, or pass `--trust-inventory`")
+    }
+
+    /// Whether there is no such file.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.place == Place::Missing
+    }
+}
+
+/// As one word of a shell.
+fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
+    match text.chars().all(is_plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
     }
 }
 
@@ -72,14 +108,14 @@ impl TrustedUsers {
         Self { uids, private_groups }
     }
 
-    /// What lets others change `file`, if anything does; a file that is not there is judged by the directories above it.
+    /// What lets others change `file`, if anything does; where it is not there, what lets others make it.
     /// What cannot be looked at is left to whoever opens the file.
     #[must_use]
     pub fn find_exposure(&self, file: &Path) -> Option<Exposed> {
         if Descriptor::of_path(file).is_some() {
             return None;
         }
-        let exposed = |(at, why, is_file)| Exposed { file: file.to_owned(), at, why, is_file };
+        let exposed = |(at, why, place)| Exposed { file: file.to_owned(), at, why, place };
         self.walk(file).unwrap_or_default().map(exposed)
     }
 
@@ -91,15 +127,20 @@ impl TrustedUsers {
         self.walk(folder).is_ok_and(|exposed| exposed.is_some()) || (is_open && is_foreign())
     }
 
-    /// The first thing on an absolute path that others may change, and whether it is what the path names.
-    fn walk(&self, path: &Path) -> io::Result<Option<(PathBuf, Distrust, bool)>> {
+    /// The first thing on an absolute path that others may change, and what it is.
+    fn walk(&self, path: &Path) -> io::Result<Option<(PathBuf, Distrust, Place)>> {
         let mut names: VecDeque<OsString> = names_of(path);
         let mut current = PathBuf::from("/");
         let mut meta = fs::symlink_metadata(&current)?;
         let mut links = 0;
         loop {
             if let Some(why) = self.judge(&current, &meta) {
-                return Ok(Some((current, why, names.is_empty())));
+                let place = match names.is_empty() {
+                    true if links == 0 && meta.is_file() => Place::File,
+                    true => Place::Named,
+                    false => Place::Way,
+                };
+                return Ok(Some((current, why, place)));
             }
             let Some(name) = names.pop_front() else { return Ok(None) };
             if name == ".." {
@@ -109,7 +150,11 @@ impl TrustedUsers {
             }
             let next = current.join(&name);
             let next_meta = match fs::symlink_metadata(&next) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+                // Here the sticky bit is no help: whoever makes the file owns it.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    let why = self.writable_by_others(&current, &meta);
+                    return Ok(why.map(|why| (current, why, Place::Missing)));
+                }
                 other => other?,
             };
             if !next_meta.file_type().is_symlink() {
@@ -118,7 +163,7 @@ impl TrustedUsers {
             }
             // Where others may add names, a link may be theirs; elsewhere nobody could have put it there.
             if is_open_directory(&meta) && !self.uids.contains(&next_meta.uid()) {
-                return Ok(Some((next, Distrust::ForeignOwner { uid: next_meta.uid() }, names.is_empty())));
+                return Ok(Some((next, Distrust::ForeignOwner { uid: next_meta.uid() }, Place::Way)));
             }
             links += 1;
             if links > MOST_LINKS {
@@ -137,13 +182,17 @@ impl TrustedUsers {
         if !self.uids.contains(&meta.uid()) {
             return Some(Distrust::ForeignOwner { uid: meta.uid() });
         }
+        let is_sticky = meta.is_dir() && meta.permissions().mode() & STICKY != 0;
+        self.writable_by_others(path, meta).filter(|_| !is_sticky)
+    }
+
+    fn writable_by_others(&self, path: &Path, meta: &fs::Metadata) -> Option<Distrust> {
         let mode = meta.permissions().mode();
         let is_private = || self.private_groups.contains(&meta.gid()) && !has_access_list(path);
         let is_writable = mode & 0o002 != 0 || (mode & 0o020 != 0 && !is_private());
-        let is_sticky = meta.is_dir() && mode & STICKY != 0;
         // A device or FIFO is written to by design; what it says is as trusted as its owner.
         let counts = meta.is_dir() || meta.is_file();
-        let is_open = is_writable && !is_sticky && counts && !is_read_only(path);
+        let is_open = is_writable && counts && !is_read_only(path);
         is_open.then_some(Distrust::Writable { mode: mode & 0o7777 })
     }
 }
@@ -171,55 +220,9 @@ fn has_access_list(path: &Path) -> bool {
     rustix::fs::getxattr_query(path, ACCESS_LIST).is_ok_and(|length| length > 0)
 }
 
-/// Groups that /etc/group has and of which only `trusted` users are members, by /etc/group and /etc/passwd: a user's own
-/// group, as most distributions make one for each user, who then works with umask 002. A group of a directory service is
-/// none, since its members are not known.
-fn private_groups(passwd: &str, group: &str, trusted: &BTreeSet<u32>) -> BTreeSet<u32> {
-    let users: Vec<(&str, u32, u32)> = passwd
-        .lines()
-        .filter_map(|line| {
-            let mut fields = line.split(':');
-            let (name, _) = (fields.next()?, fields.next()?);
-            Some((name, fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
-        })
-        .collect();
-    let is_trusted = |name: &str| users.iter().any(|(user, uid, _)| *user == name && trusted.contains(uid));
-    let private = group.lines().filter_map(|line| {
-        let mut fields = line.split(':');
-        let (_, _) = (fields.next()?, fields.next()?);
-        let gid: u32 = fields.next()?.parse().ok()?;
-        let members = fields.next()?;
-        let is_ours = members.split(',').map(str::trim).filter(|name| !name.is_empty()).all(is_trusted)
-            && users.iter().all(|(_, uid, primary)| *primary != gid || trusted.contains(uid));
-        is_ours.then_some(gid)
-    });
-    let mut gids = BTreeSet::new();
-    let mut shared = BTreeSet::new();
-    let lines: Vec<u32> = private.collect();
-    for gid in group.lines().filter_map(|line| line.split(':').nth(2)?.parse::<u32>().ok()) {
-        // A group that is written twice has the members of both lines.
-        if !gids.insert(gid) {
-            shared.insert(gid);
-        }
-    }
-    lines.into_iter().filter(|gid| !shared.contains(gid)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_group_is_private_when_every_member_is_trusted() {
-        let passwd = "root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/:/bin/sh\nbob:x:1001:1001::/:/bin/sh\nbroken\n\
-                      eve:x:1002:50::/:/bin/sh\n";
-        let group = "root:x:0:\nann:x:1000:ann\nbob:x:1001:\nteam:x:2000:ann,bob\nann2:x:2001: ann,root\nstaff:x:50:\n\
-                     empty:x:2002:\ngone:x:2003:nobody-here\ntwice:x:2004:\ntwice:x:2004:bob\nbroken:x\n";
-        let of = |uids: &[u32]| private_groups(passwd, group, &uids.iter().copied().collect());
-        assert_eq!(of(&[0, 1000]), BTreeSet::from([0, 1000, 2001, 2002]));
-        assert_eq!(of(&[0, 1000, 1001]), BTreeSet::from([0, 1000, 1001, 2000, 2001, 2002]));
-        assert_eq!(of(&[0]), BTreeSet::from([0, 2002]));
-    }
 
     fn world() -> (tempfile::TempDir, PathBuf, TrustedUsers) {
         let dir = tempfile::tempdir().unwrap();
@@ -254,6 +257,56 @@ mod tests {
             let found = users.find_exposure(&file);
             let expected = is_open.then(|| (at.clone(), Distrust::Writable { mode }));
             assert_eq!(found.map(|found| (found.at, found.why)), expected, "{} {mode:o}", at.display());
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_open_to_whoever_may_make_it() {
+        let (_dir, top, users) = world();
+        let (sub, file) = (top.join("sub"), top.join("sub/none/file"));
+        fs::create_dir(&sub).unwrap();
+        for (mode, is_open) in [(0o755, false), (0o1755, false), (0o777, true), (0o1777, true), (0o1775, true)] {
+            chmod(&sub, mode);
+            for file in [&file, &sub.join("none")] {
+                let found = users.find_exposure(file);
+                assert_eq!(found.as_ref().map(|found| &found.at), is_open.then_some(&sub), "{mode:o}");
+                // Without the sticky bit the directory is open whatever is in it.
+                assert_eq!(found.is_some_and(|found| found.is_missing()), is_open && mode & STICKY != 0, "{mode:o}");
+            }
+        }
+        chmod(&sub, 0o1777);
+        fs::write(sub.join("there"), "").unwrap();
+        assert_eq!(users.find_exposure(&sub.join("there")), None);
+        std::os::unix::fs::symlink("none", sub.join("link")).unwrap();
+        assert!(users.find_exposure(&sub.join("link")).is_some_and(|found| found.is_missing()));
+    }
+
+    #[test]
+    fn a_hint_changes_nothing_but_a_plain_file_and_quotes_its_name() {
+        let (_dir, top, users) = world();
+        let odd = top.join("it's $(mine)");
+        let (own, shared) = (top.join("own"), top.join("shared"));
+        for dir in [&own, &shared] {
+            fs::create_dir(dir).unwrap();
+        }
+        for file in [&odd, &own.join("file"), &shared.join("file")] {
+            fs::write(file, "").unwrap();
+            chmod(file, 0o666);
+        }
+        std::os::unix::fs::symlink("file", own.join("link")).unwrap();
+        let hint = |path: PathBuf| users.find_exposure(&path).unwrap().hint();
+        let plain = format!("run `chmod go-w {}`", own.join("file").display());
+        assert!(hint(own.join("file")).contains(&plain), "{}", hint(own.join("file")));
+        let quoted = format!("run `chmod go-w '{}/it'\\''s $(mine)'`", top.display());
+        assert!(hint(odd.clone()).contains(&quoted), "{}", hint(odd));
+        chmod(&shared, 0o777);
+        for other in [own.join("link"), shared.join("file"), shared.join("none")] {
+            let hint = hint(other);
+            assert!(
+                hint.contains("directory of your own") && !hint.contains("chmod") && !hint.contains("chown"),
+                "{hint}"
+            );
+            assert!(hint.contains("--trust-inventory"), "{hint}");
         }
     }
 

@@ -160,6 +160,7 @@ fn shell_words(rest: &str) -> Vec<Word> {
 fn examples(script: &str, verb: &str, shell: &str) -> &'static [&'static str] {
     const DIGEST: &str = "1234512345123451234512345123451234512345123451234512345123451234";
     match (script, verb, shell) {
+        ("install" | "restore", "end", _) => &["untouched", "changed"],
         ("install", "dir", _) => &["0 unsafe /etc is open", "0 not-directory /etc/x"],
         ("install", "fact", "$@") => {
             &["0 server https://10.9.8.7:6443", "0 token 12345123", "0 certificate MIIB", "0 authority MIIB"]

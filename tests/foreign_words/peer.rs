@@ -2,13 +2,14 @@
 
 use kubemint::{
     bundle::HostFile,
+    foreign::Pieces,
     inventory::Host,
     remote::{Error, Exit, Peer, Remote, Reply, Script},
     secret::{ExposeSecret, Secret},
 };
 use std::{
     collections::HashMap,
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -32,6 +33,8 @@ pub struct Hostile {
     pub password: String,
     /// What every host was sent before.
     pub sent: Vec<HostFile>,
+    /// The secrets of all hosts.
+    pub all: Option<Arc<Pieces>>,
 }
 
 impl Remote for Hostile {
@@ -58,5 +61,9 @@ impl Remote for Hostile {
 
     fn sent_to(&self, _: &Host) -> Vec<HostFile> {
         self.sent.clone()
+    }
+
+    fn secrets_of_all(&self) -> Option<Arc<Pieces>> {
+        self.all.clone()
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn run(args: &Args, context: &Context, inventory: &Inventory, chosen:
     let interrupt = &context.signals.interrupt;
     let scan = doctor::Scan::of(remote.ssh(), &behind_ssh, concurrency, interrupt);
     let progress = Progress::new(context.output, scan.count());
-    let found = scan.run(remote.ssh(), extent, interrupt, &progress);
+    let found = scan.run(&remote, extent, interrupt, &progress);
     progress.finish();
     let document = Document {
         schema: "kubemint/host-keys",

@@ -76,6 +76,13 @@ struct Summary {
     skipped: usize,
 }
 
+/// At the hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Taken,
+    Refused,
+}
+
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     refuse_unknown_checks(&args.skip)?;
     if !args.scan_host_keys {
@@ -109,7 +116,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     );
     let set = local.set(&inventory);
     // Whoever wrote such an inventory would be shown our keys and passwords: no host is reached, as in every other command.
-    let hosts = if exposed.is_empty() || worst < Status::Fail { hosts } else { Vec::new() };
+    let look = if exposed.is_empty() || worst < Status::Fail { Look::Taken } else { Look::Refused };
+    let hosts = if look == Look::Taken { hosts } else { Vec::new() };
     let health = examine_hosts(args, context, &inventory, &hosts, set.as_ref(), (&remote, concurrency))?;
     let count = |status| health.iter().filter(|host| host.status == status).count();
     let summary = Summary {
@@ -121,7 +129,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     };
     let ok = summary.fail == 0 && doctor::worst(&machine) < Status::Fail;
     let document = Document { schema: "kubemint/doctor", version: 1, ok, machine: &machine, hosts: &health, summary };
-    context.output.answer(&document, || text(context.output, &document))?;
+    context.output.answer(&document, || text(context.output, &document, look))?;
     Ok(match context.signals.exit() {
         Some(interrupted) => interrupted,
         None if ok => Exit::Done,
@@ -197,7 +205,7 @@ fn examine_hosts(
 }
 
 /// What needs attention; with -v everything. Hosts in order have a line each while there are few.
-fn text(output: &Output, document: &Document) -> String {
+fn text(output: &Output, document: &Document, look: Look) -> String {
     let all = output.is_verbose();
     let few = document.hosts.len() <= LONGEST_TABLE;
     let matters = |finding: &&Finding| all || finding.status >= Status::Warn;
@@ -225,6 +233,10 @@ fn text(output: &Output, document: &Document) -> String {
         Status::Warn => "; this machine with warnings",
         Status::Ok | Status::Skipped => "",
     };
+    if look == Look::Refused {
+        text += "\nhosts were not looked at (untrusted_file): others may change what says where they are\n";
+        return text;
+    }
     text += &format!(
         "\n{}: {} ok, {} with warnings, {} would fail{skipped}{machine}\n",
         counted(s.hosts, "host"),

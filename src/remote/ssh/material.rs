@@ -48,18 +48,21 @@ impl SshRemote {
         Some(Account { address, port, user })
     }
 
-    /// The known_hosts files that logins to `hosts` would read, there or not, each once. Of hosts with equal settings,
-    /// ~/.ssh/config is asked for the first alone.
+    /// The known_hosts files that logins to `hosts` would read, there or not, each once. Where ~/.ssh/config decides them it
+    /// is asked for every host: it may name others for each.
     #[must_use]
     pub fn known_hosts_files<'h>(&self, hosts: impl IntoIterator<Item = &'h Host>) -> BTreeSet<PathBuf> {
         let mut seen: Vec<&Arc<SshSettings>> = Vec::new();
         let mut files = BTreeSet::new();
         for host in hosts {
             let Connection::Ssh(target) = &host.connection else { continue };
-            if seen.iter().any(|seen| Arc::ptr_eq(seen, &target.settings)) {
+            if !target.settings.left_to_config.is_some_and(|left| left.known_hosts) {
+                if !seen.iter().any(|seen| Arc::ptr_eq(seen, &target.settings)) {
+                    seen.push(&target.settings);
+                    files.extend(target.settings.known_hosts.iter().cloned());
+                }
                 continue;
             }
-            seen.push(&target.settings);
             match plan_route(host.name.as_str(), target, &self.user_config) {
                 Ok(route) => {
                     let stops = route.hops.into_iter().map(|hop| hop.destination).chain([route.target]);

@@ -4,7 +4,7 @@
 use crate::{
     inventory::Host,
     remote::{
-        self,
+        self, HostRemote,
         ssh::{Extent, HostScan, JumpWay, KeyState, ScannedKey, SshRemote},
     },
     workflow::{
@@ -69,7 +69,7 @@ impl<'a> Scan<'a> {
     /// Asks them; the result is in that order, without local hosts. Those not begun because of an interrupt are left out.
     pub fn run(
         &self,
-        ssh: &SshRemote,
+        remote: &HostRemote,
         extent: Extent,
         interrupt: &Interrupt,
         observer: &dyn ScanObserver,
@@ -88,11 +88,11 @@ impl<'a> Scan<'a> {
             Some(HostKeys { name: name.to_owned(), address: name.to_owned(), keys: Vec::new(), error })
         };
         let ask_jump = |way: &JumpWay| {
-            fanout::guarded(|| Some(keys(&way.name, ssh.scan_jump_host(way, extent))), || lost(&way.name))
+            fanout::guarded(|| Some(keys(&way.name, remote.scan_jump_host(way, extent))), || lost(&way.name))
         };
         let ask = |host: &&Host| {
             let name = host.name.as_str();
-            fanout::guarded(|| Some(keys(name, ssh.scan_host_keys(host, extent)?)), || lost(name))
+            fanout::guarded(|| Some(keys(name, remote.scan_host_keys(host, extent)?)), || lost(name))
         };
         let mut found = fanout::run_on_each(&self.jumps, self.concurrency, interrupt, ask_jump, observe);
         found.extend(fanout::run_on_each(self.hosts, self.concurrency, interrupt, ask, observe));

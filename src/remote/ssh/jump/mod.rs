@@ -193,7 +193,7 @@ impl Door {
     fn lost(&self, losses: u32, reason: &str) -> State {
         let reason = ForeignText::message(reason);
         let why = Arc::new(Error::ConnectionLost { during: "while hosts were reached through it", reason });
-        tracing::info!("jump host {}: {why}", self.name);
+        tracing::info!(code = why.code(), "jump host {} was lost", self.name);
         match losses + 1 {
             losses if losses > MOST_LOSSES => State::Failed(why),
             losses => State::Lost(why, losses),
@@ -222,7 +222,7 @@ fn serve(door: &Weak<Door>, access: &Arc<Access>, losses: u32) {
     let (mut pump, handle) = match started {
         Ok(both) => both,
         Err(error) => {
-            tracing::info!("jump host {}: {error}", this.name);
+            tracing::info!(code = error.code(), "jump host {} cannot be used", this.name);
             return this.change(State::Failed(Arc::new(error)));
         }
     };
