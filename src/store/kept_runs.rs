@@ -151,21 +151,37 @@ pub fn read_record(dir: &Path) -> Result<RunRecord, Error> {
     let mut file = trust::open_file(&path, fs::OpenOptions::new().read(true))?;
     // Before the text is read: a run that ends in between has written all of it.
     let is_under_way = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
-    let mut journal = read_text(&mut file, &path)?;
-    let whole = journal.rfind('\n').map_or(0, |end| end + 1);
-    journal.truncate(whole);
+    let journal = whole_lines(&read_bytes(&mut file, &path)?, &path)?;
     let path = dir.join(runs::REPORT);
     let report = match trust::open_file(&path, fs::OpenOptions::new().read(true)) {
         Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => None,
         opened => Some(read_text(&mut opened?, &path)?),
     };
-    let lines = journal.lines().filter(|line| !line.ends_with(journal::CANCELLED));
-    Ok(RunRecord { journal: lines.map(str::to_owned).collect(), report, is_under_way })
+    Ok(RunRecord { journal, report, is_under_way })
+}
+
+/// The lines of a journal that ended and are not void. What a failed write left of a line may end within a character.
+fn whole_lines(journal: &[u8], path: &Path) -> Result<Vec<String>, Error> {
+    let whole = journal.iter().rposition(|byte| *byte == b'\n').map_or(&[][..], |end| &journal[..end]);
+    let cancelled = journal::CANCELLED.to_string().into_bytes();
+    let lines = whole.split(|byte| *byte == b'\n').enumerate();
+    lines
+        .filter(|(_, line)| !line.is_empty() && !line.ends_with(&cancelled))
+        .map(|(number, line)| {
+            let what = |e| format!("line {}: {e}", number + 1);
+            String::from_utf8(line.to_vec())
+                .map_err(|e| Error::RunDamaged { path: path.to_owned(), what: what(e.utf8_error()) })
+        })
+        .collect()
 }
 
 fn read_text(file: &mut fs::File, path: &Path) -> Result<String, Error> {
+    String::from_utf8(read_bytes(file, path)?)
+        .map_err(|e| Error::RunDamaged { path: path.to_owned(), what: format!("{}", e.utf8_error()) })
+}
+
+fn read_bytes(file: &mut fs::File, path: &Path) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     file.take(LARGEST_RECORD).read_to_end(&mut bytes).map_err(|e| Error::io("read", path, e))?;
-    String::from_utf8(bytes)
-        .map_err(|e| Error::RunDamaged { path: path.to_owned(), what: format!("{}", e.utf8_error()) })
+    Ok(bytes)
 }
