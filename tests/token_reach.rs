@@ -178,3 +178,72 @@ fn a_shared_token_that_was_made_in_place_of_a_lost_one_waits_too() {
         env.ok(&["distribute", "--limit", "node-2"]);
     }
 }
+
+#[test]
+fn of_shards_the_control_plane_may_be_in_another() {
+    for directory in [&["--runs-dir", "shards"][..], &[]] {
+        let env = grown(1);
+        let shard = |part| [&["distribute", "--shard", part][..], directory].concat();
+        // The last part has the new node, and not the control plane.
+        for part in ["4/4", "3/4", "2/4", "1/4"] {
+            env.ok(&shard(part));
+        }
+        assert!(holds(&env, "node-3"));
+        env.ok(&["status", "--exit-code"]);
+    }
+    let env = grown(1);
+    // What --limit leaves out no shard reaches.
+    let nodes = ["distribute", "--limit", "role:node", "--shard", "3/3", "--runs-dir", "shards"];
+    refused(&env, &nodes, &["node-3", "cp-1"]);
+    env.ok(&["distribute", "--limit", "role:control-plane", "--runs-dir", "shards"]);
+    env.ok(&nodes);
+    // Of a retry no shard reaches who was done.
+    let env = grown(1);
+    env.write("hosts/node-3", "no directory");
+    env.write("hosts/node-2/etc/kubernetes/bootstrap.kubeconfig", "other");
+    env.run(&["distribute"]).expect(3);
+    env.remove("hosts/node-3");
+    env.ok(&["distribute", "--retry", "last", "--shard", "1/1"]);
+    assert!(holds(&env, "node-3"));
+}
+
+#[test]
+fn runs_of_different_directories_are_in_no_order() {
+    // What the credential directory's own newest run says is not hidden by an older one of another directory.
+    let env = grown(1);
+    env.write("inventory.toml", inventory(1, 2, PER_NODE));
+    env.ok(&["generate"]);
+    env.ok(&["distribute", "--runs-dir", "old"]);
+    env.write("inventory.toml", inventory(1, 3, PER_NODE));
+    env.ok(&["generate"]);
+    env.ok(&["distribute", "--limit", "cp-1"]);
+    env.ok(&["distribute", "--limit", "node-3", "--runs-dir", "old"]);
+
+    // Nor is what was rolled back since there because an older run is retried.
+    let env = grown(1);
+    env.write("hosts/node-3", "no directory");
+    let (code, first) = env.json(&["distribute"]);
+    assert_eq!(code, 3, "{first:#}");
+    env.remove("hosts/node-3");
+    env.ok(&["--yes", "rollback", first["run_id"].as_str().unwrap()]);
+    env.write("report.json", first.to_string());
+    for retried in [first["run_id"].as_str().unwrap(), "report.json"] {
+        refused(&env, &["distribute", "--retry", retried], &["node-3", "cp-1"]);
+    }
+}
+
+#[test]
+fn where_the_records_are_gone_the_message_says_so() {
+    let env = grown(1);
+    env.ok(&["distribute"]);
+    for command in [&["distribute", "--limit", "node-3"][..], &["apply", "--yes", "--limit", "node-3"]] {
+        env.ok(command);
+    }
+    std::fs::rename(env.path("state/runs"), env.path("moved")).unwrap();
+    let what = "no run is recorded that installed it on node-3, nor the rows on cp-1";
+    refused(&env, &["distribute", "--limit", "node-3"], &[what]);
+    refused(&env, &["distribute", "--limit", "node-3", "--runs-dir", "fresh"], &[what]);
+    // The hint leads on.
+    env.ok(&["distribute", "--limit", "cp-1"]);
+    env.ok(&["distribute", "--limit", "node-3"]);
+}

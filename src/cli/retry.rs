@@ -95,6 +95,14 @@ impl Retried {
     }
 }
 
+impl Retried {
+    /// As [`Retried::hosts`], of hosts of which nothing is said.
+    pub(super) fn undone_of<'h>(&self, chosen: Vec<&'h Host>) -> Vec<&'h Host> {
+        let undone: HashSet<&str> = self.0.undone().collect();
+        chosen.into_iter().filter(|host| undone.contains(host.name.as_str())).collect()
+    }
+}
+
 /// Hosts of a run that the inventory does not have any more.
 pub(super) fn warn_of_gone<'r>(context: &Context, inventory: &Inventory, of_run: impl Iterator<Item = &'r str>) {
     let known: HashSet<&str> = inventory.hosts.iter().map(|host| host.name.as_str()).collect();

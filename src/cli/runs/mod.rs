@@ -120,16 +120,18 @@ impl RunsArgs {
     }
 }
 
-/// The runs that can be read of the credential directory and of --runs-dir, from the newest to the oldest of each.
-pub(super) fn newest_first(args: &RunsArgs, context: &Context, store: &Store) -> impl Iterator<Item = KeptRun> {
+/// The credential directory's runs and those of --runs-dir, which are in no order with one another.
+pub(super) fn directories(args: &RunsArgs, context: &Context, store: &Store) -> Vec<Runs> {
     let own = args.given().map(|_| args.runs(context, store));
-    let places = own.into_iter().chain([store.runs()]).filter(|runs| runs.dir().is_dir());
-    places.flat_map(|runs| {
-        let ids = runs.list().unwrap_or_default();
-        ids.into_iter()
-            .rev()
-            .filter_map(move |id| runs::parse_record(id.as_str(), &runs.path(&id), &runs.read(&id).ok()?).ok())
-    })
+    own.into_iter().chain([store.runs()]).filter(|runs| runs.dir().is_dir()).collect()
+}
+
+/// The runs of a directory that can be read, from the newest to the oldest.
+pub(super) fn newest_first(runs: Runs) -> impl Iterator<Item = KeptRun> {
+    let ids = runs.list().unwrap_or_default();
+    ids.into_iter()
+        .rev()
+        .filter_map(move |id| runs::parse_record(id.as_str(), &runs.path(&id), &runs.read(&id).ok()?).ok())
 }
 
 /// These commands show runs whole.
