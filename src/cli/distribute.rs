@@ -112,6 +112,7 @@ pub(super) fn run_distribute(args: &DistributeArgs, context: &Context) -> Result
     let inventory = context.inventory()?;
     let (chosen, of_all_shards) = context.hosts_and_all_shards(&inventory)?;
     let prepared = Prepared::new(context, &inventory)?;
+    args.runs.refuse_state(context, &prepared.store)?;
     refuse_outdated(&prepared)?;
     let generation = prepared.snapshot.state.as_ref().map_or(0, |state| state.generation);
     let retried = match &args.retry {

@@ -23,7 +23,7 @@ pub(super) struct Retried(KeptRun);
 
 impl Retried {
     pub(super) fn read(context: &Context, store: &Store, wanted: &str, runs: &RunsArgs) -> Result<Self, Failure> {
-        let run = runs.read(context, store, wanted)?;
+        let run = runs.read_to_retry(context, store, wanted)?;
         if run.is_rollback() {
             let what = format!(
                 "run {} is a rollback: a retry would install what it put away",

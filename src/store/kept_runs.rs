@@ -9,12 +9,17 @@ use std::{
     io::{ErrorKind, Read, Seek, SeekFrom},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 /// More than the journal of 100,000 hosts.
 const LARGEST_RECORD: u64 = 512 << 20;
 /// More than the line has that ends a run.
 const LONGEST_LAST: u64 = 512;
+/// A number is drawn in milliseconds, a thousand shards at once on a slow disk in seconds.
+const LONGEST_TURN: Duration = Duration::from_secs(10);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
 /// A directory of runs; it need not exist yet.
 #[derive(Debug, Clone)]
@@ -60,7 +65,7 @@ impl Runs {
         trust::believe_directory(&self.dir)?;
         // One after the other draws its number. Where a directory cannot be locked, two may draw the same at once.
         let turn = fs::File::open(&self.dir).map_err(|e| Error::io("open", &self.dir, e))?;
-        let _ = turn.lock();
+        wait_for_turn(&turn);
         let number = runs::next_number(&self.dir)?;
         let dir = self.path(&id);
         make(&dir).map_err(|e| Error::io("make", &dir, e))?;
@@ -138,6 +143,14 @@ impl Runs {
     /// [`Error::Io`], [`Error::Untrusted`], [`Error::RunDamaged`] for what is no text.
     pub fn read(&self, id: &RunId) -> Result<RunRecord, Error> {
         read_record(&self.path(id))
+    }
+}
+
+/// Who holds the directory for longer does not draw a number: somebody locked it for a purpose of his own.
+fn wait_for_turn(directory: &fs::File) {
+    let deadline = Instant::now() + LONGEST_TURN;
+    while matches!(directory.try_lock(), Err(TryLockError::WouldBlock)) && Instant::now() < deadline {
+        thread::sleep(BETWEEN_LOOKS);
     }
 }
 

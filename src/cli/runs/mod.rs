@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     store::{self, Journal, RunId, Runs, Store},
-    workflow::runs::{self, KeptRun},
+    workflow::runs::{self, KeptRun, RunState},
 };
 use std::path::{Path, PathBuf};
 
@@ -61,6 +61,18 @@ impl RunsArgs {
         self.runs_dir.as_deref()
     }
 
+    /// The credential directory itself is no directory of runs.
+    pub(super) fn refuse_state(&self, context: &Context, store: &Store) -> Result<(), Failure> {
+        let Some(dir) = &self.runs_dir else { return Ok(()) };
+        let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if whole(&context.path(dir)) != whole(store.dir()) {
+            return Ok(());
+        }
+        let what = format!("--runs-dir {} is the credential directory", dir.display());
+        Err(Failure::bad_input("usage", what)
+            .hint("name another directory, or leave --runs-dir out: runs are recorded in its runs/"))
+    }
+
     /// The runs themselves.
     pub(super) fn runs(&self, context: &Context, store: &Store) -> Runs {
         match &self.runs_dir {
@@ -102,7 +114,22 @@ impl RunsArgs {
         }
     }
 
-    /// The same, but `last` is the last run that may have changed a host and is no rollback: what a rollback is to undo.
+    /// The same, but `last` passes over runs that could not even write their first line: they began no host.
+    pub(super) fn read_to_retry(&self, context: &Context, store: &Store, wanted: &str) -> Result<KeptRun, Failure> {
+        if wanted != "last" {
+            return self.read(context, store, wanted);
+        }
+        let runs = self.runs(context, store);
+        for id in runs.list()?.iter().rev() {
+            let run = runs::parse_record(id.as_str(), &runs.path(id), &runs.read(id)?)?;
+            if run.command.is_some() || run.state == RunState::Running {
+                return Ok(run);
+            }
+        }
+        read_run(&runs, wanted)
+    }
+
+    /// As [`RunsArgs::read`], but `last` is the last run that may have changed a host and is no rollback: what a rollback is to undo.
     pub(super) fn read_to_undo(&self, context: &Context, store: &Store, wanted: &str) -> Result<KeptRun, Failure> {
         if wanted != "last" {
             return self.read(context, store, wanted);
