@@ -4,7 +4,8 @@
 
 mod support;
 
-use support::{LOCAL_HOSTS, TestEnv};
+use std::process::Command;
+use support::{LOCAL_HOSTS, Running, TestEnv, eventually, require};
 
 const CODE: &str = "token_rows_left_out";
 const HEAD: &str = "state_dir = \"state\"\n[cluster]\nserver = \"https://10.0.0.1:6443\"\n";
@@ -246,4 +247,34 @@ fn where_the_records_are_gone_the_message_says_so() {
     // The hint leads on.
     env.ok(&["distribute", "--limit", "cp-1"]);
     env.ok(&["distribute", "--limit", "node-3"]);
+}
+
+#[test]
+fn tokens_that_are_made_while_apply_asks_are_judged_too() {
+    let env = grown(1);
+    env.ok(&["distribute"]);
+    let before = env.tree_hash("hosts");
+    assert!(Command::new(require("mkfifo")).arg(env.path("pipe")).status().unwrap().success());
+    let pipe = std::fs::File::options().read(true).write(true).open(env.path("pipe")).unwrap();
+    let mut shell = Command::new(require("sh"));
+    let script = format!("exec {} \"$@\" 9<pipe", env!("CARGO_BIN_EXE_kubemint"));
+    shell.args(["-c", &script, "kubemint"]);
+    let running = Running::start_command(&env, shell, &["apply", "--yes", "--limit", "node-3", "--password-fd", "9"]);
+    // It waits for the password: all that comes before the lock is judged.
+    let of_process = format!("/proc/{}", running.pid());
+    eventually("the password to be read", || {
+        // A call of read(2), on the pipe.
+        let call = std::fs::read_to_string(format!("{of_process}/syscall")).ok()?;
+        let fd = call.strip_prefix("0 0x")?.split(' ').next().and_then(|fd| u32::from_str_radix(fd, 16).ok())?;
+        let file = std::fs::read_link(format!("{of_process}/fd/{fd}")).ok()?;
+        (file == env.path("pipe").canonicalize().ok()?).then_some(())
+    });
+    for nodes in [2, 3] {
+        env.write("inventory.toml", inventory(1, nodes, PER_NODE));
+        env.ok(&["generate"]);
+    }
+    std::io::Write::write_all(&mut &pipe, b"password\n").unwrap();
+    drop(pipe);
+    running.wait().expect(4).says(&["no run is recorded that installed it on node-3"]);
+    assert_eq!(env.tree_hash("hosts"), before);
 }
