@@ -216,3 +216,56 @@ fn of_hundreds_of_runs_the_newest_note_is_enough() {
     let expected = ("kube-proxy".to_owned(), json!(["node-2"]), json!(["node-2"]));
     assert_eq!(steps(&env.json(&["apply"]).1), [expected]);
 }
+
+/// Applied; then a run that was killed, which owes restarts to node-1 among others.
+fn owing() -> TestEnv {
+    let env = TestEnv::with_local_hosts();
+    let run = env.json(&["apply"]).1["run_id"].as_str().unwrap().to_owned();
+    cut_off(&env, &run, 3);
+    let text = env.read(format!("state/runs/{run}/journal.jsonl"));
+    let begun = text.lines().nth(1).unwrap();
+    let host = serde_json::from_str::<Value>(begun).unwrap()["host"].as_str().unwrap().to_owned();
+    let other = begun.replace(&format!("\"{host}\""), "\"node-1\"");
+    env.write(format!("state/runs/{run}/journal.jsonl"), format!("{}\n{other}\n", text.lines().next().unwrap()));
+    env
+}
+
+fn proxies_owed(report: &Value) -> Vec<String> {
+    let steps = steps(report).into_iter().filter(|(service, ..)| service == "kube-proxy");
+    steps.flat_map(|(_, _, earlier)| serde_json::from_value::<Vec<String>>(earlier).unwrap()).collect()
+}
+
+#[test]
+fn a_host_that_is_out_of_the_inventory_for_a_while_is_still_owed_its_restart() {
+    let env = owing();
+    let inventory = env.read("inventory.toml");
+    let without = inventory.replace("node-[1-2]", "node-2");
+    let without = if without == inventory { inventory.replace("node-1", "node-9") } else { without };
+    assert_ne!(without, inventory);
+    env.write("inventory.toml", without);
+    for _ in 0..2 {
+        let report = env.json(&["apply", "--limit", "cp-1"]).1;
+        assert_eq!(proxies_owed(&report), [""; 0], "{report:#}");
+    }
+    env.write("inventory.toml", inventory);
+    let report = env.json(&["apply"]).1;
+    assert_eq!(proxies_owed(&report), ["node-1"], "{report:#}");
+}
+
+#[test]
+fn what_a_record_owes_that_cannot_be_read_now_is_not_noted_as_nothing() {
+    let env = owing();
+    let run = env.json(&["runs", "show", "last"]).1["run_id"].as_str().unwrap().to_owned();
+    let journal = env.path(format!("state/runs/{run}/journal.jsonl"));
+    let good = fs::read(&journal).unwrap();
+    fs::write(&journal, [&good[..], b"{\n"].concat()).unwrap();
+    let report = env.json(&["apply", "--limit", "cp-1"]).1;
+    assert_eq!(proxies_owed(&report), [""; 0], "{report:#}");
+    // A line that was torn within a character, at the end and within, is no fault.
+    for torn in [&b"{\"host\":\"\xc3"[..], b"{\"host\":\"\xc3\x18\n"] {
+        fs::write(&journal, [&good[..], torn].concat()).unwrap();
+        env.ok(&["runs", "show", &run]);
+    }
+    let report = env.json(&["apply"]).1;
+    assert_eq!(proxies_owed(&report), ["node-1"], "{report:#}");
+}

@@ -197,6 +197,13 @@ fn a_limit_on_the_size_of_files_is_an_error_like_a_full_disk() {
             let text = |bytes| String::from_utf8(bytes).unwrap();
             let code = output.status.code().expect("it is not killed by SIGXFSZ");
             let ran = Ran { code, stdout: text(output.stdout), stderr: text(output.stderr) };
+            let journals = run_directories(&fleet.env).into_iter().map(|run| run.join("journal.jsonl"));
+            let journals: Vec<_> = journals.map(|path| lines(&fs::read_to_string(path).unwrap())).collect();
+            if code == 4 {
+                assert_eq!(journals.len(), 0, "{journals:#?}");
+            }
+            // Room for the line that ends a host is looked for before it is begun.
+            journals.iter().for_each(|journal| assert_eq!(begun(journal), ended(journal), "limit {limit}"));
             assert_named_and_put_back(&fleet, &format!("limit {limit}, reserves {reserves}"), &ran);
             if code == 3 && reserves {
                 assert!(ran.stdout.contains("ulimit -f") && ran.stdout.contains("\"not_started\""), "{ran:?}");
@@ -446,4 +453,98 @@ fn whoever_removes_the_lock_file_lets_no_second_writer_in() {
     relays.open_gate();
     running.wait().expect(0);
     fleet.env.ok(&["apply"]);
+}
+
+#[test]
+fn a_run_that_could_not_write_its_first_line_is_not_the_last() {
+    let env = TestEnv::with_local_hosts();
+    env.write("hosts/node-2", "no directory");
+    let (code, failed) = env.json(&["apply"]);
+    assert_eq!(code, 3, "{failed:#}");
+    let id = failed["run_id"].as_str().unwrap();
+    env.write("inventory.toml", env.read("inventory.toml") + "[services]\nkube-proxy = \"true\"\n");
+    for command in [
+        &["distribute", "--retry", "last"][..],
+        &["apply", "--yes"],
+        &["--yes", "rollback", id],
+        &["reissue", "kube-proxy", "--no-probe", "--yes"],
+    ] {
+        let mut prlimit = Command::new(require("prlimit"));
+        prlimit.args(["--fsize=100", env!("CARGO_BIN_EXE_kubemint")]);
+        let ran = Running::start_command(&env, prlimit, command).wait();
+        assert_eq!((ran.code, listed(&env)), (4, vec![(id.to_owned(), Some(1))]), "{command:?} {ran:?}");
+    }
+    // As it stays where it cannot be removed.
+    fs::create_dir(env.path("state/runs/20380119T031407Z-aaaaaa")).unwrap();
+    env.set_mode("state/runs/20380119T031407Z-aaaaaa", 0o700);
+    for (file, text) in [("journal.jsonl", ""), ("number", "7\n")] {
+        let path = format!("state/runs/20380119T031407Z-aaaaaa/{file}");
+        env.write(&path, text);
+        env.set_mode(&path, 0o600);
+    }
+    let (code, again) = env.json(&["distribute", "--retry", "last"]);
+    assert_eq!((code, &again["of"], &again["summary"]["failed"]), (3, &id.into(), &1.into()), "{again:#}");
+}
+
+#[test]
+fn the_credential_directory_is_no_directory_of_runs() {
+    let env = TestEnv::with_local_hosts();
+    env.ok(&["apply"]);
+    std::os::unix::fs::symlink("state", env.path("link")).unwrap();
+    for dir in ["state", "state/", "./hosts/../state", "link"] {
+        for command in [&["distribute"][..], &["--yes", "rollback", "last"]] {
+            let (code, refused) = env.json(&[command, &["--runs-dir", dir]].concat());
+            assert_eq!((code, &refused["error"]["code"]), (2, &"usage".into()), "{dir} {refused:#}");
+            assert!(refused["error"]["message"].as_str().unwrap().contains("is the credential directory"));
+        }
+    }
+    env.ok(&["distribute", "--runs-dir", "state/runs"]);
+    assert_eq!(listed(&env).len(), 2);
+}
+
+#[test]
+fn a_directory_of_runs_that_somebody_keeps_locked_is_used_all_the_same() {
+    let env = TestEnv::with_local_hosts();
+    env.ok(&["apply"]);
+    env.ok(&["distribute", "--runs-dir", "shards"]);
+    let held = fs::File::open(env.path("shards")).unwrap();
+    held.lock().unwrap();
+    let (code, report) = env.json(&["distribute", "--runs-dir", "shards"]);
+    assert_eq!((code, &report["number"]), (0, &2.into()), "{report:#}");
+}
+
+#[test]
+fn numbers_of_different_directories_say_nothing_of_which_run_is_the_later() {
+    let env = TestEnv::with_local_hosts();
+    env.ok(&["apply"]);
+    (0..2).for_each(|_| drop(env.ok(&["distribute", "--runs-dir", "a"])));
+    fs::remove_dir_all(env.path("hosts/node-2")).unwrap();
+    env.write("hosts/node-2", "no directory");
+    let (code, failed) = env.json(&["distribute", "--runs-dir", "a"]);
+    assert_eq!((code, &failed["number"]), (3, &3.into()), "{failed:#}");
+    env.remove("hosts/node-2");
+    let of = format!("a/{}", failed["run_id"].as_str().unwrap());
+    let (_, retried) = env.json(&["distribute", "--retry", &of, "--runs-dir", "b"]);
+    assert_eq!((&retried["number"], &retried["of"]), (&1.into(), &failed["run_id"]), "{retried:#}");
+    let (_, since) = env.json(&["distribute", "--runs-dir", "c"]);
+    let done = |paths: [&str; 2]| {
+        for paths in [paths, [paths[1], paths[0]]] {
+            let (code, merged) = env.json(&["runs", "merge", "--latest", paths[0], paths[1]]);
+            assert_eq!((code, &merged["summary"]["failed"]), (0, &0.into()), "{paths:?} {merged:#}");
+        }
+    };
+    let path = |dir: &str, report: &Value| format!("{dir}/{}", report["run_id"].as_str().unwrap());
+    done([&of, &path("b", &retried)]);
+    done([&of, &path("c", &since)]);
+    for (name, report) in [("failed.json", &failed), ("retried.json", &retried), ("since.json", &since)] {
+        env.write(name, report.to_string());
+    }
+    done(["failed.json", "since.json"]);
+    // A retry is later than what it retried, whatever clocks said.
+    let mut ahead = failed.clone();
+    for key in ["started", "finished"] {
+        ahead[key] = "2038-01-19T03:14:07Z".into();
+    }
+    env.write("failed.json", ahead.to_string());
+    done(["failed.json", "retried.json"]);
 }

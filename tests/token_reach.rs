@@ -4,7 +4,8 @@
 
 mod support;
 
-use support::{LOCAL_HOSTS, TestEnv};
+use std::process::Command;
+use support::{LOCAL_HOSTS, Running, TestEnv, eventually, require};
 
 const CODE: &str = "token_rows_left_out";
 const HEAD: &str = "state_dir = \"state\"\n[cluster]\nserver = \"https://10.0.0.1:6443\"\n";
@@ -177,4 +178,103 @@ fn a_shared_token_that_was_made_in_place_of_a_lost_one_waits_too() {
         env.ok(&["apply", "--yes", "--limit", "node-1,cp-1"]);
         env.ok(&["distribute", "--limit", "node-2"]);
     }
+}
+
+#[test]
+fn of_shards_the_control_plane_may_be_in_another() {
+    for directory in [&["--runs-dir", "shards"][..], &[]] {
+        let env = grown(1);
+        let shard = |part| [&["distribute", "--shard", part][..], directory].concat();
+        // The last part has the new node, and not the control plane.
+        for part in ["4/4", "3/4", "2/4", "1/4"] {
+            env.ok(&shard(part));
+        }
+        assert!(holds(&env, "node-3"));
+        env.ok(&["status", "--exit-code"]);
+    }
+    let env = grown(1);
+    // What --limit leaves out no shard reaches.
+    let nodes = ["distribute", "--limit", "role:node", "--shard", "3/3", "--runs-dir", "shards"];
+    refused(&env, &nodes, &["node-3", "cp-1"]);
+    env.ok(&["distribute", "--limit", "role:control-plane", "--runs-dir", "shards"]);
+    env.ok(&nodes);
+    // Of a retry no shard reaches who was done.
+    let env = grown(1);
+    env.write("hosts/node-3", "no directory");
+    env.write("hosts/node-2/etc/kubernetes/bootstrap.kubeconfig", "other");
+    env.run(&["distribute"]).expect(3);
+    env.remove("hosts/node-3");
+    env.ok(&["distribute", "--retry", "last", "--shard", "1/1"]);
+    assert!(holds(&env, "node-3"));
+}
+
+#[test]
+fn runs_of_different_directories_are_in_no_order() {
+    // What the credential directory's own newest run says is not hidden by an older one of another directory.
+    let env = grown(1);
+    env.write("inventory.toml", inventory(1, 2, PER_NODE));
+    env.ok(&["generate"]);
+    env.ok(&["distribute", "--runs-dir", "old"]);
+    env.write("inventory.toml", inventory(1, 3, PER_NODE));
+    env.ok(&["generate"]);
+    env.ok(&["distribute", "--limit", "cp-1"]);
+    env.ok(&["distribute", "--limit", "node-3", "--runs-dir", "old"]);
+
+    // Nor is what was rolled back since there because an older run is retried.
+    let env = grown(1);
+    env.write("hosts/node-3", "no directory");
+    let (code, first) = env.json(&["distribute"]);
+    assert_eq!(code, 3, "{first:#}");
+    env.remove("hosts/node-3");
+    env.ok(&["--yes", "rollback", first["run_id"].as_str().unwrap()]);
+    env.write("report.json", first.to_string());
+    for retried in [first["run_id"].as_str().unwrap(), "report.json"] {
+        refused(&env, &["distribute", "--retry", retried], &["node-3", "cp-1"]);
+    }
+}
+
+#[test]
+fn where_the_records_are_gone_the_message_says_so() {
+    let env = grown(1);
+    env.ok(&["distribute"]);
+    for command in [&["distribute", "--limit", "node-3"][..], &["apply", "--yes", "--limit", "node-3"]] {
+        env.ok(command);
+    }
+    std::fs::rename(env.path("state/runs"), env.path("moved")).unwrap();
+    let what = "no run is recorded that installed it on node-3, nor the rows on cp-1";
+    refused(&env, &["distribute", "--limit", "node-3"], &[what]);
+    refused(&env, &["distribute", "--limit", "node-3", "--runs-dir", "fresh"], &[what]);
+    // The hint leads on.
+    env.ok(&["distribute", "--limit", "cp-1"]);
+    env.ok(&["distribute", "--limit", "node-3"]);
+}
+
+#[test]
+fn tokens_that_are_made_while_apply_asks_are_judged_too() {
+    let env = grown(1);
+    env.ok(&["distribute"]);
+    let before = env.tree_hash("hosts");
+    assert!(Command::new(require("mkfifo")).arg(env.path("pipe")).status().unwrap().success());
+    let pipe = std::fs::File::options().read(true).write(true).open(env.path("pipe")).unwrap();
+    let mut shell = Command::new(require("sh"));
+    let script = format!("exec {} \"$@\" 9<pipe", env!("CARGO_BIN_EXE_kubemint"));
+    shell.args(["-c", &script, "kubemint"]);
+    let running = Running::start_command(&env, shell, &["apply", "--yes", "--limit", "node-3", "--password-fd", "9"]);
+    // It waits for the password: all that comes before the lock is judged.
+    let of_process = format!("/proc/{}", running.pid());
+    eventually("the password to be read", || {
+        // A call of read(2), on the pipe.
+        let call = std::fs::read_to_string(format!("{of_process}/syscall")).ok()?;
+        let fd = call.strip_prefix("0 0x")?.split(' ').next().and_then(|fd| u32::from_str_radix(fd, 16).ok())?;
+        let file = std::fs::read_link(format!("{of_process}/fd/{fd}")).ok()?;
+        (file == env.path("pipe").canonicalize().ok()?).then_some(())
+    });
+    for nodes in [2, 3] {
+        env.write("inventory.toml", inventory(1, nodes, PER_NODE));
+        env.ok(&["generate"]);
+    }
+    std::io::Write::write_all(&mut &pipe, b"password\n").unwrap();
+    drop(pipe);
+    running.wait().expect(4).says(&["no run is recorded that installed it on node-3"]);
+    assert_eq!(env.tree_hash("hosts"), before);
 }

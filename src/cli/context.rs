@@ -162,17 +162,25 @@ impl<'a> Context<'a> {
 
     /// The hosts that `--limit` and then `--shard` leave, in the order of the inventory. A part may be empty.
     pub(super) fn hosts<'h>(&self, inventory: &'h Inventory) -> Result<Vec<&'h Host>, Failure> {
+        self.hosts_and_all_shards(inventory).map(|(hosts, _)| hosts)
+    }
+
+    /// The same, and those of all shards together. Files of `--limit @FILE` are read once: they may be pipes.
+    pub(super) fn hosts_and_all_shards<'h>(
+        &self,
+        inventory: &'h Inventory,
+    ) -> Result<(Vec<&'h Host>, Vec<&'h Host>), Failure> {
         let hosts = self.select(inventory, &self.global.limit, LIMIT)?;
         let variable = |name: &str| env::var(name).ok();
         let Some(shard) = chosen_shard(self.global.shard, self.global.shard_count, &variable)? else {
-            return Ok(hosts);
+            return Ok((hosts.clone(), hosts));
         };
-        let all = hosts.len();
-        let part = shard.select(hosts);
+        let part = shard.select(hosts.clone());
         if part.is_empty() {
-            self.output.note(&format!("part {shard} of {} is empty: there is nothing to do", counted(all, "host")));
+            let all = counted(hosts.len(), "host");
+            self.output.note(&format!("part {shard} of {all} is empty: there is nothing to do"));
         }
-        Ok(part)
+        Ok((part, hosts))
     }
 
     /// The hosts that patterns name, in the order of the inventory; all of them where there is no pattern.

@@ -24,6 +24,7 @@ use crate::{
         generate::{Step, StepAction},
         report::{HostReport, HostStatus, RunReport},
         restarts::{DueRestart, Duty},
+        token_reach::Reach,
     },
 };
 use serde::Serialize;
@@ -87,13 +88,19 @@ struct Document<'a> {
 
 pub(super) fn run_apply(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let inventory = context.inventory()?;
-    let hosts = context.hosts(&inventory)?;
+    let (hosts, of_all_shards) = context.hosts_and_all_shards(&inventory)?;
     let prepared = Prepared::new(context, &inventory)?;
-    refuse_unknown_rows(&prepared, &inventory, &hosts)?;
-    refuse_early_tokens(&prepared, context, &inventory, &hosts, (&RunsArgs::default(), None))?;
+    let refuse_tokens = |prepared: &Prepared| {
+        let reach = Reach { chosen: &hosts, of_all_shards: &of_all_shards };
+        refuse_unknown_rows(prepared, &inventory, &hosts)?;
+        refuse_early_tokens(prepared, context, &inventory, reach, (&RunsArgs::default(), None))
+    };
+    refuse_tokens(&prepared)?;
     confirm(context, &hosts, &prepared.plan.steps)?;
     let remote = context.remote(&inventory, &args.install.hosts, &hosts)?;
     let locked = prepared.lock(context, &inventory)?;
+    // Another command may have made tokens since.
+    refuse_tokens(&locked.prepared)?;
     let run = begin_run("apply", context, &inventory, locked, &RunsArgs::default(), None)?;
     for step in run.generated.steps.iter().filter(|step| step.action != StepAction::Kept) {
         context.output.note(&format!("{}: {} ({})", step.artifact, step.action.name(), step.reason));
@@ -103,8 +110,9 @@ pub(super) fn run_apply(args: &Args, context: &Context) -> Result<Exit, Failure>
 
 pub(super) fn run_distribute(args: &DistributeArgs, context: &Context) -> Result<Exit, Failure> {
     let inventory = context.inventory()?;
-    let chosen = context.hosts(&inventory)?;
+    let (chosen, of_all_shards) = context.hosts_and_all_shards(&inventory)?;
     let prepared = Prepared::new(context, &inventory)?;
+    args.runs.refuse_state(context, &prepared.store)?;
     refuse_outdated(&prepared)?;
     let generation = prepared.snapshot.state.as_ref().map_or(0, |state| state.generation);
     let retried = match &args.retry {
@@ -118,7 +126,12 @@ pub(super) fn run_distribute(args: &DistributeArgs, context: &Context) -> Result
     if hosts.is_empty() {
         return retry::nothing_to_do(context, generation, retried.as_ref());
     }
-    refuse_early_tokens(&prepared, context, &inventory, &hosts, (&args.runs, retried.as_ref()))?;
+    let of_all_shards = match &retried {
+        Some(retried) => retried.undone_of(of_all_shards),
+        None => of_all_shards,
+    };
+    let reach = Reach { chosen: &hosts, of_all_shards: &of_all_shards };
+    refuse_early_tokens(&prepared, context, &inventory, reach, (&args.runs, retried.as_ref()))?;
     confirm(context, &hosts, &[])?;
     let remote = context.remote(&inventory, &args.install.install.hosts, &hosts)?;
     let locked = match args.runs.given() {
@@ -126,7 +139,7 @@ pub(super) fn run_distribute(args: &DistributeArgs, context: &Context) -> Result
         None => prepared.lock(context, &inventory)?,
     };
     refuse_outdated(&locked.prepared)?;
-    refuse_early_tokens(&locked.prepared, context, &inventory, &hosts, (&args.runs, retried.as_ref()))?;
+    refuse_early_tokens(&locked.prepared, context, &inventory, reach, (&args.runs, retried.as_ref()))?;
     let run = begin_run("distribute", context, &inventory, locked, &args.runs, retried.and_then(Retried::id))?;
     install(&run, &remote, &args.install, context, &inventory, &hosts)
 }

@@ -23,7 +23,7 @@ pub(super) struct Retried(KeptRun);
 
 impl Retried {
     pub(super) fn read(context: &Context, store: &Store, wanted: &str, runs: &RunsArgs) -> Result<Self, Failure> {
-        let run = runs.read(context, store, wanted)?;
+        let run = runs.read_to_retry(context, store, wanted)?;
         if run.is_rollback() {
             let what = format!(
                 "run {} is a rollback: a retry would install what it put away",
@@ -91,6 +91,14 @@ impl Retried {
             )),
             _ => {}
         }
+        chosen.into_iter().filter(|host| undone.contains(host.name.as_str())).collect()
+    }
+}
+
+impl Retried {
+    /// As [`Retried::hosts`], of hosts of which nothing is said.
+    pub(super) fn undone_of<'h>(&self, chosen: Vec<&'h Host>) -> Vec<&'h Host> {
+        let undone: HashSet<&str> = self.0.undone().collect();
         chosen.into_iter().filter(|host| undone.contains(host.name.as_str())).collect()
     }
 }

@@ -85,6 +85,7 @@ struct LeftAlone<'a> {
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let inventory = context.inventory()?;
     let store = context.store(&inventory);
+    args.runs.refuse_state(context, &store)?;
     let chosen = context.hosts(&inventory)?;
     let state = store.load()?.state;
     let rotation = state.as_ref().and_then(|state| state.rotation.as_ref());

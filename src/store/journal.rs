@@ -8,6 +8,7 @@ use crate::json;
 use rustix::{
     fs::{FallocateFlags, fallocate},
     io::Errno,
+    process::{Resource, getrlimit},
 };
 use serde::Serialize;
 use signal_hook::{consts::SIGXFSZ, flag};
@@ -74,8 +75,8 @@ impl Journal {
         Ok(Self { id, number, dir: dir.to_owned(), file, tail, synced })
     }
 
-    /// Takes the run back, for one that came to nothing before its first line.
-    pub fn discard(self) {
+    /// Takes the run back, for one that came to nothing before its first host.
+    pub fn discard(&self) {
         discard(&self.dir);
     }
 
@@ -180,6 +181,10 @@ impl Journal {
     /// written to all the same.
     fn reserve(&self, tail: &mut Tail, length: u64) -> io::Result<()> {
         let until = tail.end.saturating_add(length);
+        // A reservation behind the end of a file is not held to it; a line is.
+        if getrlimit(Resource::Fsize).current.is_some_and(|most| until > most) {
+            return Err(Errno::FBIG.into());
+        }
         while tail.reserved < until {
             match fallocate(&self.file, FallocateFlags::KEEP_SIZE, tail.end, length) {
                 Ok(()) => tail.reserved = until,

@@ -9,12 +9,17 @@ use std::{
     io::{ErrorKind, Read, Seek, SeekFrom},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 /// More than the journal of 100,000 hosts.
 const LARGEST_RECORD: u64 = 512 << 20;
 /// More than the line has that ends a run.
 const LONGEST_LAST: u64 = 512;
+/// A number is drawn in milliseconds, a thousand shards at once on a slow disk in seconds.
+const LONGEST_TURN: Duration = Duration::from_secs(10);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
 /// A directory of runs; it need not exist yet.
 #[derive(Debug, Clone)]
@@ -60,7 +65,7 @@ impl Runs {
         trust::believe_directory(&self.dir)?;
         // One after the other draws its number. Where a directory cannot be locked, two may draw the same at once.
         let turn = fs::File::open(&self.dir).map_err(|e| Error::io("open", &self.dir, e))?;
-        let _ = turn.lock();
+        wait_for_turn(&turn);
         let number = runs::next_number(&self.dir)?;
         let dir = self.path(&id);
         make(&dir).map_err(|e| Error::io("make", &dir, e))?;
@@ -141,6 +146,14 @@ impl Runs {
     }
 }
 
+/// Who holds the directory for longer does not draw a number: somebody locked it for a purpose of his own.
+fn wait_for_turn(directory: &fs::File) {
+    let deadline = Instant::now() + LONGEST_TURN;
+    while matches!(directory.try_lock(), Err(TryLockError::WouldBlock)) && Instant::now() < deadline {
+        thread::sleep(BETWEEN_LOOKS);
+    }
+}
+
 /// As [`Runs::read`], of a run's own directory.
 ///
 /// # Errors
@@ -151,21 +164,37 @@ pub fn read_record(dir: &Path) -> Result<RunRecord, Error> {
     let mut file = trust::open_file(&path, fs::OpenOptions::new().read(true))?;
     // Before the text is read: a run that ends in between has written all of it.
     let is_under_way = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
-    let mut journal = read_text(&mut file, &path)?;
-    let whole = journal.rfind('\n').map_or(0, |end| end + 1);
-    journal.truncate(whole);
+    let journal = whole_lines(&read_bytes(&mut file, &path)?, &path)?;
     let path = dir.join(runs::REPORT);
     let report = match trust::open_file(&path, fs::OpenOptions::new().read(true)) {
         Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => None,
         opened => Some(read_text(&mut opened?, &path)?),
     };
-    let lines = journal.lines().filter(|line| !line.ends_with(journal::CANCELLED));
-    Ok(RunRecord { journal: lines.map(str::to_owned).collect(), report, is_under_way })
+    Ok(RunRecord { journal, report, is_under_way })
+}
+
+/// The lines of a journal that ended and are not void. What a failed write left of a line may end within a character.
+fn whole_lines(journal: &[u8], path: &Path) -> Result<Vec<String>, Error> {
+    let whole = journal.iter().rposition(|byte| *byte == b'\n').map_or(&[][..], |end| &journal[..end]);
+    let cancelled = journal::CANCELLED.to_string().into_bytes();
+    let lines = whole.split(|byte| *byte == b'\n').enumerate();
+    lines
+        .filter(|(_, line)| !line.is_empty() && !line.ends_with(&cancelled))
+        .map(|(number, line)| {
+            let what = |e| format!("line {}: {e}", number + 1);
+            String::from_utf8(line.to_vec())
+                .map_err(|e| Error::RunDamaged { path: path.to_owned(), what: what(e.utf8_error()) })
+        })
+        .collect()
 }
 
 fn read_text(file: &mut fs::File, path: &Path) -> Result<String, Error> {
+    String::from_utf8(read_bytes(file, path)?)
+        .map_err(|e| Error::RunDamaged { path: path.to_owned(), what: format!("{}", e.utf8_error()) })
+}
+
+fn read_bytes(file: &mut fs::File, path: &Path) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     file.take(LARGEST_RECORD).read_to_end(&mut bytes).map_err(|e| Error::io("read", path, e))?;
-    String::from_utf8(bytes)
-        .map_err(|e| Error::RunDamaged { path: path.to_owned(), what: format!("{}", e.utf8_error()) })
+    Ok(bytes)
 }

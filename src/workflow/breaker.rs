@@ -132,9 +132,9 @@ impl Stop {
     fn hint(&self) -> String {
         match self {
             Self::TooManyFailures { .. } => {
-                "mend the hosts that failed, then run the same command again; --max-failures allows more".into()
+                "fix the hosts that failed, then run the same command again; --max-failures allows more".into()
             }
-            Self::OwnMistake { .. } => "mend it, then run the same command again".into(),
+            Self::OwnMistake { .. } => "fix it, then run the same command again".into(),
             Self::Unrecorded { hint, .. } => format!("{hint}, then run the same command again"),
         }
     }

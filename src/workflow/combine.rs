@@ -7,12 +7,18 @@ use super::{
 };
 use jiff::Timestamp;
 use serde::Serialize;
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+    path::PathBuf,
+};
 
 /// A report, and what its reader called it.
 #[derive(Debug)]
 pub struct NamedReport {
     pub name: String,
+    /// The directory of runs that it was read from; `None`: a report that may be from anywhere.
+    pub directory: Option<PathBuf>,
     pub run: KeptRun,
 }
 
@@ -21,7 +27,7 @@ pub struct NamedReport {
 pub enum Doubles {
     /// Shards share no host: it is a mistake.
     Refused,
-    /// A part was run more than once: what the last of the runs says holds, by their numbers.
+    /// A part was run more than once: what the last of the runs says holds.
     LatestHolds,
 }
 
@@ -180,13 +186,42 @@ fn agreed<T: PartialEq>(
     Ok(first.map(|(_, value)| value))
 }
 
-/// Leaves each host in the report of the last run. Reports without a number are of earlier versions.
-fn keep_latest(reports: &mut [NamedReport]) {
-    reports.sort_by_key(|NamedReport { run, .. }| (run.number, run.started, run.finished, run.id.clone()));
+/// Leaves each host in the report of the last run.
+fn keep_latest(reports: &mut Vec<NamedReport>) {
+    *reports = in_order(mem::take(reports));
     let mut seen: HashSet<String> = HashSet::new();
     for report in reports.iter_mut().rev() {
         report.run.hosts.retain(|host| seen.insert(host.name.clone()));
     }
+}
+
+/// Whether it is known, by more than a clock, that `a` was before `b`. Numbers count within one directory, where runs of
+/// earlier versions have none; a retry is later than what it retried.
+fn is_before(a: &NamedReport, b: &NamedReport) -> bool {
+    let retries = |later: &KeptRun, earlier: &KeptRun| later.of.is_some() && later.of == earlier.id;
+    match (retries(&b.run, &a.run), retries(&a.run, &b.run)) {
+        (false, false) => a.directory.is_some() && a.directory == b.directory && a.run.number < b.run.number,
+        (is_retried, _) => is_retried,
+    }
+}
+
+/// From the first run to the last; clocks decide where nothing else does.
+fn in_order(mut left: Vec<NamedReport>) -> Vec<NamedReport> {
+    left.sort_by_key(|NamedReport { run, .. }| (run.started, run.finished, run.number, run.id.clone()));
+    let before = |later: &NamedReport| left.iter().filter(|earlier| is_before(earlier, later)).count();
+    let mut open: Vec<usize> = left.iter().map(before).collect();
+    let mut ordered: Vec<NamedReport> = Vec::with_capacity(left.len());
+    while !left.is_empty() {
+        // Where each waits for another, as only edited reports do, the clock decides.
+        let next = open.iter().position(|count| *count == 0).unwrap_or_default();
+        open.remove(next);
+        let report = left.remove(next);
+        for (count, later) in open.iter_mut().zip(&left) {
+            *count -= usize::from(is_before(&report, later));
+        }
+        ordered.push(report);
+    }
+    ordered
 }
 
 fn refuse_doubles(reports: &[NamedReport]) -> Result<(), Error> {

@@ -22,7 +22,7 @@ use crate::{
     store::{self, RunId, Runs},
 };
 use serde::de::IgnoredAny;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Hosts by the service that is to be restarted there.
 pub(super) type ByService = BTreeMap<String, BTreeSet<String>>;
@@ -30,8 +30,11 @@ pub(super) type ByService = BTreeMap<String, BTreeSet<String>>;
 /// What earlier runs owe.
 #[derive(Debug, Default)]
 pub struct Debts {
+    /// Of the inventory.
     hosts: ByService,
-    /// A run that may owe more is still under way: this is not for later runs to rely on.
+    /// Hosts that are out of the inventory for now, too: they may come back.
+    all: ByService,
+    /// A run that may owe more is still under way, or cannot be read: this is not for later runs to rely on.
     is_provisional: bool,
 }
 
@@ -44,7 +47,7 @@ impl Debts {
 
     /// For the first line of a run's journal.
     pub(super) fn to_note(&self) -> Option<&ByService> {
-        (!self.is_provisional).then_some(&self.hosts)
+        (!self.is_provisional).then_some(&self.all)
     }
 }
 
@@ -59,23 +62,27 @@ pub fn find_debts(runs: &Runs, own: Option<&RunId>, inventory: &Inventory) -> Re
             continue;
         }
         let read = runs.read(id).and_then(|record| parse_record(id.as_str(), &runs.path(id), &record));
-        if let Ok(run) = read
-            && ledger.enter(&run) == Search::Over
-        {
-            break;
+        match read {
+            Ok(run) if ledger.enter(&run) == Search::Over => break,
+            Ok(_) => {}
+            Err(_) => ledger.is_provisional = true,
         }
     }
-    let Ledger { mut owed, is_provisional, .. } = ledger;
-    let has = |role: Role, name: &str| {
-        inventory.hosts.iter().any(|host| host.name.as_str() == name && host.roles.contains(role))
-    };
+    let Ledger { owed: mut all, is_provisional, .. } = ledger;
+    let roles: HashMap<&str, _> = inventory.hosts.iter().map(|host| (host.name.as_str(), &host.roles)).collect();
     for reader in &READERS {
-        if let Some(hosts) = owed.get_mut(reader.service) {
-            hosts.retain(|name| has(reader.role, name));
+        if let Some(hosts) = all.get_mut(reader.service) {
+            hosts.retain(|name| roles.get(name.as_str()).is_none_or(|roles| roles.contains(reader.role)));
         }
     }
-    owed.retain(|_, hosts| !hosts.is_empty());
-    Ok(Debts { hosts: owed, is_provisional })
+    let mut hosts = all.clone();
+    for of_service in hosts.values_mut() {
+        of_service.retain(|name| roles.contains_key(name.as_str()));
+    }
+    for map in [&mut all, &mut hosts] {
+        map.retain(|_, hosts| !hosts.is_empty());
+    }
+    Ok(Debts { hosts, all, is_provisional })
 }
 
 /// Whether it is the last line of a run that ended without a host of which nobody knows the outcome.

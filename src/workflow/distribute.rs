@@ -149,7 +149,9 @@ pub(super) fn run_on_hosts<T: Target>(
     let hosts = targets.iter().map(|target| target.host().name.as_str()).collect();
     let (Order { command, generation, of, duty }, pid) = (order, std::process::id());
     let (number, owed) = (journal.number(), order.debts().and_then(Debts::to_note));
-    journal.record(&Entry::Started { at: started, number, command, generation, pid, of, owed, hosts })?;
+    let first = Entry::Started { at: started, number, command, generation, pid, of, owed, hosts };
+    // Without it this is no run, and `last` stays what it was.
+    journal.record(&first).inspect_err(|_| journal.discard())?;
     let (hosts, journaled) = work_on_hosts(fleet, targets, journal, observer, work);
     let (finished, summary) = (fleet.clock.now(), Summary::of(&hosts));
     let next_steps = duty.map(|duty| {

@@ -30,7 +30,7 @@ use jiff::SignedDuration;
         services.kube-apiserver, ready again at that host's own address, the new token known there. switch: \
         bootstrap.kubeconfig to the nodes. approve: what nodes ask for. verify: every node and every apiserver. retire: \
         token.csv without the old token, one by one again, until it is refused (401) everywhere.\n\n\
-        Where something stands in the way it pauses (exit 5) with both tokens valid: --resume goes on when that is mended, \
+        Where something stands in the way it pauses (exit 5) with both tokens valid: --resume goes on when that is fixed, \
         --abort goes back, as long as no host has lost the old token.\n\n\
         With token.form = \"secret\" the same stages, and no restart: accept makes a Secret with the new token, retire \
         deletes the old one. `kubemint token migrate` goes from token.csv to Secrets.",

@@ -10,7 +10,7 @@ use crate::{
     },
     workflow::combine::{self, CombinedRun, Doubles, NamedReport},
 };
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Join the reports of shards into one
 #[derive(Debug, clap::Args)]
@@ -33,7 +33,7 @@ pub(super) struct Args {
     /// Demand that every host of the inventory that --limit leaves stands in a report
     #[arg(long)]
     complete: bool,
-    /// Where a host stands in several reports, take what the last run says, by the numbers of the runs
+    /// Where a host stands in several reports, take what the last run says: a retry, or a higher number in the same directory of runs; else the later one
     #[arg(long)]
     latest: bool,
 }
@@ -41,7 +41,9 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     let mut reports = Vec::new();
     for path in &args.reports {
-        reports.push(NamedReport { name: path.display().to_string(), run: read_path(context, path)? });
+        let run = read_path(context, path)?;
+        let directory = directory_of(&context.path(path), run.id.as_deref());
+        reports.push(NamedReport { name: path.display().to_string(), directory, run });
     }
     // Without an inventory there is nobody to miss.
     let has_inventory = args.complete || context.path(&context.global.inventory).exists();
@@ -60,6 +62,14 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         0 => Exit::Done,
         _ => Exit::HostsFailed,
     })
+}
+
+/// Of a run's own directory, or of the report in it: the one that it lies in.
+fn directory_of(path: &Path, id: Option<&str>) -> Option<PathBuf> {
+    let whole = path.canonicalize().ok()?;
+    let run = if whole.is_dir() { whole.as_path() } else { whole.parent()? };
+    let is_run = run.file_name().and_then(|name| name.to_str()) == id;
+    run.parent().filter(|_| is_run && id.is_some()).map(Path::to_owned)
 }
 
 fn text(output: &Output, args: &Args, merged: &CombinedRun) -> String {

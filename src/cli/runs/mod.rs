@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     store::{self, Journal, RunId, Runs, Store},
-    workflow::runs::{self, KeptRun},
+    workflow::runs::{self, KeptRun, RunState},
 };
 use std::path::{Path, PathBuf};
 
@@ -61,6 +61,18 @@ impl RunsArgs {
         self.runs_dir.as_deref()
     }
 
+    /// The credential directory itself is no directory of runs.
+    pub(super) fn refuse_state(&self, context: &Context, store: &Store) -> Result<(), Failure> {
+        let Some(dir) = &self.runs_dir else { return Ok(()) };
+        let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if whole(&context.path(dir)) != whole(store.dir()) {
+            return Ok(());
+        }
+        let what = format!("--runs-dir {} is the credential directory", dir.display());
+        Err(Failure::bad_input("usage", what)
+            .hint("name another directory, or leave --runs-dir out: runs are recorded in its runs/"))
+    }
+
     /// The runs themselves.
     pub(super) fn runs(&self, context: &Context, store: &Store) -> Runs {
         match &self.runs_dir {
@@ -102,7 +114,22 @@ impl RunsArgs {
         }
     }
 
-    /// The same, but `last` is the last run that may have changed a host and is no rollback: what a rollback is to undo.
+    /// The same, but `last` passes over runs that could not even write their first line: they began no host.
+    pub(super) fn read_to_retry(&self, context: &Context, store: &Store, wanted: &str) -> Result<KeptRun, Failure> {
+        if wanted != "last" {
+            return self.read(context, store, wanted);
+        }
+        let runs = self.runs(context, store);
+        for id in runs.list()?.iter().rev() {
+            let run = runs::parse_record(id.as_str(), &runs.path(id), &runs.read(id)?)?;
+            if run.command.is_some() || run.state == RunState::Running {
+                return Ok(run);
+            }
+        }
+        read_run(&runs, wanted)
+    }
+
+    /// As [`RunsArgs::read`], but `last` is the last run that may have changed a host and is no rollback: what a rollback is to undo.
     pub(super) fn read_to_undo(&self, context: &Context, store: &Store, wanted: &str) -> Result<KeptRun, Failure> {
         if wanted != "last" {
             return self.read(context, store, wanted);
@@ -120,16 +147,18 @@ impl RunsArgs {
     }
 }
 
-/// The runs that can be read of the credential directory and of --runs-dir, from the newest to the oldest of each.
-pub(super) fn newest_first(args: &RunsArgs, context: &Context, store: &Store) -> impl Iterator<Item = KeptRun> {
+/// The credential directory's runs and those of --runs-dir, which are in no order with one another.
+pub(super) fn directories(args: &RunsArgs, context: &Context, store: &Store) -> Vec<Runs> {
     let own = args.given().map(|_| args.runs(context, store));
-    let places = own.into_iter().chain([store.runs()]).filter(|runs| runs.dir().is_dir());
-    places.flat_map(|runs| {
-        let ids = runs.list().unwrap_or_default();
-        ids.into_iter()
-            .rev()
-            .filter_map(move |id| runs::parse_record(id.as_str(), &runs.path(&id), &runs.read(&id).ok()?).ok())
-    })
+    own.into_iter().chain([store.runs()]).filter(|runs| runs.dir().is_dir()).collect()
+}
+
+/// The runs of a directory that can be read, from the newest to the oldest.
+pub(super) fn newest_first(runs: Runs) -> impl Iterator<Item = KeptRun> {
+    let ids = runs.list().unwrap_or_default();
+    ids.into_iter()
+        .rev()
+        .filter_map(move |id| runs::parse_record(id.as_str(), &runs.path(&id), &runs.read(&id).ok()?).ok())
 }
 
 /// These commands show runs whole.

@@ -118,7 +118,7 @@ impl<'a> Course<'a> {
                 code: "left_behind",
                 message: "it was not done when the old token was retired all the same".into(),
                 hint: format!(
-                    "`kubemint status --limit {name}` shows what it holds; `kubemint apply --limit {name}` mends it"
+                    "`kubemint status --limit {name}` shows what it holds; `kubemint apply --limit {name}` repairs it"
                 ),
             };
             (name.clone(), why)
@@ -245,8 +245,7 @@ impl<'a> Course<'a> {
         if !self.pending.is_empty() {
             let count = self.pending.len();
             let are = if count == 1 { "1 node is".to_owned() } else { format!("{count} nodes are") };
-            let hint =
-                "mend what is pending, then `kubemint rotate token --resume`; --retire-anyway leaves them behind";
+            let hint = "fix what is pending, then `kubemint rotate token --resume`; --retire-anyway leaves them behind";
             return Err(Stop::new("nodes_pending", format!("{are} pending"), hint));
         }
         if self.record.direction == Direction::Back || self.record.mode == Mode::RevokeNow {

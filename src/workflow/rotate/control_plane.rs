@@ -195,7 +195,7 @@ fn others_are_ready(course: &Course, host: &Host, given_up: &[HostName]) -> Resu
         while let Err(error) = cluster.readyz() {
             if Instant::now() >= until {
                 let what = format!("{} is not touched while {} is not ready: {error}", host.name, other.name);
-                let hint = "mend kube-apiserver there, then `kubemint rotate token --resume`";
+                let hint = "fix kube-apiserver there, then `kubemint rotate token --resume`";
                 return Err(Stop::new("other_apiserver_not_ready", what, hint));
             }
             thread::sleep(BETWEEN_QUESTIONS);

@@ -130,7 +130,7 @@ fn is_restart_due(course: &Course, readiness: &Readiness, name: &str) -> bool {
 
 fn restart(fleet: &Fleet, services: &Services, host: &Host) -> Result<(), ErrorReport> {
     let Some(command) = &services.kubelet else { return Ok(()) };
-    let hint = "look at the kubelet's log on that host and mend it; then `kubemint rotate token --resume`";
+    let hint = "look at the kubelet's log on that host and fix it; then `kubemint rotate token --resume`";
     let failed = |code, message: String| ErrorReport { code, message, hint: hint.to_owned() };
     match service::run_command(fleet.remote, host, command, services.restart_timeout, fleet.entropy) {
         Ok(outcome) => match outcome.complaint() {

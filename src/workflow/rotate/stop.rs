@@ -73,7 +73,7 @@ impl Ailment {
 
     fn hint(&self) -> String {
         let look = match self {
-            Self::Away(_) => "look at kube-apiserver's log on that host and mend it",
+            Self::Away(_) => "look at kube-apiserver's log on that host and fix it",
             Self::Unknown(_) | Self::StillKnown(_) => {
                 "check that services.kube-apiserver really restarts it, and that its --token-auth-file is the token.csv \
                  that kubemint installs"
