@@ -64,8 +64,8 @@ pub fn with_program(shell: &[&str], dir: &Path, name: &str, text: &str) -> Local
     };
     let fake = write(name, text);
     if runs_own_applets(shell) {
-        // A function comes before the applets.
-        let feed = format!("{{ echo '{name}() {{ {fake} \"$@\"; }}'; cat; }} | {} \"$@\"", shell.join(" "));
+        // A function comes before the applets; it is made after the line that ends the clearing of the login's own.
+        let feed = format!("sed '/^command export -n /a {name}() {{ {fake} \"$@\"; }}' | {} \"$@\"", shell.join(" "));
         return LocalTree::remote().with_shell(&[&write("shell", &feed)]);
     }
     let path = format!("PATH={}:/usr/sbin:/usr/bin:/sbin:/bin", dir.display());
