@@ -52,8 +52,9 @@ km_cleanup() {
     [ -z "$km_changed" ] || km_word=changed
     km_say end "$km_word"
   fi
-  printf %s "$km_answer"
+  # After the answer nothing is left to do.
   km_unguard
+  printf %s "$km_answer"
 }
 
 km_quit() {

@@ -95,9 +95,13 @@ const TALKATIVE: [(&str, &str, &str); 12] = [
     ("hex", "grep -e kubelet-bootstrap -e token: | od -An -v -tx1 | tr -d ' \\n'", "shell_unusable"),
     ("verbose", "sh -vs", ""),
     // A program that fails and repeats what it was given.
-    ("mv", "{ echo 'mv() { cat \"$2\" >&2; return 1; }'; cat; } | sh -s", "write_failed"),
+    ("mv", "sed '/^command export -n /a mv() { cat \"$2\" >&2; return 1; }' | sh -s", "write_failed"),
     // A disk that writes something else.
-    ("sync", "{ echo 'sync() { cat \"$@\" >&2; for f; do echo >>\"$f\"; done; }'; cat; } | sh -s", "digest_mismatch"),
+    (
+        "sync",
+        "sed '/^command export -n /a sync() { cat \"$@\" >&2; for f; do echo >>\"$f\"; done; }' | sh -s",
+        "digest_mismatch",
+    ),
 ];
 
 #[test]
