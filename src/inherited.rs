@@ -2,7 +2,7 @@
 //! `<(command)` and `>(command)`.
 //!
 //! Such a path names a descriptor of this process, whatever stands behind it. A pipe can be read once only, so what was
-//! read is kept for the rest of the process: whoever names the same descriptor again gets the same bytes. Knows nothing
+//! read is kept for the rest of the process: naming the same descriptor again gives the same bytes. Knows nothing
 //! of what the content means.
 
 use rustix::fs::{Mode, OFlags};

@@ -140,7 +140,7 @@ impl<'a> Context<'a> {
         path == Path::new("-") || Descriptor::of_path(&self.folder.join(path)) == Some(Descriptor::STDIN)
     }
 
-    /// Refuses standard input to whoever comes second: what one flag has read another cannot read.
+    /// Refuses standard input to a second flag: what one flag has read another cannot read.
     pub(super) fn claim_stdin(&self, flag: &'static str) -> Result<(), Failure> {
         self.stdin.claim(flag)
     }

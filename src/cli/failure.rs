@@ -82,7 +82,7 @@ impl Failure {
         Self { exit, code, message: printable(&message.into()), hint: None }
     }
 
-    /// A failure that is told in several lines. Whoever writes them sees to it that no name in them has a line's end.
+    /// A failure that is told in several lines. The caller makes sure that no name in them holds a line break.
     #[must_use]
     pub(super) fn in_lines(self, message: &str) -> Self {
         Self { message: printable_lines(message), ..self }

@@ -1,5 +1,5 @@
 //! What is done about files that steer kubemint and that another user may write to: a warning, and with root's rights a
-//! refusal, since whoever wrote them would act as root on every host. `--trust-inventory` allows them.
+//! refusal, since their author would act as root on every host. `--trust-inventory` allows them.
 
 use super::{failure::Failure, output::Output};
 use crate::store::{Exposed, TrustedUsers};

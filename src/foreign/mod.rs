@@ -1,6 +1,6 @@
 //! Text that came from outside: a host, an API server, an agent, a file, the command line. It is made safe to show when it is
-//! made, so that whoever holds a [`ForeignText`] may print it: one line, nothing in it that a terminal obeys or that turns,
-//! joins or hides text. Whoever knows which secrets the other side has holds it against their [`Pieces`] as well. Not for
+//! made, so that a [`ForeignText`] may always be printed: one line, nothing in it that a terminal obeys or that turns,
+//! joins or hides text. Where the other side's secrets are known, it is held against their [`Pieces`] as well. Not for
 //! text that is acted on.
 
 mod pieces;

@@ -32,7 +32,7 @@ pub(super) type ByService = BTreeMap<String, BTreeSet<String>>;
 pub struct Debts {
     /// Of the inventory.
     hosts: ByService,
-    /// Hosts that are out of the inventory for now, too: they may come back.
+    /// Includes hosts that are not in the inventory at present: they may come back.
     all: ByService,
     /// A run that may owe more is still under way, or cannot be read: this is not for later runs to rely on.
     is_provisional: bool,

@@ -115,7 +115,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         &args.skip,
     );
     let set = local.set(&inventory);
-    // Whoever wrote such an inventory would be shown our keys and passwords: no host is reached, as in every other command.
+    // The author of such an inventory would be shown our keys and passwords: no host is reached, as in every other command.
     let look = if exposed.is_empty() || worst < Status::Fail { Look::Taken } else { Look::Refused };
     let hosts = if look == Look::Taken { hosts } else { Vec::new() };
     let health = examine_hosts(args, context, &inventory, &hosts, set.as_ref(), (&remote, concurrency))?;
